@@ -1,0 +1,188 @@
+"""Frames <-> patches: padding, pixel patches, the DCT basis, chunks, and scene cuts.
+
+A picture is 4:2:0: luma [H, W] and two chroma planes of half the size. A *patch vector* holds the samples of one
+patch of one frame, `h*w` luma samples followed by `h*w/4` samples of U and of V, 96 numbers for 8x8. The spacetime
+patch of a chunk is the concatenation over its `t` frames.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHUNK_FRAMES = 8
+MAX_SEGMENT_CHUNKS = 16
+MOTION_BLOCK = 16
+
+Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class Frames(NamedTuple):
+    """N pictures: y [N, 1, H, W], u and v [N, 1, H/2, W/2], float32, nominally in [0, 1]."""
+
+    y: Tensor
+    u: Tensor
+    v: Tensor
+
+    def __getitem__(self, key):  # type: ignore[no-untyped-def, override]
+        raise TypeError("index the planes, or use take()")
+
+    def take(self, index: Sequence[int]) -> Frames:
+        """The pictures at `index`, in that order."""
+        at = list(index)
+        return Frames(self.y[at], self.u[at], self.v[at])
+
+
+@dataclass(frozen=True)
+class PatchSize:
+    """Size of a patch: `t` frames, `h` x `w` luma samples (even)."""
+
+    t: int = CHUNK_FRAMES
+    h: int = 8
+    w: int = 8
+
+    @property
+    def channels(self) -> int:
+        """Numbers per patch and frame: luma plus the 4:2:0 chroma under it."""
+        return self.h * self.w * 3 // 2
+
+    def padded(self, height: int, width: int) -> tuple[int, int]:
+        """The padded luma size (multiples of the patch and of the 16x16 motion block)."""
+        vertical, horizontal = math.lcm(self.h, MOTION_BLOCK), math.lcm(self.w, MOTION_BLOCK)
+        return -(-height // vertical) * vertical, -(-width // horizontal) * horizontal
+
+
+def frames_from_planes(
+    pictures: Sequence[Planes], bit_depth: int, patch: PatchSize, device: torch.device | str = "cpu"
+) -> Frames:
+    """Stack pictures (uint8 or uint16 planes) into float Frames, padded by edge replication."""
+    height, width = pictures[0][0].shape
+    padded_h, padded_w = patch.padded(height, width)
+    scale = 1.0 / ((1 << bit_depth) - 1)
+    planes = []
+    for index, (h, w) in enumerate([(padded_h, padded_w)] + [(padded_h // 2, padded_w // 2)] * 2):
+        stack = np.stack([picture[index] for picture in pictures])
+        if stack.dtype == np.uint16:
+            stack = stack.astype(np.int32)
+        tensor = torch.from_numpy(stack).to(device).to(torch.float32).mul_(scale).unsqueeze(1)
+        pad = (0, w - tensor.shape[-1], 0, h - tensor.shape[-2])
+        planes.append(F.pad(tensor, pad, mode="replicate") if any(pad) else tensor)
+    return Frames(*planes)
+
+
+def planes_from_frames(frames: Frames, height: int, width: int, bit_depth: int) -> list[Planes]:
+    """Round to integers, crop the padding; the inverse of `frames_from_planes` for pictures that are integers."""
+    peak = (1 << bit_depth) - 1
+    dtype = np.uint8 if bit_depth == 8 else np.uint16
+    planes = []
+    for tensor, (h, w) in zip(
+        frames, [(height, width)] + [((height + 1) // 2, (width + 1) // 2)] * 2, strict=True
+    ):
+        integers = tensor[:, 0, :h, :w].mul(peak).round_().clamp_(0, peak)
+        integers = integers.to(torch.uint8 if bit_depth == 8 else torch.int32)
+        planes.append(integers.cpu().numpy().astype(dtype, copy=False))
+    return [(planes[0][i], planes[1][i], planes[2][i]) for i in range(len(planes[0]))]
+
+
+def _unshuffle(plane: Tensor, h: int, w: int) -> Tensor:
+    n, _, height, width = plane.shape
+    blocks = plane.reshape(n, height // h, h, width // w, w).permute(0, 2, 4, 1, 3)
+    return blocks.reshape(n, h * w, height // h, width // w)
+
+
+def _shuffle(blocks: Tensor, h: int, w: int) -> Tensor:
+    n, _, rows, columns = blocks.shape
+    plane = blocks.reshape(n, h, w, rows, columns).permute(0, 3, 1, 4, 2)
+    return plane.reshape(n, 1, rows * h, columns * w)
+
+
+def patchify(frames: Frames, patch: PatchSize) -> Tensor:
+    """Frames -> patch vectors [N, patch.channels, H/h, W/w]; a permutation, hence exact."""
+    h, w = patch.h, patch.w
+    parts = [_unshuffle(frames.y, h, w), _unshuffle(frames.u, h // 2, w // 2)]
+    return torch.cat([*parts, _unshuffle(frames.v, h // 2, w // 2)], dim=1)
+
+
+def unpatchify(vectors: Tensor, patch: PatchSize) -> Frames:
+    """Patch vectors [N, patch.channels, H/h, W/w] -> Frames; the inverse of `patchify`."""
+    h, w = patch.h, patch.w
+    y, u, v = vectors.split([h * w, h * w // 4, h * w // 4], dim=1)
+    return Frames(_shuffle(y, h, w), _shuffle(u, h // 2, w // 2), _shuffle(v, h // 2, w // 2))
+
+
+def dct_matrix(size: int) -> np.ndarray:
+    """The orthonormal DCT-II as a float64 [size, size] matrix; row k is the basis of frequency k."""
+    k, n = np.arange(size)[:, None], np.arange(size)[None, :]
+    basis = np.cos(np.pi * (2 * n + 1) * k / (2 * size)) * math.sqrt(2 / size)
+    basis[0] /= math.sqrt(2)
+    return basis
+
+
+def dct_basis(patch: PatchSize) -> tuple[Tensor, Tensor]:
+    """The DCT of a patch as one orthonormal matrix, its rows ordered by frequency.
+
+    Returns (matrix [C, C] float32, frequency [C] float32): row i of the matrix is a luma, U or V basis picture, and
+    `frequency[i]` its radial frequency in cycles per luma sample times two (0 = DC, about 1.4 = the corner of luma).
+    Rows of the three planes are interleaved in order of frequency, so that channel slices are frequency groups.
+    """
+    blocks, frequencies = [], []
+    for h, w, density in ((patch.h, patch.w, 1.0), *(((patch.h // 2), (patch.w // 2), 0.5),) * 2):
+        blocks.append(np.kron(dct_matrix(h), dct_matrix(w)))
+        fy, fx = np.arange(h)[:, None] / h, np.arange(w)[None, :] / w
+        frequencies.append((np.hypot(fy, fx) * density).ravel())
+    size = patch.channels
+    matrix = np.zeros((size, size))
+    start = 0
+    for block in blocks:
+        matrix[start : start + len(block), start : start + len(block)] = block
+        start += len(block)
+    frequency = np.concatenate(frequencies)
+    order = np.argsort(frequency, kind="stable")
+    return torch.tensor(matrix[order], dtype=torch.float32), torch.tensor(frequency[order], dtype=torch.float32)
+
+
+def luma_channels(patch: PatchSize) -> Tensor:
+    """Bool [C]: which rows of `dct_basis` belong to luma."""
+    matrix, _ = dct_basis(patch)
+    return matrix[:, : patch.h * patch.w].abs().sum(1) > 0
+
+
+class SceneCutDetector:
+    """Says where a scene ends, from luma pictures in presentation order.
+
+    Two measures on a picture reduced to about 32 x 32 means: the mean absolute change against the picture before, and
+    the change of the luma histogram. A cut changes both by much more than the pictures just before did. Gradual changes
+    (fades, pans) raise the running mean and are not reported.
+    """
+
+    def __init__(self, sensitivity: float = 1.0) -> None:
+        self._sensitivity = sensitivity
+        self._before: np.ndarray | None = None
+        self._histogram: np.ndarray | None = None
+        self._typical = 0.0
+
+    def is_cut(self, luma: np.ndarray) -> bool:
+        """True if `luma` ([h, w], uint8 or uint16) starts a new scene; the first picture does not."""
+        levels = 256.0 if luma.dtype == np.uint8 else 1024.0
+        rows, columns = max(1, luma.shape[0] // 32), max(1, luma.shape[1] // 32)
+        small = luma[rows // 2 :: rows, columns // 2 :: columns].astype(np.float32) / levels
+        coarse = luma[:: max(1, rows // 4), :: max(1, columns // 4)].astype(np.float32) / levels
+        histogram = np.histogram(coarse, bins=32, range=(0.0, 1.0))[0] / coarse.size
+        before, histogram_before = self._before, self._histogram
+        self._before, self._histogram = small, histogram
+        if before is None or histogram_before is None or before.shape != small.shape:
+            return False
+        change = float(np.abs(small - before).mean())
+        moved = float(np.abs(histogram - histogram_before).sum()) / 2
+        score = change * (0.5 + moved)
+        typical = self._typical
+        is_cut = change > 0.06 / self._sensitivity and moved > 0.18 and score > 3.0 * typical + 0.03
+        self._typical = 0.0 if is_cut else max(0.7 * typical, score)
+        return is_cut
