@@ -1,0 +1,190 @@
+"""Frozen probability tables and the ANS coder: integers in, bytes out.
+
+Every symbol comes with the index of a table. Tables hold integer probabilities out of 2**24, so that two machines can never
+disagree about them. The coder is the streaming range-ANS coder of `constriction` (Bamler, "Understanding Entropy Coding With
+Asymmetric Numeral Systems", 2022): 64-bit state, 32-bit words, 24-bit probabilities. The symbols of one call are coded
+grouped by table index, in increasing order of index and, within a group, in the order given.
+
+A `SymbolWriter` and a `SymbolReader` have the same `code` method, so one function can be both encoder and decoder.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import constriction
+import numpy as np
+
+from stcodec.errors import DamagedFileError
+
+PRECISION = 24
+TOTAL = 1 << PRECISION
+MAX_SYMBOL = 1 << 20
+_RAW_BITS = 16
+
+_model = constriction.stream.model
+
+
+class Tables:
+    """Frozen symmetric-alphabet tables, one per index.
+
+    `counts[i]` holds the integer probabilities (sum 2**24, each >= 1) of the values -K..K and, last, of the escape, so its
+    length is 2K + 2. Index 0 has no table: such a symbol is not coded and is zero.
+    """
+
+    def __init__(self, counts: Sequence[np.ndarray]) -> None:
+        self.counts: list[np.ndarray] = []
+        self.supports = np.zeros(len(counts) + 1, dtype=np.int64)
+        self.models: list[object] = [None]
+        for index, row in enumerate(counts, start=1):
+            row = np.asarray(row, dtype=np.int64)
+            if row.size < 4 or row.size % 2 or row.min() < 1 or row.sum() != TOTAL:
+                raise ValueError(f"table {index}: probabilities must be positive integers with the sum 2**24")
+            self.counts.append(row)
+            self.supports[index] = (row.size - 2) // 2
+            # The library gives every value one count and shares out the rest in proportion, so this is exact.
+            self.models.append(_model.Categorical((row - 1).astype(np.float64), perfect=False))
+
+    def __len__(self) -> int:
+        """Number of indices, index 0 included."""
+        return len(self.counts) + 1
+
+    @classmethod
+    def from_probabilities(cls, rows: Sequence[np.ndarray]) -> Tables:
+        """Quantise float rows (-K..K, escape) to integer probabilities."""
+        return cls([quantise_probabilities(row) for row in rows])
+
+    def costs(self) -> np.ndarray:
+        """Bits of the magnitude m at each index, float32 [len(self), M + 2]; the last column stands for an escape.
+
+        Index 0 costs nothing for m = 0 and 1e9 for anything else.
+        """
+        largest = int(self.supports.max())
+        bits = np.zeros((len(self), largest + 2), dtype=np.float32)
+        bits[0, 1:] = 1e9
+        for index, row in enumerate(self.counts, start=1):
+            k = int(self.supports[index])
+            exact = PRECISION - np.log2(row)
+            bits[index, : k + 1] = exact[k : 2 * k + 1]
+            bits[index, k + 1 :] = exact[-1] + 6 + 2 * np.log2(1.0 + np.arange(1, largest + 2 - k))
+        return bits
+
+
+def quantise_probabilities(row: np.ndarray) -> np.ndarray:
+    """Float probabilities -> integers >= 1 with the sum 2**24 (the largest entry absorbs the rounding)."""
+    row = np.asarray(row, dtype=np.float64)
+    counts = np.maximum(1, np.round(row / row.sum() * TOTAL)).astype(np.int64)
+    counts[np.argmax(counts)] += TOTAL - counts.sum()
+    return counts
+
+
+class Coder(Protocol):
+    """What encoder and decoder share: `code` returns the symbols, whichever side they come from."""
+
+    def code(self, symbols: np.ndarray | None, index: np.ndarray, tables: Tables) -> np.ndarray:
+        """Code int32 [n] symbols (None when reading) under the tables `index` (uint8 [n]); returns int32 [n]."""
+        ...
+
+
+def _groups(index: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the coded symbols sorted by index (stable), and how many there are of each index."""
+    coded = np.flatnonzero(index)
+    order = coded[np.argsort(index[coded], kind="stable")]
+    return order, np.bincount(index[coded], minlength=count)
+
+
+class SymbolWriter:
+    """Collects symbols and writes them as ANS words."""
+
+    def __init__(self) -> None:
+        self._calls: list[tuple[np.ndarray, object]] = []
+        self.crc = 0
+        self.bits = 0.0
+
+    def code(self, symbols: np.ndarray | None, index: np.ndarray, tables: Tables) -> np.ndarray:
+        """Take `symbols` (int32 [n], |s| < 2**20; 0 wherever the index is 0); see `Coder.code`."""
+        assert symbols is not None
+        order, counts = _groups(index, len(tables))
+        values = symbols[order].astype(np.int32)
+        self.crc = zlib.crc32(values.astype("<i4").tobytes(), self.crc)
+        start = 0
+        for i in np.flatnonzero(counts):
+            group = values[start : start + counts[i]]
+            start += int(counts[i])
+            k = int(tables.supports[i])
+            letters = group + k
+            escaped = np.abs(group) > k
+            if escaped.any():
+                letters = np.where(escaped, 2 * k + 1, letters).astype(np.int32)
+            self._calls.append((letters, tables.models[i]))
+            self.bits += float((PRECISION - np.log2(tables.counts[i - 1][letters])).sum())
+            for value in group[escaped]:
+                self._escape(int(value), k)
+        return symbols
+
+    def _escape(self, value: int, k: int) -> None:
+        """Sign and bit length as one of 64 equally likely values, then the bits below the leading one."""
+        rest = abs(value) - k
+        length = rest.bit_length() - 1
+        self._uniform(2 * length + (value < 0), 64)
+        for shift in range(0, length, _RAW_BITS):
+            size = min(_RAW_BITS, length - shift)
+            self._uniform((rest >> shift) & ((1 << size) - 1), 1 << size)
+
+    def _uniform(self, value: int, size: int) -> None:
+        self._calls.append((np.array([value], dtype=np.int32), _model.Uniform(size)))
+        self.bits += float(np.log2(size))
+
+    def finish(self) -> bytes:
+        """The words as little-endian uint32, to be read from the end (ANS is a stack)."""
+        coder = constriction.stream.stack.AnsCoder()
+        for letters, model in reversed(self._calls):
+            coder.encode_reverse(letters, model)
+        return coder.get_compressed().astype("<u4").tobytes()
+
+
+class SymbolReader:
+    """Reads what a `SymbolWriter` wrote, given the same indices in the same order."""
+
+    def __init__(self, data: bytes) -> None:
+        if len(data) % 4:
+            raise DamagedFileError("the entropy-coded data has a wrong length")
+        words = np.frombuffer(data, dtype="<u4").astype(np.uint32)
+        try:
+            self._coder = constriction.stream.stack.AnsCoder(words)
+        except ValueError as error:
+            raise DamagedFileError("the entropy-coded data has an invalid end") from error
+        self.crc = 0
+
+    def code(self, symbols: np.ndarray | None, index: np.ndarray, tables: Tables) -> np.ndarray:
+        """Decode one symbol per index; see `Coder.code`."""
+        order, counts = _groups(index, len(tables))
+        values = np.empty(order.size, dtype=np.int32)
+        start = 0
+        for i in np.flatnonzero(counts):
+            k = int(tables.supports[i])
+            group = self._coder.decode(tables.models[i], int(counts[i])) - k
+            for at in np.flatnonzero(group == k + 1):
+                group[at] = self._escape(k)
+            values[start : start + counts[i]] = group
+            start += int(counts[i])
+        self.crc = zlib.crc32(values.astype("<i4").tobytes(), self.crc)
+        decoded = np.zeros(index.size, dtype=np.int32)
+        decoded[order] = values
+        return decoded
+
+    def _escape(self, k: int) -> int:
+        length, negative = divmod(int(self._coder.decode(_model.Uniform(64))), 2)
+        rest = 1 << length
+        for shift in range(0, length, _RAW_BITS):
+            rest |= int(self._coder.decode(_model.Uniform(1 << min(_RAW_BITS, length - shift)))) << shift
+        if rest + k > MAX_SYMBOL:
+            raise DamagedFileError("a decoded symbol is out of range")
+        return -(rest + k) if negative else rest + k
+
+    def finish(self) -> None:
+        """Raise DamagedFileError unless every word has been used."""
+        if not self._coder.is_empty():
+            raise DamagedFileError("entropy-coded data is left over")
