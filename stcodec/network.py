@@ -1,0 +1,177 @@
+"""The floating-point networks of the codec, each once, top to bottom.
+
+All of them work at one resolution, one vector per patch, on tensors [N, C, rows, columns]. Every residual branch ends in a
+zero-initialised layer, so that an untrained network *is* the linear DCT codec, and training starts from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from stcodec.patches import PatchSize, dct_basis
+from stcodec.scales import FRAME_KINDS, LATTICES
+
+QUALITY_LEVELS = 64
+_QUALITY_KNOTS = 8
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shape of a model; stored with its weights. `width` 0 leaves the linear codec without networks."""
+
+    patch: PatchSize = PatchSize()
+    groups: tuple[int, ...] = (24, 96)  # ends of the frequency groups in the channel order of `dct_basis`
+    width: int = 0
+    prior_blocks: int = 3
+    filter_blocks: int = 4
+    memory: int = 32
+    scale_hidden: int = 64
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if the groups do not cover the channels."""
+        if list(self.groups) != sorted(set(self.groups)) or self.groups[-1] != self.patch.channels:
+            raise ValueError("frequency groups must increase and end at the number of channels")
+
+
+def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Block(nn.Module):
+    """Depthwise residual, then a gated feed-forward residual; about 5 width**2 MAC per patch."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.expand = nn.Conv2d(width, width, 1)
+        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.project = _zero(nn.Conv2d(width, width, 1))
+        self.gate = nn.Conv2d(width, 2 * width, 1)
+        self.merge = _zero(nn.Conv2d(width, width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.project(self.depthwise(nn.functional.leaky_relu(self.expand(x), 0.1)))
+        value, gate = self.gate(x).chunk(2, dim=1)
+        return x + self.merge(value * gate.clamp(0.0, 1.0))
+
+
+class Condition(nn.Module):
+    """Per-channel scale and shift from quality (piecewise linear over 8 knots) and kind of frame."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.quality = nn.Parameter(torch.zeros(_QUALITY_KNOTS, 2 * width))
+        self.kind = nn.Parameter(torch.zeros(FRAME_KINDS, 2 * width))
+
+    def forward(self, x: Tensor, quality: Tensor, kind: Tensor) -> Tensor:
+        """x [N, W, ...]; quality float [N] in 0..63; kind int64 [N]."""
+        position = quality.clamp(0, QUALITY_LEVELS - 1) * ((_QUALITY_KNOTS - 1) / (QUALITY_LEVELS - 1))
+        low = position.floor().clamp(max=_QUALITY_KNOTS - 2).long()
+        part = (position - low)[:, None]
+        vector = self.quality[low] * (1 - part) + self.quality[low + 1] * part + self.kind[kind]
+        scale, shift = vector[:, :, None, None].chunk(2, dim=1)
+        return x * (1 + scale) + shift
+
+
+class Trunk(nn.Module):
+    """Projection, condition, blocks: what the prior and the filter have in common."""
+
+    def __init__(self, inputs: int, width: int, blocks: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(inputs, width, 1)
+        self.condition = Condition(width)
+        self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
+
+    def forward(self, x: Tensor, quality: Tensor, kind: Tensor) -> Tensor:
+        return self.blocks(self.condition(self.enter(x), quality, kind))
+
+
+class Memory(nn.Module):
+    """Gated recurrent state [1, M, rows, columns] over the key frames of a segment; starts from a learned null."""
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        self.null = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.gate = nn.Conv2d(width + channels, 2 * channels, 1)
+
+    def start(self, n: int, rows: int, columns: int) -> Tensor:
+        return self.null.expand(n, -1, rows, columns)
+
+    def forward(self, state: Tensor, features: Tensor) -> Tensor:
+        """The state after a key frame with the filter's features [N, width, rows, columns]."""
+        gate, candidate = self.gate(torch.cat([features, state], dim=1)).chunk(2, dim=1)
+        gate = torch.clamp(0.5 + 0.25 * gate, 0.0, 1.0)
+        return state + gate * (candidate.clamp(-4.0, 4.0) - state)
+
+
+def compress(x: Tensor) -> Tensor:
+    """Coefficients in units of the step -> network input: linear around zero, logarithmic far out."""
+    return torch.asinh(x)
+
+
+class Network(nn.Module):
+    """Everything floating point: the linear basis and mean predictor, and the prior and filter around them."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = config.patch.channels
+        basis, frequency = dct_basis(config.patch)
+        self.register_buffer("basis", basis)
+        self.register_buffer("frequency", frequency)
+        # Linear prediction of a patch from the decoded errors of four neighbours, per kind of frame, lattices B and C.
+        self.spatial = nn.Parameter(torch.zeros(FRAME_KINDS, LATTICES - 1, 4 * channels, channels))
+        self.intra_mean = nn.Parameter(torch.zeros(channels))
+        with torch.no_grad():
+            self.intra_mean.copy_(basis.sum(1) * 0.5)
+        if config.width:
+            self.prior = Trunk(3 * channels + config.memory, config.width, config.prior_blocks)
+            self.prior_out = _zero(nn.Conv2d(config.width, channels, 1))
+            self.filter = Trunk(3 * channels, config.width, config.filter_blocks)
+            self.filter_out = _zero(nn.Conv2d(config.width, channels, 1))
+            self.memory = Memory(config.width, config.memory)
+
+    def transform(self, patches: Tensor) -> Tensor:
+        """Patch vectors [N, C, rows, columns] -> coefficients of the same shape (orthonormal)."""
+        return torch.einsum("kc,nchw->nkhw", self.basis, patches)
+
+    def inverse(self, coefficients: Tensor) -> Tensor:
+        """Coefficients -> patch vectors; the inverse of `transform`."""
+        return torch.einsum("kc,nkhw->nchw", self.basis, coefficients)
+
+    def _flatten_dc(self, x: Tensor) -> Tensor:
+        """Take the mean of the 3x3 neighbourhood off the DC rows: the networks see contrast, not brightness."""
+        dc = self.frequency == 0
+        mean = nn.functional.avg_pool2d(nn.functional.pad(x[:, dc], (1, 1, 1, 1), mode="replicate"), 3, 1)
+        x = x.clone()
+        x[:, dc] -= mean
+        return x
+
+    def predict(
+        self, both: Tensor, first: Tensor, second: Tensor, state: Tensor, step: Tensor, quality: Tensor, kind: Tensor
+    ) -> Tensor:
+        """The mean of the latent: motion-compensated coefficients plus what the prior network corrects.
+
+        both, first, second: coefficients [N, C, rows, columns] of the blended prediction and of each reference's own;
+        state: memory; step [N, 1, 1, 1]; quality float [N]; kind int64 [N].
+        """
+        if not self.config.width:
+            return both
+        inputs = compress(torch.cat([self._flatten_dc(both), first - both, second - both], dim=1) / step)
+        features = self.prior(torch.cat([inputs, state], dim=1), quality, kind)
+        return both + step * self.prior_out(features)
+
+    def restore(
+        self, decoded: Tensor, mean: Tensor, both: Tensor, step: Tensor, quality: Tensor, kind: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """In-loop restoration of decoded coefficients; also the features that the memory is updated from."""
+        if not self.config.width:
+            return decoded, None
+        inputs = compress(torch.cat([self._flatten_dc(decoded), decoded - mean, decoded - both], dim=1) / step)
+        features = self.filter(inputs, quality, kind)
+        return decoded + step * self.filter_out(features), features

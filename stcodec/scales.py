@@ -1,0 +1,142 @@
+"""The integer scale network: which table codes each symbol, from integers alone.
+
+A probability that two machines compute differently turns a file into noise, so nothing here may round. Inputs are small
+integers (magnitudes of symbols decoded before, mapped to a logarithmic scale; quality; motion modes), weights are int8,
+sums stay below 2**24, and the result is divided by a power of two with floor. Floating-point arithmetic on such integers is
+exact in any summation order, so the network runs as ordinary float32 matrix products on a CPU, and as float64 on an
+accelerator (where float32 products may be taken in reduced precision).
+
+Per patch and frequency group: `hidden = clamp(floor((x W1 + b1[c]) / 2**6), 0, 255)`, `index = clamp(floor((hidden W2 + b2[c]) /
+2**8), 0, 63)`, with `c` the context class: one of five kinds of frame times three lattice passes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SCALE_COUNT = 64
+FRAME_KINDS = 5  # intra, key, and the three levels of two-sided frames
+LATTICES = 3
+CLASSES = FRAME_KINDS * LATTICES
+SHIFT_1, SHIFT_2 = 6, 8
+HIDDEN_MAX = 255
+INPUT_MAX = 63
+BANDS = 8
+SCALARS = 12
+_EXACT = 1 << 24
+
+_LOG_TABLE = torch.tensor([min(INPUT_MAX, round(6 * torch.log2(torch.tensor(1.0 + m)).item())) for m in range(1024)])
+
+
+def log_magnitude(magnitude: Tensor) -> Tensor:
+    """Integer magnitudes (any float or int tensor >= 0) -> about 6 log2(1 + m), integers 0..60, by table."""
+    table = _LOG_TABLE.to(magnitude.device, torch.float32)
+    return table[magnitude.clamp(max=1023).to(torch.int32)]
+
+
+def input_size(channels: int) -> int:
+    """Number of inputs of the scale network for patches of `channels` coefficients."""
+    return 3 * channels + 2 * BANDS + SCALARS
+
+
+def lattice_positions(rows: int, columns: int, device: torch.device | str) -> list[Tensor]:
+    """Flat positions of the lattices A (even row, even column), B (odd, odd), C (the rest) of a grid."""
+    row = torch.arange(rows, device=device)[:, None] % 2
+    column = torch.arange(columns, device=device)[None, :] % 2
+    kind = torch.where(row == column, row, 2).reshape(-1)
+    return [torch.nonzero(kind == lattice)[:, 0] for lattice in range(LATTICES)]
+
+
+def neighbours(grid: Tensor, lattice: int) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+    """The four neighbours that are decoded before a patch of `lattice`, each shaped like `grid` [N, rows, columns, C].
+
+    None for lattice A, the diagonal ones for B, (left, right, above, below) for C; zero outside the picture.
+    """
+    if lattice == 0:
+        return None
+    rows, columns = grid.shape[1:3]
+    padded = torch.nn.functional.pad(grid, (0, 0, 1, 1, 1, 1))
+    offsets = [(0, 0), (0, 2), (2, 0), (2, 2)] if lattice == 1 else [(1, 0), (1, 2), (0, 1), (2, 1)]
+    a, b, c, d = (padded[:, dy : dy + rows, dx : dx + columns] for dy, dx in offsets)
+    return a, b, c, d
+
+
+def box_sum(grid: Tensor) -> Tensor:
+    """Sum over the 3x3 neighbourhood of [N, rows, columns, C], zero outside the picture."""
+    padded = torch.nn.functional.pad(grid, (0, 0, 1, 1, 1, 1))
+    tall = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    return tall[:, :, :-2] + tall[:, :, 1:-1] + tall[:, :, 2:]
+
+
+def band_sums(grid: Tensor) -> Tensor:
+    """Sums over `BANDS` slices of the channels, narrow at low frequencies: [..., C] -> [..., BANDS]."""
+    channels = grid.shape[-1]
+    edges = [round(channels * (i / BANDS) ** 2) for i in range(BANDS + 1)]
+    parts = [grid[..., a : max(b, a + 1)].sum(-1) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return torch.stack(parts, dim=-1)
+
+
+def scalar_inputs(
+    quality: int, count: int, modes: Tensor | None, motion: Tensor | None, device: torch.device
+) -> Tensor:
+    """The inputs that are not magnitudes, [count, SCALARS] integers as float32.
+
+    quality 0..63; modes: int [count] motion mode of each patch (0 both references, 1 or 2 one of them), None where nothing
+    is predicted; motion: int [count, 2], how far the vectors of a patch and of its neighbours lie apart, per reference, in
+    quarter samples.
+    """
+    scalars = torch.zeros(count, SCALARS, device=device)
+    scalars[:, 0] = quality
+    for i, knot in enumerate((12, 24, 36, 48)):
+        scalars[:, 1 + i] = max(0, quality - knot)
+    if modes is not None:
+        for mode in range(3):
+            scalars[:, 5 + mode] = (modes == mode) * 32.0
+    if motion is not None:
+        scalars[:, 8:10] = log_magnitude(motion)
+    scalars[:, 10] = 32.0
+    return scalars
+
+
+@dataclass
+class GroupNetwork:
+    """The network of one frequency group; all tensors hold integers as float32 (float64 on an accelerator).
+
+    w1 [inputs, hidden] int8, b1 [CLASSES, hidden]; w2 [hidden, outputs] int8, b2 [CLASSES, outputs].
+    """
+
+    w1: Tensor
+    b1: Tensor
+    w2: Tensor
+    b2: Tensor
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a sum could leave the range in which float32 is exact on integers."""
+        for weight, bias, largest in ((self.w1, self.b1, INPUT_MAX), (self.w2, self.b2, HIDDEN_MAX)):
+            if any(bool((t != t.round()).any()) for t in (weight, bias)) or float(weight.abs().max()) > 127:
+                raise ValueError("the scale network's weights must be integers, int8 for the products")
+            bound = weight.abs().sum(0).double() * largest + bias.abs().max(0).values.double()
+            if float(bound.max()) >= _EXACT:
+                raise ValueError("the scale network's sums could exceed 2**24")
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> GroupNetwork:
+        """A copy on `device`; the arithmetic is exact in `dtype` float32 (CPU only), float64 and int64."""
+        if dtype is None:
+            dtype = torch.float32 if torch.device(device).type in ("cpu", "mps") else torch.float64
+        return GroupNetwork(*(t.to(device, dtype) for t in (self.w1, self.b1, self.w2, self.b2)))
+
+    def indices(self, x: Tensor, context: int) -> Tensor:
+        """Integer inputs [n, inputs] in 0..63 and a context class -> table indices uint8 [n, outputs]."""
+        x = x.to(self.w1.dtype)
+        hidden = _shift_down(x @ self.w1 + self.b1[context], SHIFT_1).clamp_(0, HIDDEN_MAX)
+        index = _shift_down(hidden @ self.w2 + self.b2[context], SHIFT_2).clamp_(0, SCALE_COUNT - 1)
+        return index.to(torch.uint8)
+
+
+def _shift_down(value: Tensor, bits: int) -> Tensor:
+    if value.dtype == torch.int64:
+        return value >> bits
+    return torch.floor(value * 2.0**-bits)
