@@ -137,6 +137,15 @@ class SymbolWriter:
         self._calls.append((np.array([value], dtype=np.int32), _model.Uniform(size)))
         self.bits += float(np.log2(size))
 
+    def mark(self) -> tuple[int, int, float]:
+        """A point that `rewind` can return to."""
+        return len(self._calls), self.crc, self.bits
+
+    def rewind(self, mark: tuple[int, int, float]) -> None:
+        """Forget everything coded since `mark`."""
+        length, self.crc, self.bits = mark
+        del self._calls[length:]
+
     def finish(self) -> bytes:
         """The words as little-endian uint32, to be read from the end (ANS is a stack)."""
         coder = constriction.stream.stack.AnsCoder()

@@ -6,15 +6,17 @@ zero-initialised layer, so that an untrained network *is* the linear DCT codec, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from stcodec.patches import PatchSize, dct_basis
-from stcodec.scales import FRAME_KINDS, LATTICES
+from stcodec.scales import FRAME_KINDS, LATTICES, SCALE_COUNT
 
 QUALITY_LEVELS = 64
+COARSEST_STEP, FINEST_STEP = 96 / 255, 2 / 255
 _QUALITY_KNOTS = 8
 
 
@@ -126,15 +128,22 @@ class Network(nn.Module):
         self.register_buffer("frequency", frequency)
         # Linear prediction of a patch from the decoded errors of four neighbours, per kind of frame, lattices B and C.
         self.spatial = nn.Parameter(torch.zeros(FRAME_KINDS, LATTICES - 1, 4 * channels, channels))
-        self.intra_mean = nn.Parameter(torch.zeros(channels))
-        with torch.no_grad():
-            self.intra_mean.copy_(basis.sum(1) * 0.5)
+        self.intra_mean = nn.Parameter(basis.sum(1) * 0.5)
+        # log2 of the step of each kind of frame and channel, relative to that of the quality level.
+        self.step_gain = nn.Parameter(torch.zeros(FRAME_KINDS, channels))
+        # Where magnitudes 1 and >= 2 are reconstructed, relative to the integer, per scale index.
+        self.centroids = nn.Parameter(torch.zeros(SCALE_COUNT, 2))
         if config.width:
             self.prior = Trunk(3 * channels + config.memory, config.width, config.prior_blocks)
             self.prior_out = _zero(nn.Conv2d(config.width, channels, 1))
             self.filter = Trunk(3 * channels, config.width, config.filter_blocks)
             self.filter_out = _zero(nn.Conv2d(config.width, channels, 1))
             self.memory = Memory(config.width, config.memory)
+
+    def step(self, quality: Tensor, kind: Tensor) -> Tensor:
+        """Quantisation steps [N, C, 1, 1] in sample units of [0, 1], for quality float [N] and kind int64 [N]."""
+        log_step = math.log2(COARSEST_STEP) + quality * (math.log2(FINEST_STEP / COARSEST_STEP) / (QUALITY_LEVELS - 1))
+        return torch.exp2(log_step[:, None] + self.step_gain[kind])[:, :, None, None]
 
     def transform(self, patches: Tensor) -> Tensor:
         """Patch vectors [N, C, rows, columns] -> coefficients of the same shape (orthonormal)."""
@@ -158,11 +167,11 @@ class Network(nn.Module):
         """The mean of the latent: motion-compensated coefficients plus what the prior network corrects.
 
         both, first, second: coefficients [N, C, rows, columns] of the blended prediction and of each reference's own;
-        state: memory; step [N, 1, 1, 1]; quality float [N]; kind int64 [N].
+        state: memory; step [N, C, 1, 1]; quality float [N]; kind int64 [N].
         """
         if not self.config.width:
             return both
-        inputs = compress(torch.cat([self._flatten_dc(both), first - both, second - both], dim=1) / step)
+        inputs = compress(torch.cat([self._flatten_dc(both) / step, (first - both) / step, (second - both) / step], dim=1))
         features = self.prior(torch.cat([inputs, state], dim=1), quality, kind)
         return both + step * self.prior_out(features)
 
@@ -172,6 +181,7 @@ class Network(nn.Module):
         """In-loop restoration of decoded coefficients; also the features that the memory is updated from."""
         if not self.config.width:
             return decoded, None
-        inputs = compress(torch.cat([self._flatten_dc(decoded), decoded - mean, decoded - both], dim=1) / step)
+        parts = [self._flatten_dc(decoded) / step, (decoded - mean) / step, (decoded - both) / step]
+        inputs = compress(torch.cat(parts, dim=1))
         features = self.filter(inputs, quality, kind)
         return decoded + step * self.filter_out(features), features

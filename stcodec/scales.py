@@ -28,7 +28,14 @@ BANDS = 8
 SCALARS = 12
 _EXACT = 1 << 24
 
-_LOG_TABLE = torch.tensor([min(INPUT_MAX, round(6 * torch.log2(torch.tensor(1.0 + m)).item())) for m in range(1024)])
+
+
+def _rounded_log(m: int) -> int:
+    """round(6 log2(1 + m)) in integers: the largest k with 2**(2k - 1) <= (1 + m)**12."""
+    return ((1 + m) ** 12).bit_length() // 2
+
+
+_LOG_TABLE = torch.tensor([min(INPUT_MAX, _rounded_log(m)) for m in range(1024)])
 
 
 def log_magnitude(magnitude: Tensor) -> Tensor:

@@ -1,0 +1,414 @@
+"""Chunks of pictures <-> payloads: the lifting tree, its latents and their bytes. No files, no printing.
+
+Payload (see docs/format.md): frame count, quality, tree, flags, CRC-32 of the decoded symbols, ANS words.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stcodec import motion, motion_search
+from stcodec.entropy import Coder, SymbolReader, SymbolWriter
+from stcodec.errors import DamagedFileError
+from stcodec.latents import CodedLatents, LatentCoder, StepContext
+from stcodec.motion import Fields, Step
+from stcodec.patches import (
+    CHUNK_FRAMES,
+    Frames,
+    Planes,
+    frames_from_planes,
+    patchify,
+    planes_from_frames,
+    unpatchify,
+)
+from stcodec.timing import stage
+from stcodec.vectors import FieldShape, code_fields, step_hints
+from stcodec.weights import Model
+
+_HEADER = struct.Struct("<BBBBI")
+_MOTION_FLAG = 1
+_STEP_FLOORS_SHIFT = 1
+INTRA, KEY = 0, 1
+
+# Squared error in units of step**2 that is worth one bit: intra, key, and the three levels of two-sided frames.
+_RATE_WEIGHTS = (0.10, 0.12, 0.14, 0.15, 0.16)
+# Sum of absolute differences, in units of the step, that is worth one bit of motion.
+_MOTION_BIT_COST = 0.45
+# A latent this many steps from zero must not be lost to an index that codes nothing.
+_LARGEST_LOSS = 2.0
+
+
+@dataclass(frozen=True)
+class CodecSettings:
+    """What the encoder may choose. quality 0..63; motion: search for motion, or take every vector as zero."""
+
+    quality: int = 32
+    motion: bool = True
+    effort: int = 1
+
+
+@dataclass
+class ChunkStats:
+    """Bits of one chunk by part, as estimated from the tables that code it."""
+
+    vector_bits: float = 0.0
+    latent_bits: list[float] = field(default_factory=list)
+
+    @property
+    def total_bits(self) -> float:
+        """The ideal size of the ANS words."""
+        return self.vector_bits + sum(self.latent_bits)
+
+
+@dataclass(frozen=True)
+class EncodedChunk:
+    """One chunk's payload; `frames` 1..8."""
+
+    payload: bytes
+    frames: int
+    stats: ChunkStats
+
+
+@dataclass
+class _Decoded:
+    """What later steps need of a coded frame: its picture, symbols [1, rows, columns, C] and transformed picture."""
+
+    picture: Frames | None
+    magnitudes: Tensor
+
+
+class _ChunkCoder:
+    """State and steps that encoder and decoder share."""
+
+    def __init__(self, model: Model, width: int, height: int, bit_depth: int, device: torch.device | str) -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device)
+        self.network = self.model.network
+        self.width, self.height, self.bit_depth = width, height, bit_depth
+        self.patch = model.config.patch
+        self.padded = self.patch.padded(height, width)
+        self.rows, self.columns = self.padded[0] // self.patch.h, self.padded[1] // self.patch.w
+        self.latents = LatentCoder(self.network, self.model.groups, model.tables, self.device)
+        self._previous: _Decoded | None = None
+        self._key_fields: Fields | None = None
+        self._memory: Tensor | None = None
+
+    def start_segment(self) -> None:
+        """Forget everything: what follows decodes alone."""
+        self._previous = self._key_fields = self._memory = None
+
+    def run_chunk(
+        self,
+        coder: Coder,
+        steps: Sequence[Step],
+        quality: int,
+        floors: list[bool],
+        use_motion: bool,
+        source: _Source | None,
+        pictures: bool,
+    ) -> dict[int, _Decoded]:
+        """Code a chunk step by step, coarse to fine; `source` is the encoder's, None when decoding."""
+        done: dict[int, _Decoded] = {}
+        if self._previous is not None:
+            done[-1] = self._previous
+        coded_fields: dict[int, Tensor] = {}
+        if self._key_fields is not None:
+            coded_fields[-1] = torch.as_tensor(self._key_fields.vectors)
+        for number, step in enumerate(steps):
+            fields = self._code_fields(coder, step, coded_fields, use_motion, source)
+            context = self._context(step, quality, fields, done)
+            with torch.no_grad():
+                self._code_step(coder, number, step, context, fields, floors, done, source, pictures)
+        last = steps_key(steps)
+        self._previous = done[last]
+        if last in coded_fields:
+            self._key_fields = Fields(coded_fields[last], torch.zeros(1, 1, 1, dtype=torch.uint8))
+        return done
+
+    def _code_fields(
+        self,
+        coder: Coder,
+        step: Step,
+        coded: dict[int, Tensor],
+        use_motion: bool,
+        source: _Source | None,
+    ) -> Fields | None:
+        available = np.array([[r is not None for r in pair] for pair in step.references])
+        if not available.any():
+            return None
+        shape = FieldShape(len(step.frames), self.padded[0] // 16, self.padded[1] // 16)
+        if not use_motion:
+            fields = still_fields(shape, available)
+        else:
+            with stage("vectors"):
+                wanted = source.fields(step) if source is not None else None
+                hints = step_hints(step, coded, shape)
+                fields = code_fields(coder, wanted, shape, available, hints, self.model.vector_tables)
+        for i, frame in enumerate(step.frames):
+            coded[frame] = fields.vectors[i : i + 1]
+        return Fields(fields.vectors.to(self.device), fields.modes.to(self.device))
+
+    def _context(self, step: Step, quality: int, fields: Fields | None, done: dict[int, _Decoded]) -> StepContext:
+        n = len(step.frames)
+        shape = (n, self.rows, self.columns, self.patch.channels)
+        references = torch.zeros(shape, device=self.device)
+        for i, pair in enumerate(step.references):
+            for reference in pair:
+                if reference is not None:
+                    references[i] += done[reference].magnitudes[0]
+        if fields is None:
+            return StepContext(INTRA, quality, references, None, None)
+        row = torch.arange(self.rows, device=self.device) * self.patch.h // 16
+        column = torch.arange(self.columns, device=self.device) * self.patch.w // 16
+        modes = fields.modes[:, row][:, :, column].to(torch.int32)
+        spread = vector_spread(fields.vectors, (self.rows, self.columns))
+        return StepContext(step.level + 1, quality, references, modes, spread)
+
+    def _code_step(
+        self,
+        coder: Coder,
+        number: int,
+        step: Step,
+        context: StepContext,
+        fields: Fields | None,
+        floors: list[bool],
+        done: dict[int, _Decoded],
+        source: _Source | None,
+        pictures: bool,
+    ) -> None:
+        n = len(step.frames)
+        mean = both = size = kind = quality = None
+        if pictures:
+            kind = torch.full((n,), context.kind, dtype=torch.long, device=self.device)
+            quality = torch.full((n,), float(context.quality), device=self.device)
+            size = self.network.step(quality, kind)
+            with stage("prediction"):
+                both, first, second = self._predict(step, fields, done, n)
+            with stage("network"):
+                state = self._state(n) if context.kind == KEY else self._null_state(n)
+                mean = self.network.predict(both, first, second, state, size, quality, kind)
+        wanted = None
+        if source is not None:
+            wanted = self.network.transform(patchify(source.frames.take(step.frames), self.patch))
+            self.latents.rate_weight = _RATE_WEIGHTS[context.kind]
+        with stage("latents"):
+            coded = self._code_latents(coder, number, context, wanted, mean, size, floors)
+        if pictures:
+            assert coded.decoded is not None and coded.mean is not None
+            assert both is not None and size is not None and quality is not None and kind is not None
+            with stage("network"):
+                restored, features = self.network.restore(coded.decoded, coded.mean, both, size, quality, kind)
+                frames = unpatchify(self.network.inverse(restored), self.patch)
+                frames = Frames(*(plane.clamp(0.0, 1.0) for plane in frames))
+            if context.kind <= KEY and features is not None:
+                self._memory = self.network.memory(self._state(n), features)
+        for i, frame in enumerate(step.frames):
+            picture = frames.take([i]) if pictures else None
+            done[frame] = _Decoded(picture, coded.magnitudes[i : i + 1])
+
+    def _code_latents(
+        self,
+        coder: Coder,
+        number: int,
+        context: StepContext,
+        wanted: Tensor | None,
+        mean: Tensor | None,
+        size: Tensor | None,
+        floors: list[bool],
+    ) -> CodedLatents:
+        self.latents.index_floor = int(floors[number])
+        if wanted is None:
+            return self.latents.code(coder, context, wanted, mean, size)
+        assert isinstance(coder, SymbolWriter)
+        mark = coder.mark()
+        coded = self.latents.code(coder, context, wanted, mean, size)
+        if self.latents.largest_loss > _LARGEST_LOSS:
+            # The scale network called something certain to be zero that is not: code this step without skipping.
+            coder.rewind(mark)
+            floors[number], self.latents.index_floor = True, 1
+            coded = self.latents.code(coder, context, wanted, mean, size)
+        return coded
+
+    def _predict(
+        self, step: Step, fields: Fields | None, done: dict[int, _Decoded], n: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Coefficients of the blended prediction and of the prediction from each reference alone."""
+        if fields is None:
+            shape = (n, self.patch.channels, self.rows, self.columns)
+            mean = self.network.intra_mean[None, :, None, None].expand(shape)
+            return mean, mean, mean
+
+        def stacked(side: int) -> list[Frames | None]:
+            return [None if pair[side] is None else done[pair[side]].picture for pair in step.references]
+
+        frames = motion.predict(stacked(0), stacked(1), fields)
+        both = self.network.transform(patchify(frames, self.patch))
+        if not self.model.config.width:
+            return both, both, both
+        sides = []
+        for side in (0, 1):
+            alone = Fields(fields.vectors, torch.full_like(fields.modes, side + 1))
+            missing = [pair[side] is None for pair in step.references]
+            single = both
+            if not all(missing):
+                predicted = motion.predict(stacked(0), stacked(1), alone_where_present(alone, missing, fields))
+                single = self.network.transform(patchify(predicted, self.patch))
+            sides.append(single)
+        return both, sides[0], sides[1]
+
+    def _null_state(self, n: int) -> Tensor:
+        if not self.model.config.width:
+            return torch.zeros(n, 0, self.rows, self.columns, device=self.device)
+        return self.network.memory.start(n, self.rows, self.columns)
+
+    def _state(self, n: int) -> Tensor:
+        return self._null_state(n) if self._memory is None else self._memory
+
+
+class _Source:
+    """The encoder's side of a chunk: the pictures to code and the motion found between them."""
+
+    def __init__(self, frames: Frames, fields: dict[int, Fields]) -> None:
+        self.frames = frames
+        self._fields = fields
+
+    def fields(self, step: Step) -> Fields:
+        parts = [self._fields[frame] for frame in step.frames]
+        return Fields(torch.cat([p.vectors for p in parts]), torch.cat([p.modes for p in parts]))
+
+
+def steps_key(steps: Sequence[Step]) -> int:
+    """The frame that the next chunk is predicted from: the last in presentation order."""
+    return max(frame for step in steps for frame in step.frames)
+
+
+def still_fields(shape: FieldShape, available: np.ndarray) -> Fields:
+    """Zero vectors, and the modes that the available references [n, 2] imply."""
+    vectors = torch.zeros(shape.n, 2, 2, shape.rows * 2, shape.columns * 2, dtype=torch.int16)
+    modes = torch.zeros(shape.n, shape.rows, shape.columns, dtype=torch.uint8)
+    modes[torch.from_numpy(~available[:, 1])] = 1
+    modes[torch.from_numpy(~available[:, 0])] = 2
+    return Fields(vectors, modes)
+
+
+def alone_where_present(alone: Fields, missing: list[bool], fields: Fields) -> Fields:
+    """`alone`, but with the modes of `fields` for frames whose reference on that side is missing."""
+    modes = torch.stack([f if gone else a for a, f, gone in zip(alone.modes, fields.modes, missing, strict=True)])
+    return Fields(alone.vectors, modes)
+
+
+def vector_spread(vectors: Tensor, grid: tuple[int, int]) -> Tensor:
+    """How far neighbouring vectors lie apart, per reference: int [N, 2, 2, h, w] -> [N, rows, columns, 2] integers."""
+    v = vectors.to(torch.float32)
+    spread = torch.zeros(v.shape[0], 2, *v.shape[-2:], device=v.device)
+    down = (v[..., 1:, :] - v[..., :-1, :]).abs().amax(2)
+    right = (v[..., 1:] - v[..., :-1]).abs().amax(2)
+    spread[..., 1:, :] = down
+    spread[..., 1:] = torch.maximum(spread[..., 1:], right)
+    return torch.nn.functional.adaptive_max_pool2d(spread, grid).permute(0, 2, 3, 1)
+
+
+class ChunkEncoder(_ChunkCoder):
+    """Encodes the chunks of a video in order. Pictures are `width` x `height` 4:2:0 planes of `bit_depth` 8 or 10."""
+
+    def __init__(
+        self,
+        model: Model,
+        width: int,
+        height: int,
+        bit_depth: int,
+        settings: CodecSettings,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(model, width, height, bit_depth, device)
+        self.settings = settings
+        self._last_source: Frames | None = None
+
+    def encode(self, chunk: Sequence[Planes], first: bool) -> EncodedChunk:
+        """Encode 1..8 pictures; `first` starts a segment. Missing frames of the chunk repeat the last picture."""
+        if not 1 <= len(chunk) <= CHUNK_FRAMES:
+            raise ValueError(f"a chunk has 1 to {CHUNK_FRAMES} pictures, not {len(chunk)}")
+        if first:
+            self.start_segment()
+            self._last_source = None
+        padded = list(chunk) + [chunk[-1]] * (CHUNK_FRAMES - len(chunk))
+        frames = frames_from_planes(padded, self.bit_depth, self.patch, self.device)
+        quality = self.settings.quality
+        tree, fields = 0, {}
+        with stage("motion"), torch.no_grad():
+            if self.settings.motion:
+                tree, fields = self._find_motion(frames, first)
+        steps = motion.steps(tree, first)
+        writer = SymbolWriter()
+        floors = [False] * len(steps)
+        stats = ChunkStats()
+        source = _Source(frames, fields)
+        self.run_chunk(writer, steps, quality, floors, self.settings.motion, source, pictures=True)
+        self._last_source = frames.take([CHUNK_FRAMES - 1])
+        with stage("entropy"):
+            words = writer.finish()
+        stats.latent_bits.append(writer.bits)
+        flags = (_MOTION_FLAG if self.settings.motion else 0) | sum(f << (i + 1) for i, f in enumerate(floors))
+        header = _HEADER.pack(len(chunk), quality, tree, flags, writer.crc)
+        return EncodedChunk(header + words, len(chunk), stats)
+
+    def _find_motion(self, frames: Frames, first: bool) -> tuple[int, dict[int, Fields]]:
+        before = None if first else self._last_source
+        luma = frames.y if before is None else torch.cat([before.y, frames.y])
+        offset = 0 if before is None else 1
+        kind = torch.tensor([KEY], device=self.device)
+        step = float(self.network.step(torch.tensor([float(self.settings.quality)], device=self.device), kind).min())
+        settings = motion_search.SearchSettings(bit_cost=_MOTION_BIT_COST * step, effort=self.settings.effort)
+        tree = 0 if before is None else motion_search.choose_tree(before.y, frames.y, settings)
+        order = [(f, pair) for s in motion.steps(tree, first) for f, pair in zip(s.frames, s.references, strict=True)]
+        order = [(f, pair) for f, pair in order if pair != (None, None)]
+
+        def side(k: int) -> Tensor:
+            return luma[[(0 if pair[k] is None else pair[k] + offset) for _, pair in order]]
+
+        available = torch.tensor([[r is not None for r in pair] for _, pair in order], device=self.device)
+        current = frames.y[[f for f, _ in order]]
+        fields = motion_search.search(current, side(0), side(1), available, settings, None)
+        return tree, {
+            f: Fields(fields.vectors[i : i + 1], fields.modes[i : i + 1]) for i, (f, _) in enumerate(order)
+        }
+
+
+class ChunkDecoder(_ChunkCoder):
+    """Decodes the chunks of a video in order, from the first chunk of any segment on."""
+
+    def decode(self, payload: bytes, first: bool) -> list[Planes]:
+        """The pictures of a chunk; DamagedFileError where the symbols are not those that were encoded."""
+        count, done = self._run(payload, first, pictures=True)
+        pictures = [done[i].picture for i in range(count)]
+        frames = Frames(*(torch.cat(planes) for planes in zip(*pictures, strict=True)))  # type: ignore[arg-type]
+        return planes_from_frames(frames, self.height, self.width, self.bit_depth)
+
+    def check(self, payload: bytes, first: bool) -> int:
+        """Decode the symbols only and check them; returns the number of frames. DamagedFileError as in `decode`."""
+        return self._run(payload, first, pictures=False)[0]
+
+    def _run(self, payload: bytes, first: bool, pictures: bool) -> tuple[int, dict[int, _Decoded]]:
+        if len(payload) < _HEADER.size:
+            raise DamagedFileError("a chunk is too short")
+        count, quality, tree, flags, crc = _HEADER.unpack_from(payload)
+        if not (1 <= count <= CHUNK_FRAMES and quality < 64 and tree < len(motion.TREES)):
+            raise DamagedFileError("a chunk header holds impossible values")
+        if first:
+            self.start_segment()
+        elif self._previous is None:
+            raise DamagedFileError("a segment does not start with its first chunk")
+        steps = motion.steps(tree, first)
+        floors = [bool(flags >> (i + _STEP_FLOORS_SHIFT) & 1) for i in range(len(steps))]
+        reader = SymbolReader(payload[_HEADER.size :])
+        done = self.run_chunk(reader, steps, quality, floors, bool(flags & _MOTION_FLAG), None, pictures)
+        reader.finish()
+        if reader.crc != crc:
+            raise DamagedFileError("decoded symbols are not those that were encoded")
+        return count, done
