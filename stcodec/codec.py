@@ -28,7 +28,7 @@ from stcodec.patches import (
     unpatchify,
 )
 from stcodec.timing import stage
-from stcodec.vectors import FieldShape, code_fields, step_hints
+from stcodec.vectors import CodedField, FieldShape, code_fields, step_hints
 from stcodec.weights import Model
 
 _HEADER = struct.Struct("<BBBBI")
@@ -86,7 +86,7 @@ class _Decoded:
 class _ChunkCoder:
     """State and steps that encoder and decoder share."""
 
-    def __init__(self, model: Model, width: int, height: int, bit_depth: int, device: torch.device | str) -> None:
+    def __init__(self, model: Model, width: int, height: int, bit_depth: int, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.network = self.model.network
@@ -96,12 +96,12 @@ class _ChunkCoder:
         self.rows, self.columns = self.padded[0] // self.patch.h, self.padded[1] // self.patch.w
         self.latents = LatentCoder(self.network, self.model.groups, model.tables, self.device)
         self._previous: _Decoded | None = None
-        self._key_fields: Fields | None = None
+        self._key_field: CodedField | None = None
         self._memory: Tensor | None = None
 
     def start_segment(self) -> None:
         """Forget everything: what follows decodes alone."""
-        self._previous = self._key_fields = self._memory = None
+        self._previous = self._key_field = self._memory = None
 
     def run_chunk(
         self,
@@ -117,9 +117,9 @@ class _ChunkCoder:
         done: dict[int, _Decoded] = {}
         if self._previous is not None:
             done[-1] = self._previous
-        coded_fields: dict[int, Tensor] = {}
-        if self._key_fields is not None:
-            coded_fields[-1] = torch.as_tensor(self._key_fields.vectors)
+        coded_fields: dict[int, CodedField] = {}
+        if self._key_field is not None:
+            coded_fields[-1] = self._key_field
         for number, step in enumerate(steps):
             fields = self._code_fields(coder, step, coded_fields, use_motion, source)
             context = self._context(step, quality, fields, done)
@@ -127,15 +127,18 @@ class _ChunkCoder:
                 self._code_step(coder, number, step, context, fields, floors, done, source, pictures)
         last = steps_key(steps)
         self._previous = done[last]
+        self._key_field = None
         if last in coded_fields:
-            self._key_fields = Fields(coded_fields[last], torch.zeros(1, 1, 1, dtype=torch.uint8))
+            field = coded_fields[last]
+            at = [None if r is None else r - CHUNK_FRAMES for r in field.references]
+            self._key_field = CodedField(field.vectors, -1, (at[0], at[1]))
         return done
 
     def _code_fields(
         self,
         coder: Coder,
         step: Step,
-        coded: dict[int, Tensor],
+        coded: dict[int, CodedField],
         use_motion: bool,
         source: _Source | None,
     ) -> Fields | None:
@@ -151,7 +154,7 @@ class _ChunkCoder:
                 hints = step_hints(step, coded, shape)
                 fields = code_fields(coder, wanted, shape, available, hints, self.model.vector_tables)
         for i, frame in enumerate(step.frames):
-            coded[frame] = fields.vectors[i : i + 1]
+            coded[frame] = CodedField(fields.vectors[i].numpy(), frame, step.references[i])
         return Fields(fields.vectors.to(self.device), fields.modes.to(self.device))
 
     def _context(self, step: Step, quality: int, fields: Fields | None, done: dict[int, _Decoded]) -> StepContext:
@@ -183,16 +186,16 @@ class _ChunkCoder:
         pictures: bool,
     ) -> None:
         n = len(step.frames)
-        mean = both = size = kind = quality = None
+        mean = base = size = kind = quality = None
         if pictures:
             kind = torch.full((n,), context.kind, dtype=torch.long, device=self.device)
             quality = torch.full((n,), float(context.quality), device=self.device)
             size = self.network.step(quality, kind)
             with stage("prediction"):
-                both, first, second = self._predict(step, fields, done, n)
+                base = self._predict(step, fields, done, n)
             with stage("network"):
                 state = self._state(n) if context.kind == KEY else self._null_state(n)
-                mean = self.network.predict(both, first, second, state, size, quality, kind)
+                mean = self.network.predict(base, state, size, quality, kind)
         wanted = None
         if source is not None:
             wanted = self.network.transform(patchify(source.frames.take(step.frames), self.patch))
@@ -201,9 +204,9 @@ class _ChunkCoder:
             coded = self._code_latents(coder, number, context, wanted, mean, size, floors)
         if pictures:
             assert coded.decoded is not None and coded.mean is not None
-            assert both is not None and size is not None and quality is not None and kind is not None
+            assert base is not None and size is not None and quality is not None and kind is not None
             with stage("network"):
-                restored, features = self.network.restore(coded.decoded, coded.mean, both, size, quality, kind)
+                restored, features = self.network.restore(coded.decoded, coded.mean, base, size, quality, kind)
                 frames = unpatchify(self.network.inverse(restored), self.patch)
                 frames = Frames(*(plane.clamp(0.0, 1.0) for plane in frames))
             if context.kind <= KEY and features is not None:
@@ -235,32 +238,16 @@ class _ChunkCoder:
             coded = self.latents.code(coder, context, wanted, mean, size)
         return coded
 
-    def _predict(
-        self, step: Step, fields: Fields | None, done: dict[int, _Decoded], n: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Coefficients of the blended prediction and of the prediction from each reference alone."""
+    def _predict(self, step: Step, fields: Fields | None, done: dict[int, _Decoded], n: int) -> Tensor:
+        """Coefficients of the motion-compensated prediction; of an intra frame, the mean of all pictures."""
         if fields is None:
             shape = (n, self.patch.channels, self.rows, self.columns)
-            mean = self.network.intra_mean[None, :, None, None].expand(shape)
-            return mean, mean, mean
-
-        def stacked(side: int) -> list[Frames | None]:
-            return [None if pair[side] is None else done[pair[side]].picture for pair in step.references]
-
-        frames = motion.predict(stacked(0), stacked(1), fields)
-        both = self.network.transform(patchify(frames, self.patch))
-        if not self.model.config.width:
-            return both, both, both
-        sides = []
-        for side in (0, 1):
-            alone = Fields(fields.vectors, torch.full_like(fields.modes, side + 1))
-            missing = [pair[side] is None for pair in step.references]
-            single = both
-            if not all(missing):
-                predicted = motion.predict(stacked(0), stacked(1), alone_where_present(alone, missing, fields))
-                single = self.network.transform(patchify(predicted, self.patch))
-            sides.append(single)
-        return both, sides[0], sides[1]
+            return self.network.intra_mean[None, :, None, None].expand(shape)
+        sides = [
+            [None if pair[k] is None else done[pair[k]].picture for pair in step.references] for k in (0, 1)
+        ]
+        frames = motion.predict(sides[0], sides[1], fields)
+        return self.network.transform(patchify(frames, self.patch))
 
     def _null_state(self, n: int) -> Tensor:
         if not self.model.config.width:
@@ -295,12 +282,6 @@ def still_fields(shape: FieldShape, available: np.ndarray) -> Fields:
     modes[torch.from_numpy(~available[:, 1])] = 1
     modes[torch.from_numpy(~available[:, 0])] = 2
     return Fields(vectors, modes)
-
-
-def alone_where_present(alone: Fields, missing: list[bool], fields: Fields) -> Fields:
-    """`alone`, but with the modes of `fields` for frames whose reference on that side is missing."""
-    modes = torch.stack([f if gone else a for a, f, gone in zip(alone.modes, fields.modes, missing, strict=True)])
-    return Fields(alone.vectors, modes)
 
 
 def vector_spread(vectors: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -366,18 +347,14 @@ class ChunkEncoder(_ChunkCoder):
         step = float(self.network.step(torch.tensor([float(self.settings.quality)], device=self.device), kind).min())
         settings = motion_search.SearchSettings(bit_cost=_MOTION_BIT_COST * step, effort=self.settings.effort)
         tree = 0 if before is None else motion_search.choose_tree(before.y, frames.y, settings)
-        order = [(f, pair) for s in motion.steps(tree, first) for f, pair in zip(s.frames, s.references, strict=True)]
-        order = [(f, pair) for f, pair in order if pair != (None, None)]
-
-        def side(k: int) -> Tensor:
-            return luma[[(0 if pair[k] is None else pair[k] + offset) for _, pair in order]]
-
-        available = torch.tensor([[r is not None for r in pair] for _, pair in order], device=self.device)
-        current = frames.y[[f for f, _ in order]]
-        fields = motion_search.search(current, side(0), side(1), available, settings, None)
-        return tree, {
-            f: Fields(fields.vectors[i : i + 1], fields.modes[i : i + 1]) for i, (f, _) in enumerate(order)
-        }
+        pairs = [
+            (f + offset, *(None if r is None else r + offset for r in pair))
+            for s in motion.steps(tree, first)
+            for f, pair in zip(s.frames, s.references, strict=True)
+            if pair != (None, None)
+        ]
+        found = motion_search.search(luma, pairs, settings)
+        return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, found, strict=True)}
 
 
 class ChunkDecoder(_ChunkCoder):

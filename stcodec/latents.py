@@ -8,6 +8,7 @@ rounding errors, still reads the same symbols.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -43,6 +44,18 @@ class CodedLatents:
     magnitudes: Tensor
 
 
+class Observer(Protocol):
+    """What training sees of every pass; see `LatentCoder.observer`."""
+
+    def symbols(self, group: int, context: int, inputs: Tensor, index: Tensor, symbols: Tensor, scaled: Tensor) -> None:
+        """Scale network inputs [n, inputs], indices, symbols and latents in units of the step [n, outputs]."""
+        ...
+
+    def spatial(self, kind: int, lattice: int, near: Tensor, error: Tensor) -> None:
+        """Decoded errors of the four neighbours [n, 4 C] and the error to predict [n, C], in units of the step."""
+        ...
+
+
 class LatentCoder:
     """Codes latents under a model's scale networks and tables, on one device."""
 
@@ -53,6 +66,7 @@ class LatentCoder:
         self._costs = torch.from_numpy(tables.costs()).to(device)
         self._device = device
         self._ends = network.config.groups
+        self.observer: Observer | None = None
         self.rate_weight = 0.0
         """Encoder only: squared error, in units of step**2, that is worth one bit (rate-distortion optimised quantisation)."""
         self.index_floor = 0
@@ -102,6 +116,13 @@ class LatentCoder:
             if base is not None and errors is not None:
                 here = base[:, at] + self._spatial_mean(errors, lattice, at, context.kind)
                 refined[:, at] = here
+                if self.observer is not None and lattice and target is not None and steps is not None:
+                    around = scales.neighbours(errors / steps[:, None], lattice)
+                    assert around is not None
+                    near_errors = [t.reshape(n, patches, channels)[:, at] for t in around]
+                    error = (target[:, at] - base[:, at]) / steps
+                    flat_near = torch.cat(near_errors, -1).reshape(-1, 4 * channels)
+                    self.observer.spatial(context.kind, lattice, flat_near, error.reshape(-1, channels))
             index_class = context.kind * scales.LATTICES + lattice
             start = 0
             for group, end in zip(self._groups, self._ends, strict=True):
@@ -112,6 +133,8 @@ class LatentCoder:
                     scaled = (target[:, at, start:end] - here[..., start:end]) / steps[..., start:end]
                     wanted = self._quantise(scaled.reshape(n * len(at), -1), index)
                 symbols = self._code(coder, wanted, index).view(n, len(at), end - start)
+                if self.observer is not None and wanted is not None:
+                    self.observer.symbols(self._ends.index(end), index_class, x, index, wanted, scaled.reshape(wanted.shape))
                 own[..., start:end] = symbols.abs()
                 inputs[0] = scales.log_magnitude(own)
                 if here is not None and errors is not None and base is not None and steps is not None:

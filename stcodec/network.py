@@ -134,7 +134,7 @@ class Network(nn.Module):
         # Where magnitudes 1 and >= 2 are reconstructed, relative to the integer, per scale index.
         self.centroids = nn.Parameter(torch.zeros(SCALE_COUNT, 2))
         if config.width:
-            self.prior = Trunk(3 * channels + config.memory, config.width, config.prior_blocks)
+            self.prior = Trunk(channels + config.memory, config.width, config.prior_blocks)
             self.prior_out = _zero(nn.Conv2d(config.width, channels, 1))
             self.filter = Trunk(3 * channels, config.width, config.filter_blocks)
             self.filter_out = _zero(nn.Conv2d(config.width, channels, 1))
@@ -162,26 +162,25 @@ class Network(nn.Module):
         return x
 
     def predict(
-        self, both: Tensor, first: Tensor, second: Tensor, state: Tensor, step: Tensor, quality: Tensor, kind: Tensor
+        self, predicted: Tensor, state: Tensor, step: Tensor, quality: Tensor, kind: Tensor
     ) -> Tensor:
         """The mean of the latent: motion-compensated coefficients plus what the prior network corrects.
 
-        both, first, second: coefficients [N, C, rows, columns] of the blended prediction and of each reference's own;
-        state: memory; step [N, C, 1, 1]; quality float [N]; kind int64 [N].
+        predicted: coefficients [N, C, rows, columns] of the prediction; state: memory [N, M, rows, columns]; step [N, C, 1, 1]; quality float [N]; kind int64 [N].
         """
         if not self.config.width:
-            return both
-        inputs = compress(torch.cat([self._flatten_dc(both) / step, (first - both) / step, (second - both) / step], dim=1))
+            return predicted
+        inputs = compress(self._flatten_dc(predicted) / step)
         features = self.prior(torch.cat([inputs, state], dim=1), quality, kind)
-        return both + step * self.prior_out(features)
+        return predicted + step * self.prior_out(features)
 
     def restore(
-        self, decoded: Tensor, mean: Tensor, both: Tensor, step: Tensor, quality: Tensor, kind: Tensor
+        self, decoded: Tensor, mean: Tensor, predicted: Tensor, step: Tensor, quality: Tensor, kind: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """In-loop restoration of decoded coefficients; also the features that the memory is updated from."""
         if not self.config.width:
             return decoded, None
-        parts = [self._flatten_dc(decoded) / step, (decoded - mean) / step, (decoded - both) / step]
+        parts = [self._flatten_dc(decoded) / step, (decoded - mean) / step, (decoded - predicted) / step]
         inputs = compress(torch.cat(parts, dim=1))
         features = self.filter(inputs, quality, kind)
         return decoded + step * self.filter_out(features), features

@@ -1,0 +1,255 @@
+"""What is fitted rather than trained by gradient through the codec: tables, scale networks, linear predictors, centroids.
+
+The codec runs over training pictures with the model so far; an observer keeps a sample of what every pass saw. From that the
+spatial predictors come by least squares, the scale networks by gradient descent on the code length with the integer
+arithmetic in the loop (straight-through rounding), and the tables and centroids by counting. Two or three rounds, since
+rate-distortion optimised quantisation makes the symbols depend on the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stcodec import scales, vectors
+from stcodec.entropy import Tables
+from stcodec.network import ModelConfig, Network
+from stcodec.scales import GroupNetwork
+from stcodec.vectors import VectorTables
+from stcodec.weights import Model
+
+NARROWEST, WIDEST = 0.06, 300.0
+_ESCAPE = 1e-5
+_SKIP_PENALTY = 14.0
+
+
+def laplace_rows() -> list[np.ndarray]:
+    """Discretised Laplacians, one per scale index 1..63, log-spaced in scale; the last entry of a row is the escape."""
+    rows = []
+    for scale in np.geomspace(NARROWEST, WIDEST, scales.SCALE_COUNT - 1):
+        k = int(min(2000, max(3, np.ceil(6 * scale))))
+        size = np.abs(np.arange(-k, k + 1)).astype(np.float64)
+        tail = np.exp(-(size - 0.5) / scale) * (1 - np.exp(-1 / scale)) / 2
+        row = np.where(size == 0, 1 - np.exp(-0.5 / scale), tail)
+        rows.append(np.append(row + 1e-9, _ESCAPE))
+    return rows
+
+
+def initial_model(config: ModelConfig) -> Model:
+    """An unfitted model: every symbol under one moderate scale, no spatial prediction."""
+    channels, start, groups = config.patch.channels, 0, []
+    hidden, inputs = config.scale_hidden, scales.input_size(config.patch.channels)
+    for end in config.groups:
+        out = end - start
+        bias = torch.full((scales.CLASSES, out), 10.0 * 2**scales.SHIFT_2)
+        zeros = torch.zeros(inputs, hidden), torch.zeros(scales.CLASSES, hidden), torch.zeros(hidden, out)
+        groups.append(GroupNetwork(*zeros, bias))
+        start = end
+    assert start == channels
+    network = Network(config).eval().requires_grad_(False)
+    tables = Tables.from_probabilities(laplace_rows())
+    return Model("initial", bytes(32), config, network, groups, tables, vectors.default_tables())
+
+
+@dataclass
+class Sample:
+    """Kept passes of one frequency group: inputs uint8 [n, F], context int64 [n], magnitudes int16 [n, outputs]."""
+
+    inputs: list[Tensor] = field(default_factory=list)
+    contexts: list[Tensor] = field(default_factory=list)
+    magnitudes: list[Tensor] = field(default_factory=list)
+
+
+class Collector:
+    """The observer: a random subset of patches per pass, normal equations, centroid sums."""
+
+    def __init__(self, config: ModelConfig, patches_per_pass: int, seed: int = 0) -> None:
+        self.samples = [Sample() for _ in config.groups]
+        channels = config.patch.channels
+        shape = (scales.FRAME_KINDS, scales.LATTICES - 1)
+        self.normal = torch.zeros(*shape, 4 * channels, 4 * channels, dtype=torch.float64)
+        self.moment = torch.zeros(*shape, 4 * channels, channels, dtype=torch.float64)
+        self.centroid_sum = torch.zeros(scales.SCALE_COUNT, 2, dtype=torch.float64)
+        self.centroid_count = torch.zeros(scales.SCALE_COUNT, 2, dtype=torch.float64)
+        self._keep = patches_per_pass
+        self._random = torch.Generator().manual_seed(seed)
+
+    def symbols(self, group: int, context: int, inputs: Tensor, index: Tensor, symbols: Tensor, scaled: Tensor) -> None:
+        """See `latents.Observer`."""
+        keep = torch.randperm(len(inputs), generator=self._random)[: self._keep]
+        sample = self.samples[group]
+        sample.inputs.append(inputs[keep].to(torch.uint8))
+        sample.contexts.append(torch.full((len(keep),), context))
+        sample.magnitudes.append(symbols[keep].abs().clamp(max=32767).to(torch.int16))
+        at = torch.nonzero(symbols.reshape(-1))[:, 0]
+        size = symbols.reshape(-1)[at].abs()
+        key = index.reshape(-1)[at].long() * 2 + (size > 1)
+        off = scaled.reshape(-1)[at].abs() - size
+        self.centroid_sum.view(-1).index_add_(0, key, off.clamp(-1, 1).double())
+        self.centroid_count.view(-1).index_add_(0, key, torch.ones_like(off, dtype=torch.float64))
+
+    def spatial(self, kind: int, lattice: int, near: Tensor, error: Tensor) -> None:
+        """See `latents.Observer`."""
+        near, error = near.clamp(-200, 200), error.clamp(-200, 200)
+        self.normal[kind, lattice - 1] += (near.T @ near).double()
+        self.moment[kind, lattice - 1] += (near.T @ error).double()
+
+    def spatial_predictors(self, ridge: float = 0.02) -> Tensor:
+        """Least-squares predictors [kinds, 2, 4 C, C] with a ridge relative to the mean energy."""
+        solved = torch.zeros_like(self.moment)
+        for kind in range(scales.FRAME_KINDS):
+            for lattice in range(scales.LATTICES - 1):
+                normal = self.normal[kind, lattice]
+                energy = float(normal.diagonal().mean())
+                if energy > 0:
+                    eye = torch.eye(len(normal), dtype=torch.float64)
+                    solved[kind, lattice] = torch.linalg.solve(
+                        normal + ridge * energy * eye, self.moment[kind, lattice]
+                    )
+        return solved.float()
+
+    def centroids(self) -> Tensor:
+        """Mean offsets [64, 2], shrunk towards zero where there is little evidence."""
+        return (self.centroid_sum / (self.centroid_count + 50)).clamp(-0.4, 0.4).float()
+
+
+def _straight_through(rounded: Tensor, value: Tensor) -> Tensor:
+    return value + (rounded - value).detach()
+
+
+class _TrainableGroup(torch.nn.Module):
+    """Floating-point twin of `GroupNetwork`; weights in units of the integer weight."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, start: GroupNetwork | None) -> None:
+        super().__init__()
+        if start is not None and float(start.w1.abs().sum()) > 0:
+            self.w1, self.b1, self.w2, self.b2 = (
+                torch.nn.Parameter(t.clone() / s)
+                for t, s in zip((start.w1, start.b1, start.w2, start.b2), (16, 512, 16, 512), strict=True)
+            )
+            return
+        self.w1 = torch.nn.Parameter(torch.randn(inputs, hidden) * 0.25)
+        self.b1 = torch.nn.Parameter(torch.full((scales.CLASSES, hidden), 2.0))
+        self.w2 = torch.nn.Parameter(torch.randn(hidden, outputs) * 0.1)
+        self.b2 = torch.nn.Parameter(torch.full((scales.CLASSES, outputs), 5.0))
+
+    def quantised(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        values = []
+        for t, unit, limit in ((self.w1, 16, 127), (self.b1, 512, 1 << 20), (self.w2, 16, 127), (self.b2, 512, 1 << 20)):
+            scaled = t * unit
+            values.append(_straight_through(scaled.round().clamp(-limit, limit), scaled))
+        return values[0], values[1], values[2], values[3]
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Real-valued index [n, outputs], before the last floor."""
+        w1, b1, w2, b2 = self.quantised()
+        hidden = (x @ w1 + b1[context]) * 2.0**-scales.SHIFT_1
+        hidden = _straight_through(hidden.floor(), hidden)
+        hidden = F.leaky_relu(hidden, 0.01) if self.training else hidden
+        hidden = hidden.clamp(0 if not self.training else -64, scales.HIDDEN_MAX)
+        hidden = _straight_through(hidden.clamp(min=0), hidden)
+        return (hidden @ w2 + b2[context]) * 2.0**-scales.SHIFT_2
+
+    def integers(self) -> GroupNetwork:
+        with torch.no_grad():
+            return GroupNetwork(*(t.round().clone() for t in self.quantised()))
+
+
+def code_length(index: Tensor, magnitudes: Tensor, costs: Tensor) -> Tensor:
+    """Bits [n, outputs] at real-valued indices, between those of the two nearest tables. costs [64, M]."""
+    # The floor of the codec makes index i stand for [i, i + 1); its middle is i + 0.5.
+    position = (index - 0.5).clamp(0, scales.SCALE_COUNT - 1.001)
+    low = position.floor()
+    part = position - low
+    flat = low.long() * costs.shape[1] + magnitudes
+    return torch.take(costs, flat) * (1 - part) + torch.take(costs, flat + costs.shape[1]) * part
+
+
+def train_scales(
+    config: ModelConfig,
+    collector: Collector,
+    tables: Tables,
+    steps: int,
+    start: Sequence[GroupNetwork] | None = None,
+    log: Callable[[str], None] = print,
+) -> list[GroupNetwork]:
+    """Scale networks that minimise the code length of the collected symbols."""
+    costs = torch.from_numpy(tables.costs())
+    costs[0, 1:] = _SKIP_PENALTY + costs[1, 1:]
+    groups, begin = [], 0
+    for g, end in enumerate(config.groups):
+        sample = collector.samples[g]
+        x, context = torch.cat(sample.inputs), torch.cat(sample.contexts)
+        size = torch.cat(sample.magnitudes).long().clamp_(max=costs.shape[1] - 1)
+        net = _TrainableGroup(x.shape[1], config.scale_hidden, end - begin, None if start is None else start[g])
+        optimiser = torch.optim.Adam(net.parameters(), lr=6e-3)
+        total, before = 0.0, 0.0
+        for step in range(steps):
+            rate = 0.5 * (1 + np.cos(np.pi * step / steps))
+            optimiser.param_groups[0]["lr"] = 6e-3 * rate + 2e-5
+            pick = torch.randint(len(x), (1024,))
+            bits = code_length(net(x[pick].float(), context[pick]), size[pick], costs)
+            loss = bits.sum(1).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 50.0)
+            optimiser.step()
+            total = loss.item() if step == 0 else 0.99 * total + 0.01 * loss.item()
+            before = before or total
+        log(f"scale network {g}: {len(x)} samples, {before:.2f} -> {total:.2f} bits per patch and frame")
+        groups.append(net.eval().integers())
+        begin = end
+    return groups
+
+
+def fit_tables(collector: Collector, groups: Sequence[GroupNetwork], weight: float = 2000.0) -> Tables:
+    """Tables from the magnitudes counted at each index, on a Laplacian prior worth `weight` symbols."""
+    rows = laplace_rows()
+    largest = max((len(row) - 2) // 2 for row in rows)
+    counts = np.zeros((scales.SCALE_COUNT, largest + 2))
+    for sample, group in zip(collector.samples, groups, strict=True):
+        for x, context, size in zip(sample.inputs, sample.contexts, sample.magnitudes, strict=True):
+            index = group.indices(x.float(), int(context[0])).long() if len(x) else x.long()
+            key = index * (largest + 2) + size.long().clamp(max=largest + 1)
+            counts += np.bincount(key.reshape(-1).numpy(), minlength=counts.size).reshape(counts.shape)
+    fitted = []
+    for i, row in enumerate(rows, start=1):
+        k = (len(row) - 2) // 2
+        prior = np.append(row[k : 2 * k + 1] * np.append(1, np.full(k, 2.0)), row[-1])
+        seen = np.append(counts[i, : k + 1], counts[i, k + 1 :].sum())
+        mixed = seen + weight * prior / prior.sum()
+        mixed /= mixed.sum()
+        sides = mixed[1:-1] / 2
+        fitted.append(np.concatenate([sides[::-1], mixed[:1], sides, np.maximum(mixed[-1:], _ESCAPE)]))
+    return Tables.from_probabilities(fitted)
+
+
+class VectorCounter:
+    """A coder that counts the symbols of each vector table, in front of a real coder."""
+
+    def __init__(self) -> None:
+        self.counts = [np.zeros(2 * vectors.table_support(i) + 2) for i in range(1, vectors.TABLE_COUNT + 1)]
+
+    def code(self, symbols: np.ndarray | None, index: np.ndarray, tables: Tables) -> np.ndarray:
+        """Count; see `entropy.Coder`."""
+        assert symbols is not None
+        for i in np.unique(index[index > 0]):
+            k = vectors.table_support(int(i))
+            group = symbols[index == i]
+            letters = np.where(np.abs(group) > k, 2 * k + 1, group + k)
+            self.counts[i - 1] += np.bincount(letters, minlength=2 * k + 2)
+        return symbols
+
+    def tables(self, weight: float = 30.0) -> VectorTables:
+        """Frozen tables from the counts (made symmetric for vectors) on the default tables as a prior."""
+        rows = []
+        for i, (count, prior) in enumerate(zip(self.counts, vectors.default_tables().tables.counts, strict=True), 1):
+            if i < vectors.MODE_BASE:
+                count = np.append((count[:-1] + count[-2::-1]) / 2, count[-1])
+            rows.append(count + weight * prior / prior.sum())
+        return VectorTables(Tables.from_probabilities(rows))
