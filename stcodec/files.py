@@ -1,0 +1,131 @@
+"""Output files that appear whole or not at all, the overwrite policy, and `-` for the standard streams."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import BinaryIO
+
+from stcodec.errors import InputError, OutputExistsError, StcodecError, UsageError
+
+STANDARD_STREAM = "-"
+
+
+class Overwrite(Enum):
+    """What to do when an output exists."""
+
+    ASK = "ask"
+    YES = "yes"
+    NO = "no"
+
+
+def is_standard_stream(path: str | os.PathLike[str]) -> bool:
+    """True for `-`."""
+    return os.fspath(path) == STANDARD_STREAM
+
+
+def check_input(path: str | os.PathLike[str]) -> None:
+    """InputError unless `path` is `-` or something that can be opened and read."""
+    if is_standard_stream(path):
+        return
+    where = Path(path)
+    if where.is_dir():
+        raise InputError(f"{where}: is a directory")
+    if not where.exists():
+        raise InputError(f"{where}: no such file")
+    if not os.access(where, os.R_OK):
+        raise InputError(f"{where}: permission denied")
+
+
+def check_output(
+    path: str | os.PathLike[str],
+    overwrite: Overwrite,
+    source: str | os.PathLike[str] | None = None,
+    ask: Callable[[str], bool] | None = None,
+) -> None:
+    """Refuse an output before any work is done.
+
+    UsageError if it is the same file as `source`; StcodecError if its folder is missing; OutputExistsError if it exists and
+    may not be replaced. `ask` (a question -> yes or no) is only given where a person can answer.
+    """
+    if is_standard_stream(path):
+        return
+    where = Path(path)
+    if where.is_dir():
+        raise UsageError(f"{where}: is a directory")
+    if not where.parent.is_dir():
+        raise StcodecError(f"{where}: the folder {where.parent} does not exist")
+    if not where.exists() or _is_special(where):
+        return
+    if source is not None and not is_standard_stream(source) and Path(source).exists():
+        if os.path.samefile(where, source):
+            raise UsageError(f"{where}: input and output are the same file")
+    if overwrite is Overwrite.YES:
+        return
+    if overwrite is Overwrite.ASK and ask is not None and ask(f"{where} exists. Overwrite?"):
+        return
+    raise OutputExistsError(f"{where}: already exists (-y overwrites)")
+
+
+def _is_special(path: Path) -> bool:
+    """A pipe or a device: written in place, never renamed."""
+    return path.exists() and not stat.S_ISREG(path.stat().st_mode)
+
+
+@contextlib.contextmanager
+def open_output(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A binary stream to write `path` through; see `temporary_output`. `-` is standard output."""
+    if is_standard_stream(path):
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with temporary_output(path) as temporary, open(temporary, "wb") as stream:
+        yield stream
+        stream.flush()
+        with contextlib.suppress(OSError):
+            os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def temporary_output(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A path in the same folder, with the same ending, that is renamed to `path` if the block succeeds.
+
+    Whatever ends the block otherwise (an error, Ctrl-C) removes it. Pipes and devices are given out as they are.
+    """
+    where = Path(path)
+    if _is_special(where):
+        yield where
+        return
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{where.stem[:40]}.", suffix=f".partial{where.suffix}", dir=where.parent)
+    except OSError as error:
+        raise StcodecError(f"{where}: cannot be written ({error.strerror})") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(where)
+    except OSError as error:
+        raise StcodecError(f"{where}: cannot be written ({error.strerror or error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def open_input(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A binary stream to read `path` from; `-` is standard input. InputError if it cannot be opened."""
+    check_input(path)
+    if is_standard_stream(path):
+        yield sys.stdin.buffer
+        return
+    with open(path, "rb") as stream:
+        yield stream
