@@ -95,6 +95,8 @@ class _ChunkCoder:
         self.padded = self.patch.padded(height, width)
         self.rows, self.columns = self.padded[0] // self.patch.h, self.padded[1] // self.patch.w
         self.latents = LatentCoder(self.network, self.model.groups, model.tables, self.device)
+        self.vector_observer: Coder | None = None
+        """Training only: sees every coded vector symbol before the writer does."""
         self._previous: _Decoded | None = None
         self._key_field: CodedField | None = None
         self._memory: Tensor | None = None
@@ -152,6 +154,8 @@ class _ChunkCoder:
             with stage("vectors"):
                 wanted = source.fields(step) if source is not None else None
                 hints = step_hints(step, coded, shape)
+                if self.vector_observer is not None:
+                    code_fields(self.vector_observer, wanted, shape, available, hints, self.model.vector_tables)
                 fields = code_fields(coder, wanted, shape, available, hints, self.model.vector_tables)
         for i, frame in enumerate(step.frames):
             coded[frame] = CodedField(fields.vectors[i].numpy(), frame, step.references[i])

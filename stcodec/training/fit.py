@@ -8,6 +8,8 @@ rate-distortion optimised quantisation makes the symbols depend on the model.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,8 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stcodec import scales, vectors
+from stcodec.codec import ChunkEncoder, CodecSettings
 from stcodec.entropy import Tables
 from stcodec.network import ModelConfig, Network
+from stcodec.patches import CHUNK_FRAMES, Planes
 from stcodec.scales import GroupNetwork
 from stcodec.vectors import VectorTables
 from stcodec.weights import Model
@@ -253,3 +257,38 @@ class VectorCounter:
                 count = np.append((count[:-1] + count[-2::-1]) / 2, count[-1])
             rows.append(count + weight * prior / prior.sum())
         return VectorTables(Tables.from_probabilities(rows))
+
+
+def fit_round(
+    model: Model,
+    clips: Sequence[Sequence[Planes]],
+    qualities: Sequence[int],
+    steps: int,
+    patches_per_pass: int = 48,
+    effort: int = 0,
+    log: Callable[[str], None] = print,
+) -> Model:
+    """Run the codec over `clips` (each a list of pictures, 8-bit) and fit everything that this module fits.
+
+    Clip i is coded at quality qualities[i % len(qualities)]. Returns the fitted model; its id and hash are placeholders.
+    """
+    collector = Collector(model.config, patches_per_pass)
+    counter = VectorCounter()
+    bits = 0.0
+    for i, clip in enumerate(clips):
+        height, width = clip[0][0].shape
+        settings = CodecSettings(quality=qualities[i % len(qualities)], effort=effort)
+        encoder = ChunkEncoder(model, width, height, 8, settings)
+        encoder.latents.observer = collector
+        encoder.vector_observer = counter
+        for start in range(0, len(clip), CHUNK_FRAMES):
+            bits += encoder.encode(clip[start : start + CHUNK_FRAMES], start == 0).stats.total_bits
+    log(f"coded {len(clips)} clips into {bits / 8:.0f} bytes")
+    network = copy.deepcopy(model.network)
+    with torch.no_grad():
+        network.spatial.copy_(collector.spatial_predictors().half().float())
+        network.centroids.copy_(collector.centroids())
+    start_groups = model.groups if float(model.groups[0].w1.abs().sum()) > 0 else None
+    groups = train_scales(model.config, collector, model.tables, steps, start_groups, log)
+    tables = fit_tables(collector, groups)
+    return dataclasses.replace(model, network=network, groups=groups, tables=tables, vector_tables=counter.tables())

@@ -1,0 +1,215 @@
+"""Media files out: MP4 and Matroska through libx264, and raw YUV4MPEG2."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any, BinaryIO, Protocol
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from stcodec.errors import StcodecError, UsageError
+from stcodec.video import FULL_RANGE, Packet, Picture, Planes, StreamInfo, VideoInfo, _reason
+
+# Visually lossless: x264 at CRF 16 stays above 45 dB on natural video, so that what is seen is the .stp's own quality.
+DEFAULT_CRF = 16
+FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".y4m": "y4m"}
+
+
+class Writer(Protocol):
+    """Takes pictures and packets in order; `notes` says what the output cannot hold."""
+
+    notes: list[str]
+
+    def write(self, item: Picture | Packet) -> None:
+        """Append one item."""
+        ...
+
+    def close(self) -> None:
+        """Finish the output."""
+        ...
+
+
+def output_format(path: str | os.PathLike[str]) -> str:
+    """The format for an ending; `-` is YUV4MPEG2. UsageError for an ending that is not known."""
+    if os.fspath(path) == "-":
+        return "y4m"
+    ending = os.path.splitext(os.fspath(path))[1].lower()
+    if ending not in FORMATS:
+        raise UsageError(f"{os.fspath(path)}: the ending must be one of {', '.join(FORMATS)}")
+    return FORMATS[ending]
+
+
+def open_writer(
+    target: str | os.PathLike[str] | BinaryIO,
+    info: VideoInfo,
+    streams: Sequence[StreamInfo] = (),
+    metadata: Mapping[str, str] | None = None,
+    *,
+    format: str,
+    codec: str = "libx264",
+    crf: float | None = None,
+    preset: str = "veryfast",
+) -> Writer:
+    """A writer for `target` in `format` ("mp4", "mov", "matroska", "y4m"; y4m needs a binary stream)."""
+    if format == "y4m":
+        assert not isinstance(target, (str, os.PathLike))
+        return Y4MWriter(target, info)
+    return MediaWriter(target, info, streams, metadata or {}, format, codec, DEFAULT_CRF if crf is None else crf, preset)
+
+
+class Y4MWriter:
+    """YUV4MPEG2: the decoded planes exactly; it knows neither time stamps nor audio."""
+
+    def __init__(self, stream: BinaryIO, info: VideoInfo) -> None:
+        self.notes: list[str] = []
+        self._stream = stream
+        rate = info.frame_rate or Fraction(25)
+        aspect = info.sample_aspect_ratio
+        space = {8: {3: "420paldv", 1: "420mpeg2"}.get(info.chroma_location, "420jpeg"), 10: "420p10"}[info.bit_depth]
+        extra = " XCOLORRANGE=FULL" if info.color_range == FULL_RANGE else ""
+        extra = " XCOLORRANGE=LIMITED" if info.color_range == 1 else extra
+        stream.write(
+            f"YUV4MPEG2 W{info.width} H{info.height} F{rate.numerator}:{rate.denominator} Ip "
+            f"A{aspect.numerator}:{aspect.denominator} C{space}{extra}\n".encode()
+        )
+
+    def write(self, item: Picture | Packet) -> None:
+        """Write a picture; packets are left out."""
+        if isinstance(item, Picture):
+            self._stream.write(b"FRAME\n")
+            for plane in item.planes:
+                self._stream.write(np.ascontiguousarray(plane).astype(plane.dtype.newbyteorder("<"), copy=False).tobytes())
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+        self._stream.flush()
+
+
+class MediaWriter:
+    """MP4, MOV or Matroska: pictures through an encoder, packets as they are."""
+
+    def __init__(
+        self,
+        target: Any,
+        info: VideoInfo,
+        streams: Sequence[StreamInfo],
+        metadata: Mapping[str, str],
+        format: str,
+        codec: str,
+        crf: float,
+        preset: str,
+    ) -> None:
+        self.notes: list[str] = []
+        self._info = info
+        options = {"movflags": "+faststart+use_metadata_tags"} if format in ("mp4", "mov") else {}
+        self._base = Fraction(1, info.time_base.denominator)
+        self._scale = info.time_base.numerator
+        if format in ("mp4", "mov"):
+            if info.time_base.denominator >= 1 << 31:
+                raise StcodecError("the time base is too fine for MP4")
+            options["video_track_timescale"] = str(info.time_base.denominator)
+        file = os.fspath(target) if isinstance(target, (str, os.PathLike)) else target
+        try:
+            self._container = av.open(file, "w", format=format, options=options)
+            self._open_video(codec, crf, preset)
+        except (FFmpegError, ValueError, OSError) as error:
+            raise StcodecError(f"{file}: {_reason(error)}") from error
+        self._container.metadata.update(metadata)
+        self._bases = [s.time_base for s in streams]
+        self._streams = [self._add_stream(s, format) for s in streams]
+
+    def _open_video(self, codec: str, crf: float, preset: str) -> None:
+        info = self._info
+        odd = bool(info.width % 2 or info.height % 2)
+        if odd:
+            self.notes.append("an odd picture size needs 4:4:4 in H.264: chroma samples are repeated")
+        depth = "10le" if info.bit_depth == 10 else ""
+        self._format = ("yuv444p" if odd else "yuv420p") + depth
+        rate = info.frame_rate or Fraction(25)
+        options = {"crf": str(crf), "preset": preset} if codec.startswith("libx26") else {"crf": str(crf)}
+        try:
+            stream: Any = self._container.add_stream(codec, rate=rate, options=options)
+        except (ValueError, FFmpegError, TypeError) as error:
+            raise UsageError(f"codec {codec!r} cannot be used here ({_reason(error)})") from error
+        if stream.type != "video":
+            raise UsageError(f"codec {codec!r} is no video encoder")
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = info.width, info.height, self._format
+        context.time_base = self._base
+        stream.time_base = self._base
+        context.sample_aspect_ratio = info.sample_aspect_ratio
+        context.color_range = info.color_range
+        context.color_primaries = info.color_primaries
+        context.color_trc = info.color_transfer
+        context.colorspace = info.color_matrix
+        if info.rotation:
+            stream.set_display_rotation(-info.rotation)
+        self._video = stream
+
+    def _add_stream(self, info: StreamInfo, format: str) -> Any:
+        try:
+            with av.open(io.BytesIO(info.extradata)) as described:
+                stream = self._container.add_stream_from_template(described.streams[0])
+            stream.metadata.update(info.metadata)
+            stream.time_base = info.time_base
+            return stream
+        except (FFmpegError, ValueError, IndexError) as error:
+            self.notes.append(f"{info.kind} ({info.codec}) does not fit into {format} and is left out ({_reason(error)})")
+            return None
+
+    def write(self, item: Picture | Packet) -> None:
+        """Encode a picture, or mux a packet."""
+        try:
+            if isinstance(item, Picture):
+                self._container.mux(self._video.encode(self._frame(item)))
+            elif self._streams[item.stream] is not None:
+                self._container.mux(self._media_packet(item))
+        except (FFmpegError, ValueError) as error:
+            raise StcodecError(f"the output cannot be written ({_reason(error)})") from error
+
+    def _media_packet(self, item: Packet) -> Any:
+        stream = self._streams[item.stream]
+        packet = av.Packet(item.data)
+        packet.pts, packet.dts, packet.duration = item.pts, item.dts, item.duration
+        packet.time_base = self._bases[item.stream]
+        packet.is_keyframe = item.keyframe
+        packet.stream = stream
+        return packet
+
+    def _frame(self, picture: Picture) -> Any:
+        planes = picture.planes
+        if self._format.startswith("yuv444p"):
+            planes = _repeat_chroma(planes)
+        frame = av.VideoFrame(self._info.width, self._info.height, self._format)
+        for plane, samples in zip(frame.planes, planes, strict=True):
+            itemsize = samples.dtype.itemsize
+            rows = np.zeros((plane.height, plane.line_size // itemsize), dtype=samples.dtype)
+            rows[:, : samples.shape[1]] = samples
+            plane.update(rows)
+        frame.pts = picture.pts * self._scale
+        frame.duration = picture.duration * self._scale
+        frame.time_base = self._base
+        frame.color_range = self._info.color_range
+        frame.colorspace = self._info.color_matrix
+        frame.color_primaries = self._info.color_primaries
+        frame.color_trc = self._info.color_transfer
+        return frame
+
+    def close(self) -> None:
+        """Flush the encoder and finish the file."""
+        try:
+            self._container.mux(self._video.encode(None))
+            self._container.close()
+        except (FFmpegError, OSError, ValueError) as error:
+            raise StcodecError(f"the output cannot be written ({_reason(error)})") from error
+
+
+def _repeat_chroma(planes: Planes) -> Planes:
+    height, width = planes[0].shape
+    u, v = (p.repeat(2, 0).repeat(2, 1)[:height, :width] for p in planes[1:])
+    return planes[0], u, v
