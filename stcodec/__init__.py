@@ -1,0 +1,143 @@
+"""stcodec: learned video compression over motion-aligned spacetime patches.
+
+>>> import stcodec
+>>> stcodec.encode("in.mp4", "out.stp", quality=40)      # doctest: +SKIP
+>>> stcodec.decode("out.stp", "back.mp4")                # doctest: +SKIP
+>>> with stcodec.open("out.stp") as video:               # doctest: +SKIP
+...     for picture in video:
+...         print(picture.pts, picture.planes[0].shape)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from stcodec.errors import (
+    DamagedFileError,
+    InputError,
+    ModelError,
+    OutputExistsError,
+    StcodecError,
+    TargetError,
+    UnsupportedFileError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from stcodec.decode import DecodeResult
+    from stcodec.encode import EncodeResult, Progress
+    from stcodec.video import Picture, VideoInfo
+
+__version__ = "0.1.0"
+__all__ = [
+    "DamagedFileError",
+    "InputError",
+    "ModelError",
+    "OutputExistsError",
+    "StcodecError",
+    "TargetError",
+    "UnsupportedFileError",
+    "UsageError",
+    "decode",
+    "encode",
+    "open",
+]
+
+PathLike = str | os.PathLike[str]
+
+
+def encode(
+    src: PathLike, dst: PathLike, *, progress: Callable[[Progress], None] | None = None, **options: Any
+) -> EncodeResult:
+    """Encode the video file `src` into the `.stp` file `dst`.
+
+    `options` are the fields of `stcodec.options.EncodeOptions` (quality 0..63, model, device, threads, motion, effort, audio,
+    overwrite; an existing `dst` is refused unless overwrite=True). `progress` is called after every chunk. Raises errors of
+    `stcodec.errors`; `dst` appears only when it is complete.
+    """
+    from stcodec.encode import Progress, encode_steps
+    from stcodec.options import EncodeOptions
+
+    for step in encode_steps(src, dst, EncodeOptions(**_with_policy(options))):
+        if not isinstance(step, Progress):
+            return step
+        if progress is not None:
+            progress(step)
+    raise AssertionError("an encode ends with its result")
+
+
+def decode(
+    src: PathLike, dst: PathLike, *, progress: Callable[[Progress], None] | None = None, **options: Any
+) -> DecodeResult:
+    """Decode the `.stp` file `src` into `dst`, whose ending (.mp4, .mkv, .mov, .y4m) chooses the format.
+
+    `options` are the fields of `stcodec.options.DecodeOptions` (codec, crf, device, threads, overwrite). Raises errors of
+    `stcodec.errors`; `dst` appears only when it is complete.
+    """
+    from stcodec.decode import decode_steps
+    from stcodec.encode import Progress
+    from stcodec.options import DecodeOptions
+
+    for step in decode_steps(src, dst, DecodeOptions(**_with_policy(options))):
+        if not isinstance(step, Progress):
+            return step
+        if progress is not None:
+            progress(step)
+    raise AssertionError("a decode ends with its result")
+
+
+def _with_policy(options: dict[str, Any]) -> dict[str, Any]:
+    from stcodec.files import Overwrite
+
+    if isinstance(options.get("overwrite"), bool):
+        options["overwrite"] = Overwrite.YES if options["overwrite"] else Overwrite.NO
+    return options
+
+
+class open:
+    """The decoded pictures of a `.stp` file, one after another: a context manager and an iterable of `Picture`.
+
+    `planes` of a picture are uint8 (uint16 for 10 bits) arrays Y [h, w], U and V [ceil(h/2), ceil(w/2)]; `pts` is in units
+    of `info.time_base`. Memory holds one chunk of 8 pictures. Raises InputError and its kinds, and ModelError.
+    """
+
+    def __init__(self, path: PathLike, *, device: str = "auto", threads: int = 0) -> None:
+        from stcodec.container import Reader
+        from stcodec.decode import decoded_items, video_info
+        from stcodec.files import check_input
+
+        check_input(path)
+        self._stream = io_open(path)
+        try:
+            reader = Reader(self._stream)
+        except InputError as error:
+            self._stream.close()
+            raise type(error)(f"{os.fspath(path)}: {error}") from error
+        self.info: VideoInfo = video_info(reader.header)
+        self._items = decoded_items(reader, device, threads, os.fspath(path))
+
+    def __enter__(self) -> open:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Picture]:
+        from stcodec.video import Picture
+
+        for item in self._items:
+            if isinstance(item, Picture):
+                yield item
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+
+def io_open(path: PathLike) -> Any:
+    """A binary stream to read `path`."""
+    import io
+
+    return io.open(path, "rb")

@@ -86,7 +86,9 @@ class _Decoded:
 class _ChunkCoder:
     """State and steps that encoder and decoder share."""
 
-    def __init__(self, model: Model, width: int, height: int, bit_depth: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, model: Model, width: int, height: int, bit_depth: int, device: torch.device | str = "cpu"
+    ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.network = self.model.network
@@ -247,9 +249,7 @@ class _ChunkCoder:
         if fields is None:
             shape = (n, self.patch.channels, self.rows, self.columns)
             return self.network.intra_mean[None, :, None, None].expand(shape)
-        sides = [
-            [None if pair[k] is None else done[pair[k]].picture for pair in step.references] for k in (0, 1)
-        ]
+        sides = [[None if pair[k] is None else done[pair[k]].picture for pair in step.references] for k in (0, 1)]
         frames = motion.predict(sides[0], sides[1], fields)
         return self.network.transform(patchify(frames, self.patch))
 

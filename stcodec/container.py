@@ -385,7 +385,9 @@ class Reader:
             raise DamagedFileError(f"cut off at byte {start}, after {self.chunks_read} chunks")
         tag, length, crc = SECTION.unpack(head)
         if length > MAX_SECTION:
-            raise DamagedFileError(f"a section at byte {start} (after chunk {self.chunks_read}) has an impossible length")
+            raise DamagedFileError(
+                f"a section at byte {start} (after chunk {self.chunks_read}) has an impossible length"
+            )
         body = self._read(length)
         if len(body) < length:
             raise DamagedFileError(f"cut off at byte {self.offset}, after {self.chunks_read} chunks")

@@ -103,7 +103,9 @@ def temporary_output(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield where
         return
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{where.stem[:40]}.", suffix=f".partial{where.suffix}", dir=where.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{where.stem[:40]}.", suffix=f".partial{where.suffix}", dir=where.parent
+        )
     except OSError as error:
         raise StcodecError(f"{where}: cannot be written ({error.strerror})") from error
     os.close(handle)

@@ -134,7 +134,9 @@ class LatentCoder:
                     wanted = self._quantise(scaled.reshape(n * len(at), -1), index)
                 symbols = self._code(coder, wanted, index).view(n, len(at), end - start)
                 if self.observer is not None and wanted is not None:
-                    self.observer.symbols(self._ends.index(end), index_class, x, index, wanted, scaled.reshape(wanted.shape))
+                    self.observer.symbols(
+                        self._ends.index(end), index_class, x, index, wanted, scaled.reshape(wanted.shape)
+                    )
                 own[..., start:end] = symbols.abs()
                 inputs[0] = scales.log_magnitude(own)
                 if here is not None and errors is not None and base is not None and steps is not None:

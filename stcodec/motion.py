@@ -109,7 +109,9 @@ def _sample_tiles(plane: Tensor, vectors: Tensor, size: int, overlap: int, taps:
     part = (vectors - whole * phases).long().view(2, -1)
     device = plane.device
     origin = _MARGIN - overlap - (count // 2 - 1) - size
-    top = (whole[0] + (torch.arange(rows, device=device) * size + origin)[:, None]).clamp_(0, height + 2 * _MARGIN - reach)
+    top = (whole[0] + (torch.arange(rows, device=device) * size + origin)[:, None]).clamp_(
+        0, height + 2 * _MARGIN - reach
+    )
     left = (whole[1] + torch.arange(columns, device=device) * size + origin).clamp_(0, width + 2 * _MARGIN - reach)
     stride = width + 2 * _MARGIN
     base = (top.long() * stride + left.long()).view(-1, 1)

@@ -161,9 +161,7 @@ class Network(nn.Module):
         x[:, dc] -= mean
         return x
 
-    def predict(
-        self, predicted: Tensor, state: Tensor, step: Tensor, quality: Tensor, kind: Tensor
-    ) -> Tensor:
+    def predict(self, predicted: Tensor, state: Tensor, step: Tensor, quality: Tensor, kind: Tensor) -> Tensor:
         """The mean of the latent: motion-compensated coefficients plus what the prior network corrects.
 
         predicted: coefficients [N, C, rows, columns] of the prediction; state: memory [N, M, rows, columns]; step [N, C, 1, 1]; quality float [N]; kind int64 [N].

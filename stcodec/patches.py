@@ -82,9 +82,7 @@ def planes_from_frames(frames: Frames, height: int, width: int, bit_depth: int) 
     peak = (1 << bit_depth) - 1
     dtype = np.uint8 if bit_depth == 8 else np.uint16
     planes = []
-    for tensor, (h, w) in zip(
-        frames, [(height, width)] + [((height + 1) // 2, (width + 1) // 2)] * 2, strict=True
-    ):
+    for tensor, (h, w) in zip(frames, [(height, width)] + [((height + 1) // 2, (width + 1) // 2)] * 2, strict=True):
         integers = tensor[:, 0, :h, :w].mul(peak).round_().clamp_(0, peak)
         integers = integers.to(torch.uint8 if bit_depth == 8 else torch.int32)
         planes.append(integers.cpu().numpy().astype(dtype, copy=False))

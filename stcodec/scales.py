@@ -29,7 +29,6 @@ SCALARS = 12
 _EXACT = 1 << 24
 
 
-
 def _rounded_log(m: int) -> int:
     """round(6 log2(1 + m)) in integers: the largest k with 2**(2k - 1) <= (1 + m)**12."""
     return ((1 + m) ** 12).bit_length() // 2

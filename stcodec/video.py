@@ -283,7 +283,11 @@ class VideoReader:
                 "dst_color_range": ColorRange.MPEG,
             }
         converted = frame.reformat(
-            width=self.info.width, height=self.info.height, format=self._target, interpolation=Interpolation.BICUBIC, **space
+            width=self.info.width,
+            height=self.info.height,
+            format=self._target,
+            interpolation=Interpolation.BICUBIC,
+            **space,
         )
         return _exact_planes(converted)
 

@@ -59,7 +59,9 @@ def open_writer(
     if format == "y4m":
         assert not isinstance(target, (str, os.PathLike))
         return Y4MWriter(target, info)
-    return MediaWriter(target, info, streams, metadata or {}, format, codec, DEFAULT_CRF if crf is None else crf, preset)
+    return MediaWriter(
+        target, info, streams, metadata or {}, format, codec, DEFAULT_CRF if crf is None else crf, preset
+    )
 
 
 class Y4MWriter:
@@ -83,7 +85,9 @@ class Y4MWriter:
         if isinstance(item, Picture):
             self._stream.write(b"FRAME\n")
             for plane in item.planes:
-                self._stream.write(np.ascontiguousarray(plane).astype(plane.dtype.newbyteorder("<"), copy=False).tobytes())
+                self._stream.write(
+                    np.ascontiguousarray(plane).astype(plane.dtype.newbyteorder("<"), copy=False).tobytes()
+                )
 
     def close(self) -> None:
         """Nothing is left to write."""
@@ -159,7 +163,9 @@ class MediaWriter:
             stream.time_base = info.time_base
             return stream
         except (FFmpegError, ValueError, IndexError) as error:
-            self.notes.append(f"{info.kind} ({info.codec}) does not fit into {format} and is left out ({_reason(error)})")
+            self.notes.append(
+                f"{info.kind} ({info.codec}) does not fit into {format} and is left out ({_reason(error)})"
+            )
             return None
 
     def write(self, item: Picture | Packet) -> None:

@@ -144,7 +144,12 @@ class _TrainableGroup(torch.nn.Module):
 
     def quantised(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         values = []
-        for t, unit, limit in ((self.w1, 16, 127), (self.b1, 512, 1 << 20), (self.w2, 16, 127), (self.b2, 512, 1 << 20)):
+        for t, unit, limit in (
+            (self.w1, 16, 127),
+            (self.b1, 512, 1 << 20),
+            (self.w2, 16, 127),
+            (self.b2, 512, 1 << 20),
+        ):
             scaled = t * unit
             values.append(_straight_through(scaled.round().clamp(-limit, limit), scaled))
         return values[0], values[1], values[2], values[3]

@@ -1,0 +1,6 @@
+"""`python -m stcodec`."""
+
+from stcodec.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""From a `.stp` file to a video file: read, decode, write."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from stcodec import container
+from stcodec.codec import ChunkDecoder
+from stcodec.devices import choose_device
+from stcodec.encode import Progress
+from stcodec.errors import DamagedFileError, InputError
+from stcodec.files import check_input, check_output, is_standard_stream, open_input, open_output, temporary_output
+from stcodec.options import DecodeOptions
+from stcodec.timing import stage
+from stcodec.video import Packet, Picture, StreamInfo, VideoInfo
+from stcodec.video_out import open_writer, output_format
+from stcodec.weights import load_model
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class DecodeResult:
+    """What a decode came to; seconds: wall clock."""
+
+    frames: int
+    input_bytes: int
+    seconds: float
+    width: int
+    height: int
+    notes: tuple[str, ...]
+
+
+def decode_steps(
+    source: PathLike, target: PathLike, options: DecodeOptions, notes: list[str] | None = None
+) -> Iterator[Progress | DecodeResult]:
+    """Decode `source` into `target`, yielding progress after every chunk and the result at the end.
+
+    A damaged file raises DamagedFileError and leaves no output.
+    """
+    check_input(source)
+    format = output_format(target)
+    check_output(target, options.overwrite, source)
+    start = time.perf_counter()
+    said = notes if notes is not None else []
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(open_input(source))
+        reader = container.Reader(stream)
+        pictures = decoded_items(reader, options.device, options.threads, str(source))
+        info = video_info(reader.header)
+        streams = [_stream_info(e) for e in reader.streams]
+        total = None
+        if not is_standard_stream(source) and stream.seekable():
+            index = reader.read_index()
+            total = index.footer.frames if index else None
+        if format == "y4m":
+            output = stack.enter_context(open_output(target))
+        else:
+            output = stack.enter_context(temporary_output(target))  # type: ignore[arg-type]
+        writer = open_writer(
+            output, info, streams, reader.metadata, format=format, codec=options.codec, crf=options.crf
+        )
+        said.extend(writer.notes)
+        frames = 0
+        for item in pictures:
+            with stage("output"):
+                writer.write(item)
+            if isinstance(item, Picture):
+                frames += 1
+                if frames % 8 == 0:
+                    yield Progress(frames, total, 0)
+        with stage("output"):
+            writer.close()
+    yield DecodeResult(frames, reader.offset, time.perf_counter() - start, info.width, info.height, tuple(said))
+
+
+def decoded_items(reader: container.Reader, device: str, threads: int, name: str) -> Iterator[Picture | Packet]:
+    """Pictures and packets of an open container, in its order."""
+    header = reader.header
+    where = choose_device(device, threads)
+    model = load_model(header.model_id, where, header.model_sha256)
+    decoder = ChunkDecoder(model, header.width, header.height, header.bit_depth, where)
+    try:
+        for item in reader:
+            if isinstance(item, container.DataPacket):
+                yield Packet(item.stream, item.pts, item.dts, item.duration, item.keyframe, item.payload)
+                continue
+            try:
+                pictures = decoder.decode(item.payload, item.first)
+            except DamagedFileError as error:
+                raise DamagedFileError(f"chunk {reader.chunks_read}: {error}") from error
+            if len(pictures) != len(item.pts):
+                raise DamagedFileError(f"chunk {reader.chunks_read}: wrong number of pictures")
+            for planes, pts, duration in zip(pictures, item.pts, item.durations, strict=True):
+                yield Picture(planes, pts, duration)
+    except InputError as error:
+        raise type(error)(f"{name}: {error}") from error
+
+
+def video_info(header: container.Header) -> VideoInfo:
+    """What a video writer needs, from the container's header."""
+    rate = Fraction(header.frame_rate_num, header.frame_rate_den)
+    return VideoInfo(
+        header.width,
+        header.height,
+        header.bit_depth,
+        Fraction(header.time_base_num, header.time_base_den),
+        rate if rate > 0 else None,
+        Fraction(header.sample_aspect_num, header.sample_aspect_den),
+        header.rotation,
+        header.color_range,
+        header.color_primaries,
+        header.color_transfer,
+        header.color_matrix,
+        header.chroma_location,
+        None,
+        None,
+    )
+
+
+def _stream_info(e: container.StreamEntry) -> StreamInfo:
+    return StreamInfo(e.kind, e.codec, Fraction(*e.time_base), e.extradata, e.parameters, e.metadata)

@@ -1,0 +1,163 @@
+"""From a video file to a `.stp` file, as a story: open, cut into segments and chunks, code, write."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stcodec import container
+from stcodec.codec import ChunkEncoder, CodecSettings
+from stcodec.devices import choose_device
+from stcodec.files import check_input, check_output, is_standard_stream, open_input, open_output
+from stcodec.options import EncodeOptions
+from stcodec.patches import CHUNK_FRAMES, MAX_SEGMENT_CHUNKS, SceneCutDetector
+from stcodec.timing import stage
+from stcodec.video import Packet, Picture, StreamInfo, VideoInfo, VideoReader
+from stcodec.weights import Model, load_model
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Frames done, frames in all (None where the input does not say), bytes written."""
+
+    frames: int
+    total: int | None
+    written: int
+
+
+@dataclass(frozen=True)
+class EncodeResult:
+    """What an encode came to. ratio: input bytes over output bytes (None for a pipe); seconds: wall clock."""
+
+    frames: int
+    input_bytes: int | None
+    output_bytes: int
+    seconds: float
+    width: int
+    height: int
+    duration: float
+    notes: tuple[str, ...]
+
+    @property
+    def ratio(self) -> float | None:
+        """Input bytes over output bytes."""
+        return None if self.input_bytes is None else self.input_bytes / max(1, self.output_bytes)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Pictures of one chunk, and whether it starts a segment."""
+
+    pictures: list[Picture]
+    first: bool
+
+
+def encode_steps(
+    source: PathLike, target: PathLike, options: EncodeOptions, notes: list[str] | None = None
+) -> Iterator[Progress | EncodeResult]:
+    """Encode `source` into `target`, yielding progress after every chunk and the result at the end.
+
+    `notes` takes a line for whatever a user should know. Errors of `stcodec.errors`; the output appears only when complete.
+    """
+    check_input(source)
+    check_output(target, options.overwrite, source)
+    start = time.perf_counter()
+    device = choose_device(options.device, options.threads)
+    model = load_model(options.model, device)
+    said = notes if notes is not None else []
+    with open_input(source) as stream:
+        opened = stream if is_standard_stream(source) else source
+        with (
+            VideoReader(opened, carry="first-audio" if options.audio else "none") as video,
+            open_output(target) as output,
+        ):
+            said.extend(video.notes)
+            info = video.info
+            settings = CodecSettings(options.quality, options.motion == "mctf", options.effort)
+            encoder = ChunkEncoder(model, info.width, info.height, info.bit_depth, settings, device)
+            header = make_header(info, model, options.quality)
+            writer = container.Writer(output, header, [_entry(s) for s in video.streams], video.metadata)
+            frames, last = 0, None
+            for item in chunks(video):
+                if isinstance(item, Packet):
+                    writer.write_packet(
+                        container.DataPacket(item.stream, item.pts, item.dts, item.duration, item.keyframe, item.data)
+                    )
+                    continue
+                coded = encoder.encode([p.planes for p in item.pictures], item.first)
+                pts = tuple(p.pts for p in item.pictures)
+                durations = tuple(max(0, p.duration) for p in item.pictures)
+                with stage("container"):
+                    writer.write_chunk(container.VideoChunk(item.first, pts, durations, coded.payload))
+                frames, last = frames + len(pts), pts[-1] + durations[-1]
+                first_pts = pts[0] if frames == len(pts) else first_pts
+                yield Progress(frames, info.frames, writer.offset)
+            size = writer.close()
+            said.extend(n for n in video.notes if n not in said)
+    duration = float((last - first_pts) * info.time_base) if last is not None else 0.0
+    input_bytes = None if is_standard_stream(source) else Path(source).stat().st_size
+    seconds = time.perf_counter() - start
+    yield EncodeResult(frames, input_bytes, size, seconds, info.width, info.height, duration, tuple(said))
+
+
+def chunks(items: VideoReader) -> Iterator[_Cut | Packet]:
+    """Group pictures into chunks; a scene cut ends a chunk and starts a segment. Packets pass through in between."""
+    detector = SceneCutDetector()
+    pictures: list[Picture] = []
+    in_segment = 0
+    source = iter(items)
+    while True:
+        with stage("input"):
+            item = next(source, None)
+        if item is None:
+            break
+        if isinstance(item, Packet):
+            yield item
+            continue
+        if detector.is_cut(item.planes[0]) and (pictures or in_segment):
+            if pictures:
+                yield _Cut(pictures, in_segment == 0)
+            pictures, in_segment = [], 0
+        pictures.append(item)
+        if len(pictures) == CHUNK_FRAMES:
+            yield _Cut(pictures, in_segment == 0)
+            pictures, in_segment = [], (in_segment + 1) % MAX_SEGMENT_CHUNKS
+    if pictures:
+        yield _Cut(pictures, in_segment == 0)
+
+
+def make_header(info: VideoInfo, model: Model, quality: int) -> container.Header:
+    """The container's header for a video."""
+    rate = info.frame_rate
+    return container.Header(
+        version=container.VERSION,
+        quality=quality,
+        bit_depth=info.bit_depth,
+        width=info.width,
+        height=info.height,
+        time_base_num=info.time_base.numerator,
+        time_base_den=info.time_base.denominator,
+        frame_rate_num=rate.numerator if rate else 0,
+        frame_rate_den=rate.denominator if rate else 1,
+        sample_aspect_num=info.sample_aspect_ratio.numerator,
+        sample_aspect_den=info.sample_aspect_ratio.denominator,
+        rotation=info.rotation,
+        color_range=info.color_range,
+        color_primaries=info.color_primaries,
+        color_transfer=info.color_transfer,
+        color_matrix=info.color_matrix,
+        chroma_location=info.chroma_location,
+        patch_width=model.config.patch.w,
+        model_sha256=model.sha256,
+        model_id=model.id,
+    )
+
+
+def _entry(s: StreamInfo) -> container.StreamEntry:
+    base = (s.time_base.numerator, s.time_base.denominator)
+    return container.StreamEntry(s.kind, s.codec, base, s.extradata, s.parameters, s.metadata)

@@ -1,0 +1,67 @@
+"""What a user may ask for: every default, range and help text once, for the command line and the Python API alike."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from stcodec.errors import UsageError
+from stcodec.files import Overwrite
+
+AUTO_DEVICE = "auto"
+
+
+def _option(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high})
+
+
+class _Checked:
+    """Checks the declared ranges of a dataclass's fields."""
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, low, high = getattr(self, f.name), f.metadata.get("low"), f.metadata.get("high")
+            if value is not None and low is not None and not low <= value <= high:
+                raise UsageError(f"{f.name} must be from {low} to {high}, not {value}")
+
+
+@dataclass(frozen=True)
+class EncodeOptions(_Checked):
+    """Options of `encode`."""
+
+    # About 37 dB on natural video: artefacts are hard to see at normal viewing distance, as with x264's CRF 23.
+    quality: int = _option(32, "Quality, 0 (smallest file) to 63 (best picture).", 0, 63)
+    model: str = _option("dct", "Model: an id, or the path of a .safetensors file.")
+    device: str = _option(AUTO_DEVICE, "auto, cpu, cuda[:N] or mps.")
+    threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)
+    motion: str = _option("mctf", "mctf, or none: take everything as standing still.")
+    effort: int = _option(1, "How hard the encoder searches, 0 (fast) to 9.", 0, 9)
+    audio: bool = _option(True, "Carry the first audio stream.")
+    overwrite: Overwrite = _option(Overwrite.NO, "Replace an existing output.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.motion not in ("mctf", "none"):
+            raise UsageError(f"motion must be mctf or none, not {self.motion!r}")
+
+
+@dataclass(frozen=True)
+class DecodeOptions(_Checked):
+    """Options of `decode`."""
+
+    codec: str = _option("libx264", "Video encoder of .mp4 and .mkv outputs.")
+    crf: float | None = _option(None, "Its constant rate factor; the default is visually lossless.", 0, 63)
+    device: str = _option(AUTO_DEVICE, "auto, cpu, cuda[:N] or mps.")
+    threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)
+    overwrite: Overwrite = _option(Overwrite.NO, "Replace an existing output.")
+
+
+def default(options: type, name: str) -> Any:
+    """The default of an option."""
+    return next(f.default for f in dataclasses.fields(options) if f.name == name)
+
+
+def help_text(options: type, name: str) -> str:
+    """The help text of an option."""
+    return str(next(f.metadata["help"] for f in dataclasses.fields(options) if f.name == name))

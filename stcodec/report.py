@@ -1,0 +1,183 @@
+"""The only printer: progress, summaries, JSON, errors. People read stderr; stdout is for what was asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stcodec.decode import DecodeResult
+    from stcodec.encode import EncodeResult, Progress
+    from stcodec.inspection import ChunkReport, FileInfo
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+def human_size(size: float) -> str:
+    """1234567 -> '1.23 MB' (decimal units)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(size) < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.2f} {unit}"
+        size /= 1000
+    return f"{size:.2f} TB"
+
+
+def error(message: str) -> None:
+    """One line on stderr."""
+    print(f"stcodec: {message}", file=sys.stderr)
+
+
+def note(message: str, quiet: bool = False) -> None:
+    """Something a user should know, on stderr."""
+    if not quiet:
+        print(f"stcodec: note: {message}", file=sys.stderr)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+class ProgressReport:
+    """A bar on a terminal, a line every few seconds elsewhere, nothing when quiet. A context manager."""
+
+    def __init__(self, label: str, quiet: bool) -> None:
+        self._label, self._quiet = label, quiet
+        self._start = self._last = time.monotonic()
+        self._bar: Any = None
+
+    def __enter__(self) -> ProgressReport:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, progress: Progress) -> None:
+        """Show how far it is."""
+        if self._quiet:
+            return
+        if sys.stderr.isatty():
+            if self._bar is None:
+                from tqdm import tqdm
+
+                plain = bool(os.environ.get("NO_COLOR"))
+                self._bar = tqdm(
+                    total=progress.total,
+                    unit=" frames",
+                    desc=self._label,
+                    leave=False,
+                    dynamic_ncols=True,
+                    ascii=plain or None,
+                )
+            if progress.total is not None and progress.frames > progress.total:
+                self._bar.total = None
+            self._bar.update(progress.frames - self._bar.n)
+            return
+        now = time.monotonic()
+        if now - self._last >= _SECONDS_BETWEEN_LINES:
+            self._last = now
+            rate = progress.frames / (now - self._start)
+            of = f"/{progress.total}" if progress.total else ""
+            left = ""
+            if progress.total and rate > 0:
+                left = f", {max(0.0, (progress.total - progress.frames) / rate):.0f} s left"
+            print(
+                f"{self._label}: {progress.frames}{of} frames, {rate:.1f} frames/s{left}", file=sys.stderr, flush=True
+            )
+
+
+def encoded(source: str, target: str, result: EncodeResult, quiet: bool) -> None:
+    """Summary of an encode."""
+    if quiet:
+        return
+    rate = 8 * result.output_bytes / result.duration / 1000 if result.duration else 0.0
+    ratio = f", {result.ratio:.2f}x smaller than the input" if result.ratio and result.ratio >= 1 else ""
+    speed = result.frames / result.seconds if result.seconds else 0.0
+    print(
+        f"{target}: {result.frames} frames, {human_size(result.output_bytes)} ({rate:.0f} kbit/s{ratio}), {speed:.1f} frames/s",
+        file=sys.stderr,
+    )
+    if result.ratio is not None and result.ratio < 1:
+        note(f"{target} is larger than {source}")
+
+
+def decoded(target: str, result: DecodeResult, quiet: bool) -> None:
+    """Summary of a decode."""
+    if not quiet:
+        speed = result.frames / result.seconds if result.seconds else 0.0
+        print(f"{target}: {result.frames} frames, {speed:.1f} frames/s", file=sys.stderr)
+
+
+def encode_json(source: str, target: str, result: EncodeResult) -> None:
+    """The JSON document of an encode."""
+    print_json(
+        {
+            "event": "encoded",
+            "input": source,
+            "output": target,
+            "frames": result.frames,
+            "width": result.width,
+            "height": result.height,
+            "duration": result.duration,
+            "input_bytes": result.input_bytes,
+            "output_bytes": result.output_bytes,
+            "seconds": round(result.seconds, 3),
+            "notes": list(result.notes),
+        }
+    )
+
+
+def decode_json(source: str, target: str, result: DecodeResult) -> None:
+    """The JSON document of a decode."""
+    print_json(
+        {
+            "event": "decoded",
+            "input": source,
+            "output": target,
+            "frames": result.frames,
+            "width": result.width,
+            "height": result.height,
+            "input_bytes": result.input_bytes,
+            "seconds": round(result.seconds, 3),
+            "notes": list(result.notes),
+        }
+    )
+
+
+def file_info(info: FileInfo) -> None:
+    """`stcodec info` for people."""
+    rows = [
+        ("file", f"{info.path} ({human_size(info.bytes)}{'' if info.complete else ', cut off'})"),
+        (
+            "picture",
+            f"{info.width} x {info.height}, {info.bit_depth} bit 4:2:0, pixel aspect {info.sample_aspect_ratio}",
+        ),
+        ("frames", f"{info.frames} in {info.duration:.3f} s, nominally {info.frame_rate:.3f} frames/s"),
+        ("colour", ", ".join(f"{k} {v}" for k, v in info.color.items())),
+        ("rotation", f"{info.rotation} degrees"),
+        ("model", f"{info.model} (sha256 {info.model_sha256[:16]}...), quality {info.quality}"),
+        ("video", f"{human_size(info.video_bytes)}, {info.chunks} chunks in {info.segments} segments"),
+    ]
+    rows += [(s["kind"], f"{s['codec']}, {human_size(s['bytes'])}") for s in info.streams]
+    rows += [(f"  {key}", value) for key, value in info.metadata.items()]
+    rows.append(("ratio", f"{info.ratio:.1f} against raw pictures, {info.bit_rate / 1000:.1f} kbit/s in all"))
+    for name, value in rows:
+        print(f"{name:<10} {value}")
+
+
+def chunk_problem(path: str, report: ChunkReport) -> None:
+    """A damaged chunk, on stderr."""
+    error(f"{path}: chunk {report.chunk}: {report.problem}")
+
+
+def verified(path: str, chunks: int, frames: int, quiet: bool) -> None:
+    """Summary of a file without damage."""
+    if not quiet:
+        print(f"{path}: intact, {frames} frames in {chunks} chunks")
