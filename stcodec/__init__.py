@@ -26,8 +26,8 @@ from stcodec.errors import (
 )
 
 if TYPE_CHECKING:
-    from stcodec.decode import DecodeResult
-    from stcodec.encode import EncodeResult, Progress
+    from stcodec.decoding import DecodeResult
+    from stcodec.encoding import EncodeResult, Progress
     from stcodec.video import Picture, VideoInfo
 
 __version__ = "0.1.0"
@@ -57,7 +57,7 @@ def encode(
     overwrite; an existing `dst` is refused unless overwrite=True). `progress` is called after every chunk. Raises errors of
     `stcodec.errors`; `dst` appears only when it is complete.
     """
-    from stcodec.encode import Progress, encode_steps
+    from stcodec.encoding import Progress, encode_steps
     from stcodec.options import EncodeOptions
 
     for step in encode_steps(src, dst, EncodeOptions(**_with_policy(options))):
@@ -76,8 +76,8 @@ def decode(
     `options` are the fields of `stcodec.options.DecodeOptions` (codec, crf, device, threads, overwrite). Raises errors of
     `stcodec.errors`; `dst` appears only when it is complete.
     """
-    from stcodec.decode import decode_steps
-    from stcodec.encode import Progress
+    from stcodec.decoding import decode_steps
+    from stcodec.encoding import Progress
     from stcodec.options import DecodeOptions
 
     for step in decode_steps(src, dst, DecodeOptions(**_with_policy(options))):
@@ -105,7 +105,7 @@ class open:
 
     def __init__(self, path: PathLike, *, device: str = "auto", threads: int = 0) -> None:
         from stcodec.container import Reader
-        from stcodec.decode import decoded_items, video_info
+        from stcodec.decoding import decoded_items, video_info
         from stcodec.files import check_input
 
         check_input(path)

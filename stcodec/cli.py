@@ -1,4 +1,4 @@
-"""The commands. Wiring only: what they do is in encode.py, decode.py and inspection.py, what they print in report.py."""
+"""The commands. Wiring only: what they do is in encoding.py, decoding.py and inspection.py, what they print in report.py."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def encode(
 ) -> None:
     """Encode the video IN ("-" reads standard input) into OUT.stp ("-" writes standard output)."""
     target = _default_target(source, target, ".stp")
-    from stcodec.encode import Progress, encode_steps
+    from stcodec.encoding import Progress, encode_steps
 
     chosen = EncodeOptions(overwrite=_policy(overwrite, target), **options)
     notes: list[str] = []
@@ -148,8 +148,8 @@ def decode(
 ) -> None:
     """Decode IN.stp into OUT: .mp4, .mkv, .mov, .y4m, or "-" for YUV4MPEG2 on standard output."""
     target = _default_target(source, target, ".mp4")
-    from stcodec.decode import decode_steps
-    from stcodec.encode import Progress
+    from stcodec.decoding import decode_steps
+    from stcodec.encoding import Progress
 
     chosen = DecodeOptions(overwrite=_policy(overwrite, target), **options)
     result = None

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stcodec.decode import DecodeResult
-    from stcodec.encode import EncodeResult, Progress
+    from stcodec.decoding import DecodeResult
+    from stcodec.encoding import EncodeResult, Progress
     from stcodec.inspection import ChunkReport, FileInfo
 
 _SECONDS_BETWEEN_LINES = 5.0

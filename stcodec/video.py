@@ -53,8 +53,8 @@ class VideoInfo:
 class StreamInfo:
     """A stream that is carried as packets.
 
-    kind: "audio", "subtitle" or "data". extradata: a Matroska file without packets that describes the stream, which
-    holds everything any muxer needs. parameters: a few values for people, such as sample_rate.
+    kind: "audio", "subtitle" or "data". extradata: a media file (MP4, MOV or Matroska) that describes the stream and
+    holds no packets of it, which has everything that a muxer needs. parameters: a few values for people, such as sample_rate.
     """
 
     kind: str
@@ -321,10 +321,7 @@ def _is_cover(stream: Any) -> bool:
 
 def _describe(stream: Any) -> StreamInfo:
     """What is needed to mux the packets of `stream` again; ValueError or FFmpegError if that cannot be had."""
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="matroska") as container:
-        container.add_stream_from_template(stream)
-        container.start_encoding()
+    description = _empty_file(stream)
     parameters: dict[str, int | str] = {}
     context = stream.codec_context
     if stream.type == "audio" and context is not None:
@@ -332,7 +329,31 @@ def _describe(stream: Any) -> StreamInfo:
     kind = stream.type if stream.type in ("audio", "subtitle") else "data"
     codec = context.name if context is not None else "unknown"
     metadata = {k: v for k, v in stream.metadata.items() if isinstance(v, str)}
-    return StreamInfo(kind, codec, Fraction(stream.time_base), buffer.getvalue(), parameters, metadata)
+    return StreamInfo(kind, codec, Fraction(stream.time_base), description, parameters, metadata)
+
+
+def _empty_file(stream: Any) -> bytes:
+    """A media file without packets that describes `stream`, in the first format that can hold it and be read again."""
+    refused: Exception = ValueError("no format can hold it")
+    for format in ("mp4", "mov", "matroska"):
+        buffer = io.BytesIO()
+        options = {} if format == "matroska" else {"movflags": "empty_moov"}
+        try:
+            with av.open(buffer, "w", format=format, options=options) as container:
+                copy = container.add_stream_from_template(stream)
+                container.start_encoding()
+                if format == "matroska":
+                    # Its reader wants to see at least one packet.
+                    packet = av.Packet(b"\0")
+                    packet.pts = packet.dts = 0
+                    packet.stream = copy
+                    container.mux(packet)
+            with av.open(io.BytesIO(buffer.getvalue())) as check:
+                if check.streams[0].type == stream.type:
+                    return buffer.getvalue()
+        except (FFmpegError, ValueError, IndexError) as error:
+            refused = error
+    raise ValueError(_reason(refused))
 
 
 def _reason(error: BaseException) -> str:

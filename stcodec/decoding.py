@@ -12,7 +12,7 @@ from fractions import Fraction
 from stcodec import container
 from stcodec.codec import ChunkDecoder
 from stcodec.devices import choose_device
-from stcodec.encode import Progress
+from stcodec.encoding import Progress
 from stcodec.errors import DamagedFileError, InputError
 from stcodec.files import check_input, check_output, is_standard_stream, open_input, open_output, temporary_output
 from stcodec.options import DecodeOptions
