@@ -1,26 +1,43 @@
-# `make demo` and `make test` set up their own virtual environment in .venv.
+# `make demo` and `make test` work from a fresh clone: they need Python >= 3.10 and nothing else.
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint format build clean
 
-$(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[bench,dev]'
-	touch $@
+demo: $(VENV)/.installed
+	$(BIN)/python examples/demo.py
 
-demo: $(VENV)/installed
-	$(BIN)/python -m stcodec.bench.demo tests/data/butterfly.mp4
+# One thread per test process: the processes share the cores already.
+test: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
 
-test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
-
-lint: $(VENV)/installed
+lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build: $(VENV)/.installed-dev
+	$(BIN)/python -m pip wheel --quiet --no-deps -c constraints.txt -w dist .
+
 clean:
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
+
+JOBS ?= 2
+PYTEST_ARGS ?=
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[dev]'
+	touch $@ $(VENV)/.installed

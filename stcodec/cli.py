@@ -95,9 +95,9 @@ def _stages(verbose: bool) -> Any:
         return
     from stcodec.timing import collect
 
-    with collect() as seconds:
+    with collect() as times:
         yield
-    report.note("seconds by stage: " + ", ".join(f"{k} {v:.2f}" for k, v in sorted(seconds.items())))
+    report.note("seconds by stage: " + ", ".join(f"{k} {v:.2f}" for k, v in sorted(times.seconds.items())))
 
 
 @commands.command()

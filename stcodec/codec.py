@@ -107,6 +107,7 @@ class _ChunkCoder:
         """Forget everything: what follows decodes alone."""
         self._previous = self._key_field = self._memory = None
 
+    @torch.no_grad()
     def run_chunk(
         self,
         coder: Coder,
@@ -127,8 +128,7 @@ class _ChunkCoder:
         for number, step in enumerate(steps):
             fields = self._code_fields(coder, step, coded_fields, use_motion, source)
             context = self._context(step, quality, fields, done)
-            with torch.no_grad():
-                self._code_step(coder, number, step, context, fields, floors, done, source, pictures)
+            self._code_step(coder, number, step, context, fields, floors, done, source, pictures)
         last = steps_key(steps)
         self._previous = done[last]
         self._key_field = None
@@ -328,14 +328,13 @@ class ChunkEncoder(_ChunkCoder):
         tree, fields = 0, {}
         with stage("motion"), torch.no_grad():
             if self.settings.motion:
-                tree, fields = self._find_motion(frames, first)
+                tree, fields = self.find_motion(frames, first)
         steps = motion.steps(tree, first)
         writer = SymbolWriter()
         floors = [False] * len(steps)
         stats = ChunkStats()
         source = _Source(frames, fields)
         self.run_chunk(writer, steps, quality, floors, self.settings.motion, source, pictures=True)
-        self._last_source = frames.take([CHUNK_FRAMES - 1])
         with stage("entropy"):
             words = writer.finish()
         stats.latent_bits.append(writer.bits)
@@ -343,7 +342,8 @@ class ChunkEncoder(_ChunkCoder):
         header = _HEADER.pack(len(chunk), quality, tree, flags, writer.crc)
         return EncodedChunk(header + words, len(chunk), stats)
 
-    def _find_motion(self, frames: Frames, first: bool) -> tuple[int, dict[int, Fields]]:
+    def find_motion(self, frames: Frames, first: bool) -> tuple[int, dict[int, Fields]]:
+        """The tree of a chunk and the motion of each of its predicted frames, found on source pictures."""
         before = None if first else self._last_source
         luma = frames.y if before is None else torch.cat([before.y, frames.y])
         offset = 0 if before is None else 1
@@ -358,6 +358,7 @@ class ChunkEncoder(_ChunkCoder):
             if pair != (None, None)
         ]
         found = motion_search.search(luma, pairs, settings)
+        self._last_source = frames.take([CHUNK_FRAMES - 1])
         return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, found, strict=True)}
 
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stcodec.motion import BLOCK, Fields
+from stcodec.motion import SECOND, Fields
 
 _MARGIN = 72
 _TAPS = (
@@ -25,6 +25,10 @@ _TAPS = (
 )
 
 
+# How much better a shorter step must predict to be worth more frames at the key's quality: trees 0, 1, 2.
+_SHORTER = (1.0, 1.35, 1.9)
+
+
 @dataclass(frozen=True)
 class SearchSettings:
     """bit_cost: absolute difference, summed over samples in [0, 1], that is worth one bit. effort 0..9."""
@@ -33,120 +37,179 @@ class SearchSettings:
     effort: int = 1
 
 
-class _Reference:
-    """One reference picture at the resolutions of the search: quarter, half, and 16 quarter-sample phases."""
-
-    def __init__(self, luma: Tensor) -> None:
-        height, width = luma.shape
-        self.quarter = F.avg_pool2d(luma[None, None], 4)[0, 0]
-        self.half = _Phases(F.avg_pool2d(luma[None, None], 2), 1)
-        self.full = _Phases(luma[None, None], 4)
-        self.size = (height, width)
+def _pyramid(luma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Means over 2x2, 4x4 and 8x8 samples of pictures [N, H, W]."""
+    half = F.avg_pool2d(luma[:, None], 2)
+    quarter = F.avg_pool2d(half, 2)
+    return half[:, 0], quarter[:, 0], F.avg_pool2d(quarter, 2)[:, 0]
 
 
 class _Phases:
-    """Sub-sample phase planes of a picture with a wide margin; a block at any vector is one gather."""
+    """Sub-sample phase planes of pictures [R, H, W] with a wide margin; a block at any vector is one gather."""
 
-    def __init__(self, plane: Tensor, phases: int) -> None:
-        padded = F.pad(plane, (_MARGIN + 2, _MARGIN + 3) * 2, mode="replicate")[0, 0]
-        self.height, self.width = plane.shape[-2] + 2 * _MARGIN, plane.shape[-1] + 2 * _MARGIN
+    def __init__(self, planes: Tensor, phases: int) -> None:
+        padded = F.pad(planes[:, None], (_MARGIN + 2, _MARGIN + 3) * 2, mode="replicate")[:, 0]
+        self.height, self.width = planes.shape[-2] + 2 * _MARGIN, planes.shape[-1] + 2 * _MARGIN
         self.phases = phases
         if phases == 1:
-            self.samples = padded[2:-3, 2:-3].reshape(-1)
+            self.samples = padded[:, 2:-3, 2:-3].reshape(-1)
             return
-        taps = torch.tensor(_TAPS, device=plane.device)
-        taps = taps / taps.sum(1, keepdim=True)
-        lines = (padded.unfold(1, 6, 1) @ taps.T).permute(2, 0, 1)
-        planes = torch.zeros(4, 4, self.height, self.width, device=plane.device)
-        for y in range(4):
-            for k in range(6):
-                if taps[y, k] != 0:
-                    planes[y].add_(lines[:, k : k + self.height], alpha=float(taps[y, k]))
-        self.samples = planes.reshape(-1)
+        taps = [[t / sum(row) for t in row] for row in _TAPS]
+        buffer = _borrow((len(planes), 4, 4, self.height, self.width), planes.device)
+        line = torch.empty(padded.shape[1], self.width, device=planes.device)
+        for r in range(len(planes)):
+            for x in range(4):
+                _filter_into(line.T, padded[r].T, taps[x], self.width)
+                for y in range(4):
+                    _filter_into(buffer[r, y, x], line, taps[y], self.height)
+        self.samples = buffer.view(-1)
+        self._buffer = buffer
 
-    def difference(self, blocks: Tensor, vectors: Tensor, block: int) -> Tensor:
-        """Sum of absolute differences [gh, gw] between blocks [gh*gw, block*block] and the reference at vectors
-        [2, gh, gw], in units of one phase."""
-        return (self.gather(vectors, block) - blocks).abs_().sum(1).view(vectors.shape[1:])
+    def release(self) -> None:
+        """Give the buffer back; the object must not be used again."""
+        _buffers.setdefault(tuple(self._buffer.shape), []).append(self._buffer)
 
-    def gather(self, vectors: Tensor, block: int) -> Tensor:
-        """Samples [gh*gw, block*block] of the blocks at vectors [2, gh, gw]."""
-        rows, columns = vectors.shape[1:]
-        device = vectors.device
-        whole = torch.div(vectors, self.phases, rounding_mode="floor")
-        part = vectors - whole * self.phases
-        top = (whole[0] + (torch.arange(rows, device=device) * block + _MARGIN)[:, None]).clamp_(0, self.height - block)
-        left = (whole[1] + torch.arange(columns, device=device) * block + _MARGIN).clamp_(0, self.width - block)
-        plane = (part[0] * self.phases + part[1]) * (self.height * self.width)
-        base = (plane + top * self.width + left).view(-1, 1)
-        inner = torch.arange(block, device=device)
-        offsets = (inner[:, None] * self.width + inner).view(1, -1)
+    def gather(
+        self, vectors: Tensor, top: Tensor, left: Tensor, picture: Tensor, block: int, stride: int = 1
+    ) -> Tensor:
+        """Samples [n, samples] of blocks: vectors [2, n] in units of one phase, corners top and left [n], picture [n];
+        of every `stride`-th row."""
+        bits = self.phases.bit_length() - 1
+        whole = vectors >> bits
+        part = vectors - (whole << bits)
+        top = (top + whole[0]).clamp_(0, self.height - block)
+        left = (left + whole[1]).clamp_(0, self.width - block)
+        plane = (picture * self.phases + part[0]) * self.phases + part[1]
+        base = ((plane * self.height + top) * self.width + left).view(-1, 1)
+        inner = torch.arange(block, device=vectors.device)
+        offsets = (inner[::stride, None] * self.width + inner).view(1, -1)
         return torch.take(self.samples, base + offsets)
 
 
-def _blocks(plane: Tensor, block: int) -> Tensor:
-    rows, columns = plane.shape[0] // block, plane.shape[1] // block
-    return plane.view(rows, block, columns, block).transpose(1, 2).reshape(rows * columns, block * block)
+class _Grid:
+    """Where the blocks of P pictures lie, and which reference picture each of them looks at."""
+
+    def __init__(self, rows: int, columns: int, block: int, pictures: Tensor) -> None:
+        device, count = pictures.device, len(pictures)
+        top = (torch.arange(rows, device=device) * block + _MARGIN)[:, None].expand(rows, columns)
+        left = (torch.arange(columns, device=device) * block + _MARGIN).expand(rows, columns)
+        self.top = top.expand(count, rows, columns).reshape(-1)
+        self.left = left.expand(count, rows, columns).reshape(-1)
+        self.picture = pictures.view(-1, 1, 1).expand(count, rows, columns).reshape(-1)
+
+
+# Fresh memory of this size costs more to map than to fill, so that buffers are kept.
+_buffers: dict[tuple[int, ...], list[Tensor]] = {}
+
+
+def _borrow(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    waiting = _buffers.get(shape, [])
+    if waiting and waiting[-1].device == device:
+        return waiting.pop()
+    _buffers.clear()
+    return torch.empty(shape, device=device)
+
+
+def _filter_into(out: Tensor, plane: Tensor, taps: list[float], size: int) -> None:
+    """Filter along the first axis: `size` rows out of size + 5."""
+    torch.mul(plane[2 : size + 2], taps[2], out=out)
+    for k in (0, 1, 3, 4, 5):
+        if taps[k]:
+            out.add_(plane[k : k + size], alpha=taps[k])
+
+
+def _blocks(planes: Tensor, block: int, stride: int = 1) -> Tensor:
+    """Blocks of pictures [P, H, W] -> [P * blocks, samples], every `stride`-th row."""
+    count, rows, columns = len(planes), planes.shape[1] // block, planes.shape[2] // block
+    tiles = planes.view(count, rows, block, columns, block).transpose(2, 3)[:, :, :, ::stride]
+    return tiles.reshape(count * rows * columns, -1)
 
 
 def _bits(difference: Tensor) -> Tensor:
     """Estimated bits of vector differences [2, ...] in quarter samples."""
-    size = difference.abs().float()
-    return (torch.log2(1.0 + size) * 2.0 + (size > 0) * 1.0).sum(0) + 0.1
+    return torch.log2(difference.abs().float() * 3.0 + 1.0).mul_(1.7).sum(0)
+
+
+def _flat(vectors: Tensor) -> Tensor:
+    """[P, 2, gh, gw] -> [2, P * gh * gw]."""
+    return vectors.transpose(0, 1).reshape(2, -1)
+
+
+def _around(vectors: Tensor) -> list[Tensor]:
+    """The vectors [P, 2, gh, gw] above, below, left and right of every block (its own at the edge)."""
+    above, left = torch.empty_like(vectors), torch.empty_like(vectors)
+    below, right = torch.empty_like(vectors), torch.empty_like(vectors)
+    above[:, :, 1:], above[:, :, :1] = vectors[:, :, :-1], vectors[:, :, :1]
+    below[:, :, :-1], below[:, :, -1:] = vectors[:, :, 1:], vectors[:, :, -1:]
+    left[..., 1:], left[..., :1] = vectors[..., :-1], vectors[..., :1]
+    right[..., :-1], right[..., -1:] = vectors[..., 1:], vectors[..., -1:]
+    return [above, below, left, right]
 
 
 def _neighbour_median(vectors: Tensor) -> Tensor:
-    """Componentwise median of the four neighbours and the block itself, [2, gh, gw]."""
-    p = F.pad(vectors[None].float(), (1, 1, 1, 1), mode="replicate")[0]
-    near = torch.stack([p[:, :-2, 1:-1], p[:, 2:, 1:-1], p[:, 1:-1, :-2], p[:, 1:-1, 2:], p[:, 1:-1, 1:-1]])
-    return near.median(0).values.to(vectors.dtype)
+    """Componentwise median of the four neighbours and the block itself."""
+    return _median5(*_around(vectors), vectors)
 
 
-def _shifted(vectors: Tensor) -> list[Tensor]:
-    p = F.pad(vectors[None].float(), (1, 1, 1, 1), mode="replicate")[0].to(vectors.dtype)
-    return [p[:, :-2, 1:-1], p[:, 2:, 1:-1], p[:, 1:-1, :-2], p[:, 1:-1, 2:]]
+def _median5(a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor) -> Tensor:
+    """Elementwise median of five, by minima and maxima."""
+    low = torch.maximum(torch.minimum(a, b), torch.minimum(c, d))
+    high = torch.minimum(torch.maximum(a, b), torch.maximum(c, d))
+    return torch.maximum(torch.minimum(low, high), torch.minimum(torch.maximum(low, high), e))
 
 
 def _coarse(current: Tensor, reference: Tensor, reach: int, bit_cost: float) -> Tensor:
-    """Full search on quarter-size pictures: vectors [2, gh, gw] in quarter-size samples for 16x16 luma blocks."""
-    height, width = current.shape
-    padded = F.pad(reference[None, None], (reach,) * 4, mode="replicate")[0, 0]
-    best = torch.full((height // 4, width // 4), float("inf"), device=current.device)
-    where = torch.zeros_like(best, dtype=torch.long)
+    """Full search between pictures [P, H/8, W/8] of an eighth of the size: vectors [P, 2, gh, gw] in their samples.
+
+    A block is compared over itself and its surroundings, 6x6 samples, since its own 2x2 say little.
+    """
+    count, height, width = current.shape
+    padded = F.pad(reference[:, None], (reach,) * 4, mode="replicate")[:, 0]
     span = 2 * reach + 1
-    windows = padded.unfold(1, width, 1)  # [height + 2 reach, span, width]
-    along = torch.arange(span, device=current.device) - reach
-    for dy in range(span):
-        moved = windows[dy : dy + height].transpose(0, 1)
-        cost = F.avg_pool2d((moved - current).abs_()[:, None], 4)[:, 0]
-        cost = F.avg_pool2d(cost[:, None], 3, 1, 1, count_include_pad=False)[:, 0] * 0.5 + cost * 0.5
-        length = torch.log2(1.0 + 4.0 * torch.hypot(along.float(), torch.tensor(float(dy - reach))))
-        value, at = (cost + (length * (bit_cost / 16))[:, None, None]).min(0)
-        better = value < best
-        best = torch.where(better, value, best)
-        where = torch.where(better, dy * span + at, where)
-    return torch.stack([where // span - reach, where % span - reach])
+    windows = padded.unfold(1, height, 1).unfold(2, width, 1)  # [P, span, span, height, width]
+    cost = (windows - current[:, None, None]).abs_().reshape(count, span * span, height, width)
+    cost = F.avg_pool2d(cost, 2)
+    cost = F.avg_pool2d(cost, 3, 1, 1, count_include_pad=False) + cost
+    along = (torch.arange(span, device=current.device) - reach).float()
+    length = torch.log2(1.0 + torch.hypot(along[:, None], along[None, :]))
+    cost += length.view(-1, 1, 1) * (bit_cost / 32)
+    where = cost.min(1).indices
+    return torch.stack([torch.div(where, span, rounding_mode="floor") - reach, where % span - reach], dim=1)
 
 
 class _State:
-    """Best vectors so far on a grid, with their costs."""
+    """Best vectors [P, 2, gh, gw] so far, with their costs. `unit`: quarter luma samples per unit of the vectors."""
 
-    def __init__(self, phases: _Phases, blocks: Tensor, block: int, bit_cost: float, vectors: Tensor) -> None:
-        self.phases, self.blocks, self.block, self.bit_cost = phases, blocks, block, bit_cost
-        self.unit = 4 // phases.phases * (1 if block == BLOCK * 2 or phases.phases == 4 else 2)
+    def __init__(
+        self,
+        phases: _Phases,
+        planes: Tensor,
+        pictures: Tensor,
+        block: int,
+        bit_cost: float,
+        vectors: Tensor,
+        unit: int,
+        stride: int = 1,
+    ) -> None:
+        self.phases, self.block, self.bit_cost, self.unit, self.stride = phases, block, bit_cost, unit, stride
+        self.grid = _Grid(vectors.shape[2], vectors.shape[3], block, pictures)
+        self.blocks = _blocks(planes, block, stride)
         self.vectors = vectors
         self.around = _neighbour_median(vectors)
         self.cost = self._cost(vectors)
 
     def _cost(self, vectors: Tensor) -> Tensor:
-        rate = _bits((vectors - self.around) * self.unit) * self.bit_cost
-        return self.phases.difference(self.blocks, vectors, self.block) + rate
+        grid = self.grid
+        samples = self.phases.gather(_flat(vectors), grid.top, grid.left, grid.picture, self.block, self.stride)
+        difference = samples.sub_(self.blocks).abs_().sum(1).view(vectors[:, 0].shape)
+        rate = _bits((vectors - self.around).transpose(0, 1) * self.unit)
+        return difference.mul_(self.stride).add_(rate, alpha=self.bit_cost)
 
     def renew(self) -> None:
         """Take the neighbours' present vectors as the prediction."""
         around = _neighbour_median(self.vectors)
-        rate = _bits((self.vectors - around) * self.unit) - _bits((self.vectors - self.around) * self.unit)
-        self.cost = self.cost + rate * self.bit_cost
+        now, before = (_bits((self.vectors - a).transpose(0, 1) * self.unit) for a in (around, self.around))
+        self.cost = self.cost + (now - before) * self.bit_cost
         self.around = around
 
     def attempt(self, vectors: Tensor) -> None:
@@ -154,88 +217,119 @@ class _State:
         cost = self._cost(vectors)
         better = cost < self.cost
         self.cost = torch.where(better, cost, self.cost)
-        self.vectors = torch.where(better, vectors, self.vectors)
+        self.vectors = torch.where(better[:, None], vectors, self.vectors)
 
     def refine(self, step: int, corners: bool = True) -> None:
         """Try the neighbours at distance `step`."""
         centre = self.vectors
-        for dy in (-step, 0, step):
-            for dx in (-step, 0, step):
-                if (dy or dx) and (corners or not (dy and dx)):
-                    self.attempt(centre + torch.tensor([dy, dx], device=centre.device).view(2, 1, 1))
+        for dy, dx in _OFFSETS if corners else _OFFSETS[:4]:
+            self.attempt(centre + torch.tensor([dy * step, dx * step], device=centre.device).view(1, 2, 1, 1))
 
     def propagate(self) -> None:
         """Try the neighbours' vectors and their median."""
         self.renew()
         self.attempt(self.around)
-        for vectors in _shifted(self.vectors):
+        for vectors in _around(self.vectors):
             self.attempt(vectors)
 
 
-def _search_pair(current: Tensor, reference: _Reference, reach: int, settings: SearchSettings) -> tuple[Tensor, Tensor]:
-    """Vectors [2, H/8, W/8] of one frame to one reference, and the 16x16 blocks' costs [H/16, W/16]."""
-    bit_cost = settings.bit_cost
-    small = F.avg_pool2d(current[None, None], 4)[0, 0]
-    coarse = _coarse(small, reference.quarter, reach, bit_cost)
-    half = F.avg_pool2d(current[None, None], 2)[0, 0]
-    # At half size a block of 8 stands for 16x16; the cost per sample of difference is a quarter.
-    state = _State(reference.half, _blocks(half, 8), 8, bit_cost / 4, coarse * 2)
-    state.attempt(torch.zeros_like(coarse))
+_OFFSETS = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
+
+
+def _search_pairs(
+    levels: _Levels, current: Tensor, reference: Tensor, distance: Tensor, settings: SearchSettings
+) -> tuple[Tensor, Tensor]:
+    """Vectors [P, 2, H/8, W/8] of P pairs of pictures, and the samples of their predictions, every second row.
+
+    current and reference: int64 [P], numbers of pictures; distance: int64 [P], how far they lie apart in time.
+    """
+    bit_cost, thorough = settings.bit_cost, settings.effort >= 2
+    vectors = torch.zeros(len(current), 2, *(n // 2 for n in levels.eighth.shape[1:]), dtype=torch.long)
+    vectors = vectors.to(current.device)
+    for d in torch.unique(distance).tolist():
+        at = torch.nonzero(distance == d)[:, 0]
+        reach = -(-min(64, 16 + 12 * int(d)) // 8)
+        vectors[at] = _coarse(levels.eighth[current[at]], levels.eighth[reference[at]], reach, bit_cost) * 2
+    # A difference summed over a picture of half the size counts a quarter, so a bit does too.
+    state = _State(levels.quarter_phases, levels.quarter[current], reference, 4, bit_cost / 16, vectors, 16)
+    state.attempt(torch.zeros_like(vectors))
+    state.refine(2)
     state.propagate()
     state.refine(1)
+    state = _State(levels.half_phases, levels.half[current], reference, 8, bit_cost / 4, state.vectors * 2, 8)
+    state.attempt(torch.zeros_like(vectors))
+    state.refine(1)
     state.propagate()
-    whole = _State(reference.full, _blocks(current, 16), 16, bit_cost, state.vectors * 8)
-    whole.attempt(torch.zeros_like(coarse))
-    whole.refine(4)
-    whole.propagate()
-    whole.refine(2)
-    whole.propagate()
-    whole.refine(1)
-    whole.propagate()
-    whole.propagate()
-    whole.renew()
-    return _split(current, reference, whole, settings)
+    wanted, where = torch.unique(reference, return_inverse=True)
+    full = _Phases(levels.luma[wanted], 4)
+    pictures = levels.luma[current]
+    state = _State(full, pictures, where, 16, bit_cost, state.vectors * 8, 1, 1 if thorough else 2)
+    state.attempt(torch.zeros_like(vectors))
+    state.refine(4)
+    if thorough:
+        state.propagate()
+    state.refine(2)
+    state.propagate()
+    state.refine(1, corners=thorough)
+    state.propagate()
+    fine = state.vectors.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    grid = _Grid(fine.shape[2], fine.shape[3], 8, where)
+    if settings.effort > 0:
+        fine = _split(full, pictures, grid, state, fine, settings)
+    samples = full.gather(_flat(fine), grid.top, grid.left, grid.picture, 8, 2)
+    full.release()
+    return fine, samples.view(len(current), -1, samples.shape[1])
 
 
-def _split(current: Tensor, reference: _Reference, whole: _State, settings: SearchSettings) -> tuple[Tensor, Tensor]:
+def _split(
+    full: _Phases, pictures: Tensor, grid: _Grid, whole: _State, fine: Tensor, settings: SearchSettings
+) -> Tensor:
     """Let 8x8 blocks have their own vectors where that saves more than it costs."""
-    fine = whole.vectors.repeat_interleave(2, 1).repeat_interleave(2, 2)
-    parent = fine
-    blocks = _blocks(current, 8)
-    cost = reference.full.difference(blocks, fine, 8)
-    best = fine
-    base = cost
-    steps = (8, 4, 2, 1) if settings.effort >= 2 else (4, 2, 1)
-    for candidate in _shifted(fine):
-        best, cost = _keep(reference, blocks, best, cost, candidate, parent, settings)
-    for step in steps:
+    # Where the whole difference is worth less than a split's bits there is nothing to gain.
+    busy = (whole.cost > 16 * settings.bit_cost).repeat_interleave(2, 1).repeat_interleave(2, 2)
+    at = torch.nonzero(busy.view(-1))[:, 0]
+    if not len(at):
+        return fine
+    blocks = _blocks(pictures, 8)[at]
+    top, left, picture = grid.top[at], grid.left[at], grid.picture[at]
+    parent = _flat(fine)[:, at]
+
+    def difference(vectors: Tensor) -> Tensor:
+        return full.gather(vectors, top, left, picture, 8).sub_(blocks).abs_().sum(1)
+
+    base = difference(parent)
+    best, cost = parent, base
+    for step in (0, 8, 4, 2, 1) if settings.effort >= 2 else (0, 4, 2, 1):
         centre = best
-        for dy, dx in ((-step, 0), (step, 0), (0, -step), (0, step)):
-            candidate = centre + torch.tensor([dy, dx], device=fine.device).view(2, 1, 1)
-            best, cost = _keep(reference, blocks, best, cost, candidate, parent, settings)
-    gain = F.avg_pool2d((base - cost)[None, None], 2)[0, 0] * 4
-    split = gain > 6 * settings.bit_cost
-    chosen = split.repeat_interleave(2, 0).repeat_interleave(2, 1)
-    return torch.where(chosen, best, fine), whole.cost - torch.where(split, gain, 0.0)
+        tries = [centre + torch.tensor([[dy * step], [dx * step]], device=at.device) for dy, dx in _OFFSETS[:4]]
+        if not step:
+            tries = [_flat(v)[:, at] for v in _around(fine)]
+        for candidate in tries:
+            value = difference(candidate).add_(_bits(candidate - parent), alpha=settings.bit_cost)
+            better = value < cost
+            best, cost = torch.where(better, candidate, best), torch.where(better, value, cost)
+    gain = torch.zeros(busy.shape, device=at.device)
+    gain.view(-1)[at] = base - cost
+    chosen = (
+        (F.avg_pool2d(gain[:, None], 2) * 4 > 6 * settings.bit_cost).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    )
+    own = _flat(fine)
+    own[:, at] = best
+    own = own.view(2, len(fine), *fine.shape[2:]).transpose(0, 1)
+    return torch.where(chosen, own, fine)
 
 
-def _keep(
-    reference: _Reference,
-    blocks: Tensor,
-    best: Tensor,
-    cost: Tensor,
-    candidate: Tensor,
-    parent: Tensor,
-    settings: SearchSettings,
-) -> tuple[Tensor, Tensor]:
-    rate = _bits(candidate - parent) * settings.bit_cost
-    value = reference.full.difference(blocks, candidate, 8) + rate
-    better = value < cost
-    return torch.where(better, candidate, best), torch.where(better, value, cost)
+class _Levels:
+    """Pictures [N, H, W] at the resolutions of the search, but for the phases, which are large."""
+
+    def __init__(self, luma: Tensor) -> None:
+        self.luma = luma
+        self.half, self.quarter, self.eighth = _pyramid(luma)
+        self.half_phases, self.quarter_phases = _Phases(self.half, 1), _Phases(self.quarter, 1)
 
 
-def _pool16(per_block: Tensor) -> Tensor:
-    return F.avg_pool2d(per_block[None, None], 2)[0, 0] * 4
+# The largest buffer of phases, in samples: bounds memory where pictures are large.
+_MOST_SAMPLES = 64 << 20
 
 
 def search(pictures: Tensor, pairs: list[tuple[int, int | None, int | None]], settings: SearchSettings) -> list[Fields]:
@@ -243,39 +337,41 @@ def search(pictures: Tensor, pairs: list[tuple[int, int | None, int | None]], se
 
     pictures: luma [N, 1, H, W] in [0, 1], sizes multiples of 16, indexed by the numbers in `pairs` in order of time.
     """
-    references = {r: _Reference(pictures[r, 0]) for _, *both in pairs for r in both if r is not None}
+    levels = _Levels(pictures[:, 0])
+    device, (height, width) = pictures.device, pictures.shape[2:]
+    jobs = sorted((r, frame, k) for k, (frame, *both) in enumerate(pairs) for r in both if r is not None)
+    grid = (height // 8, width // 8)
+    vectors = torch.zeros(len(pairs), 2, 2, *grid, dtype=torch.long, device=device)
+    samples: dict[tuple[int, int], Tensor] = {}
+    most = max(1, _MOST_SAMPLES // (16 * (height + 2 * _MARGIN) * (width + 2 * _MARGIN)))
+    references = sorted({r for r, _, _ in jobs})
+    for start in range(0, len(references), most):
+        some = [j for j in jobs if j[0] in references[start : start + most]]
+        reference, current = (torch.tensor([j[i] for j in some], device=device) for i in (0, 1))
+        found, predicted = _search_pairs(levels, current, reference, (current - reference).abs(), settings)
+        for i, (r, _, k) in enumerate(some):
+            side = 0 if pairs[k][1] == r else 1
+            vectors[k, side] = found[i]
+            samples[k, side] = predicted[i]
     results = []
-    for frame, *both in pairs:
-        current = pictures[frame, 0]
-        blocks = _blocks(current, 8)
-        grid = (current.shape[0] // 8, current.shape[1] // 8)
-        vectors = torch.zeros(2, 2, *grid, dtype=torch.long, device=current.device)
-        samples: list[Tensor | None] = [None, None]
-        costs: list[Tensor | None] = [None, None]
-        for side, r in enumerate(both):
-            if r is None:
-                continue
-            reach = min(16, 5 + 3 * abs(frame - r)) if settings.effort >= 1 else min(12, 4 + 2 * abs(frame - r))
-            vectors[side], costs[side] = _search_pair(current, references[r], reach, settings)
-            samples[side] = references[r].full.gather(vectors[side], 8)
-        modes = torch.ones(grid[0] // 2, grid[1] // 2, dtype=torch.uint8, device=current.device)
-        if samples[0] is None:
-            modes.fill_(2)
-        elif samples[1] is not None:
-            modes = _choose_modes(blocks, samples[0], samples[1], vectors, grid, settings)
-        results.append(Fields(vectors[None].to(torch.int16), modes[None]))
+    for k, (frame, *_) in enumerate(pairs):
+        modes = torch.ones(grid[0] // 2, grid[1] // 2, dtype=torch.uint8, device=device)
+        if (k, 0) not in samples:
+            modes.fill_(SECOND)
+        elif (k, 1) in samples:
+            blocks = _blocks(pictures[frame], 8, 2)
+            modes = _choose_modes(blocks, samples[k, 0], samples[k, 1], vectors[k], settings)
+        results.append(Fields(vectors[k : k + 1].to(torch.int16), modes[None]))
     return results
 
 
-def _choose_modes(
-    blocks: Tensor, first: Tensor, second: Tensor, vectors: Tensor, grid: tuple[int, int], settings: SearchSettings
-) -> Tensor:
+def _choose_modes(blocks: Tensor, first: Tensor, second: Tensor, vectors: Tensor, settings: SearchSettings) -> Tensor:
     """Both references, or the one that is so much better that the other's vector is not worth its bits."""
     costs = []
-    predictions = ((first + second) * 0.5, first, second)
-    rates = [_bits(v - _neighbour_median(v))[::2, ::2] for v in vectors]
-    for mode, prediction in enumerate(predictions):
-        difference = _pool16((prediction - blocks).abs().sum(1).view(grid))
+    grid = vectors.shape[2:]
+    rates = _bits((vectors - _neighbour_median(vectors)).transpose(0, 1))[:, ::2, ::2]
+    for mode, prediction in enumerate(((first + second) * 0.5, first, second)):
+        difference = F.avg_pool2d((prediction - blocks).abs_().sum(1).view(1, 1, *grid), 2)[0, 0] * 8
         rate = rates[0] + rates[1] if mode == 0 else rates[mode - 1] + 1.5
         costs.append(difference + settings.bit_cost * rate)
     return torch.stack(costs).argmin(0).to(torch.uint8)
@@ -286,17 +382,20 @@ def choose_tree(before: Tensor, pictures: Tensor, settings: SearchSettings) -> i
 
     before: luma [1, 1, H, W] of the frame before the chunk; pictures [8, 1, H, W].
     """
-    small = F.avg_pool2d(torch.cat([before, pictures]), 4)[:, 0]
+    _, quarter, eighth = _pyramid(torch.cat([before, pictures])[::2, 0])
+    phases = _Phases(quarter, 1)
 
-    def error(frame: int, reference: int) -> float:
-        reach = min(16, 5 + 3 * abs(frame - reference))
-        v = _coarse(small[frame], small[reference], reach, settings.bit_cost)
-        phases = _Phases(small[reference][None, None], 1)
-        return float(phases.difference(_blocks(small[frame], 4), v, 4).sum())
+    def error(frames: list[int], references: list[int]) -> float:
+        """Mean prediction error over pairs of every second picture, in units of samples, at quarter size."""
+        current, reference = torch.tensor(frames, device=before.device), torch.tensor(references, device=before.device)
+        reach = -(-min(64, 16 + 24 * abs(frames[0] - references[0])) // 8)
+        v = _coarse(eighth[current], eighth[reference], reach, settings.bit_cost) * 2
+        state = _State(phases, quarter[current], reference, 4, settings.bit_cost / 16, v, 16)
+        state.refine(1)
+        return float(state.cost.sum()) / len(frames)
 
-    far = error(8, 0)
-    middle = 0.5 * (error(4, 0) + error(8, 4))
-    near = 0.25 * sum(error(f, f - 2) for f in (2, 4, 6, 8)) if middle * 1.05 < far else middle
-    # A shorter step predicts better but spends key-frame quality on more frames.
-    scores = (far, 1.35 * middle, 1.9 * near)
-    return min(range(3), key=lambda i: scores[i])
+    far, middle = error([4], [0]), error([2, 4], [0, 2])
+    if middle * _SHORTER[1] > far * _SHORTER[0]:
+        return 0
+    near = error([1, 2, 3, 4], [0, 1, 2, 3])
+    return 2 if near * _SHORTER[2] < middle * _SHORTER[1] else 1
