@@ -44,6 +44,42 @@ class CodedLatents:
     magnitudes: Tensor
 
 
+def _rows(grid: Tensor) -> Tensor:
+    """[N, C, rows, columns] -> [N, rows * columns, C]."""
+    return grid.permute(0, 2, 3, 1).reshape(len(grid), -1, grid.shape[1])
+
+
+class _Means:
+    """The floating-point side of the passes: means, refined by what neighbours turned out to be, and decoded latents."""
+
+    def __init__(self, mean: Tensor, step: Tensor, network: Network, kind: int) -> None:
+        self.base = _rows(mean)
+        self.refined = self.base.clone()
+        n, patches, channels = self.base.shape
+        self.errors = torch.zeros(n, patches + 1, channels, device=mean.device)
+        self.step = step.view(n, 1, channels)
+        self.kind = kind
+        self._predictors = network.spatial[kind]
+
+    def refine(self, lattice: int, at: Tensor, near: Tensor | None) -> Tensor:
+        """Means [N, p, C] of the patches `at`, given their decoded neighbours."""
+        here = self.base.index_select(1, at)
+        if near is not None:
+            n, _, channels = self.errors.shape
+            around = self.errors.index_select(1, near).view(n, len(at), 4 * channels)
+            here = here + around @ self._predictors[lattice - 1]
+            self.refined.index_copy_(1, at, here)
+        return here
+
+    def put(self, at: Tensor, here: Tensor, values: Tensor) -> None:
+        """Take dequantised symbols [N, p, C] of the patches `at`, whose means are `here`."""
+        self.errors.index_copy_(1, at, here + values * self.step - self.base.index_select(1, at))
+
+    def decoded(self) -> Tensor:
+        """Decoded latents [N, rows * columns, C]."""
+        return self.base + self.errors[:, :-1]
+
+
 class Observer(Protocol):
     """What training sees of every pass; see `LatentCoder.observer`."""
 
@@ -85,97 +121,89 @@ class LatentCoder:
         n, rows, columns, channels = context.references.shape
         patches = rows * columns
         self.largest_loss = 0.0
-        positions = scales.lattice_positions(rows, columns, self._device)
-        magnitudes = torch.zeros(n, rows, columns, channels, device=self._device)
-        flat = magnitudes.view(n, patches, channels)
+        # One row more than there are patches: what lies outside the picture is zero.
+        magnitudes = torch.zeros(n, patches + 1, channels, device=self._device)
         fixed = self._fixed_inputs(context).view(n, patches, -1)
-        errors = target = base = steps = None
+        means = None
         if mean is not None and step is not None:
-            base = mean.permute(0, 2, 3, 1).reshape(n, patches, channels)
-            errors = torch.zeros(n, rows, columns, channels, device=self._device)
-            refined = base.clone()
-            steps = step.view(n, 1, channels)
-        if latents is not None:
-            target = latents.permute(0, 2, 3, 1).reshape(n, patches, channels)
-        for lattice, at in enumerate(positions):
+            means = _Means(mean, step, self._network, context.kind)
+        target = None if latents is None else _rows(latents)
+        for lattice, (at, near) in enumerate(scales.lattices(rows, columns, self._device)):
             if not len(at):
                 continue
-            around = scales.neighbours(magnitudes, lattice)
-            near = torch.zeros(n, len(at), channels, device=self._device)
-            if around is not None:
-                near = sum(around).view(n, patches, channels)[:, at]  # type: ignore[union-attr]
-            bands = scales.band_sums(scales.box_sum(magnitudes)).view(n, patches, -1)[:, at]
+            around = torch.zeros(n, len(at), channels, device=self._device)
+            if near is not None:
+                around = magnitudes.index_select(1, near).view(n, len(at), 4, channels).sum(2)
             own = torch.zeros(n, len(at), channels, device=self._device)
-            inputs = [
-                scales.log_magnitude(own),
-                scales.log_magnitude(near),
-                scales.log_magnitude(bands),
-                fixed[:, at],
-            ]
-            here = None
-            if base is not None and errors is not None:
-                here = base[:, at] + self._spatial_mean(errors, lattice, at, context.kind)
-                refined[:, at] = here
-                if self.observer is not None and lattice and target is not None and steps is not None:
-                    around = scales.neighbours(errors / steps[:, None], lattice)
-                    assert around is not None
-                    near_errors = [t.reshape(n, patches, channels)[:, at] for t in around]
-                    error = (target[:, at] - base[:, at]) / steps
-                    flat_near = torch.cat(near_errors, -1).reshape(-1, 4 * channels)
-                    self.observer.spatial(context.kind, lattice, flat_near, error.reshape(-1, channels))
-            index_class = context.kind * scales.LATTICES + lattice
+            known = torch.cat(
+                [
+                    scales.log_magnitude(around),
+                    scales.log_magnitude(scales.band_sums(around)),
+                    fixed.index_select(1, at),
+                ],
+                dim=-1,
+            )
+            here = wanted_here = None
+            if means is not None:
+                here = means.refine(lattice, at, near)
+                if target is not None:
+                    wanted_here = (target.index_select(1, at) - here) / means.step
+                    self._observe_spatial(means, target, lattice, at, near)
+            context_class = context.kind * scales.LATTICES + lattice
+            values = torch.zeros(n, len(at), channels, device=self._device) if means is not None else None
             start = 0
-            for group, end in zip(self._groups, self._ends, strict=True):
-                x = torch.cat(inputs, dim=-1).view(n * len(at), -1)
-                index = group.indices(x, index_class).clamp_(min=self.index_floor)
+            for number, (group, end) in enumerate(zip(self._groups, self._ends, strict=True)):
+                logs = scales.log_magnitude(own) if start else own
+                x = torch.cat([logs, known], dim=-1).view(n * len(at), -1)
+                index = group.indices(x, context_class).clamp_(min=self.index_floor)
                 wanted = None
-                if target is not None and here is not None and steps is not None:
-                    scaled = (target[:, at, start:end] - here[..., start:end]) / steps[..., start:end]
-                    wanted = self._quantise(scaled.reshape(n * len(at), -1), index)
+                if wanted_here is not None:
+                    scaled = wanted_here[..., start:end].reshape(n * len(at), -1)
+                    wanted = self._quantise(scaled, index)
+                    if self.observer is not None:
+                        self.observer.symbols(number, context_class, x, index, wanted, scaled)
                 symbols = self._code(coder, wanted, index).view(n, len(at), end - start)
-                if self.observer is not None and wanted is not None:
-                    self.observer.symbols(
-                        self._ends.index(end), index_class, x, index, wanted, scaled.reshape(wanted.shape)
-                    )
                 own[..., start:end] = symbols.abs()
-                inputs[0] = scales.log_magnitude(own)
-                if here is not None and errors is not None and base is not None and steps is not None:
-                    values = self._dequantise(symbols, index.view_as(symbols))
-                    decoded = here[..., start:end] + values * steps[..., start:end]
-                    errors.view(n, patches, channels)[:, at, start:end] = decoded - base[:, at, start:end]
+                if values is not None:
+                    values[..., start:end] = self._dequantise(symbols, index)
                 start = end
-            flat[:, at] = own
-        if base is None or errors is None:
-            return CodedLatents(None, None, magnitudes)
+            magnitudes.index_copy_(1, at, own)
+            if means is not None and values is not None and here is not None:
+                means.put(at, here, values)
         shape = (n, rows, columns, channels)
-        decoded = (base.view(shape) + errors).permute(0, 3, 1, 2)
-        return CodedLatents(decoded, refined.view(shape).permute(0, 3, 1, 2), magnitudes)
+        magnitudes = magnitudes[:, :-1].reshape(shape)
+        if means is None:
+            return CodedLatents(None, None, magnitudes)
+        decoded, refined = (t.view(shape).permute(0, 3, 1, 2) for t in (means.decoded(), means.refined))
+        return CodedLatents(decoded, refined, magnitudes)
+
+    def _observe_spatial(self, means: _Means, target: Tensor, lattice: int, at: Tensor, near: Tensor | None) -> None:
+        if self.observer is None or near is None:
+            return
+        channels = target.shape[-1]
+        errors = (means.errors / means.step).index_select(1, near).view(-1, 4 * channels)
+        wanted = ((target - means.base) / means.step).index_select(1, at).view(-1, channels)
+        self.observer.spatial(means.kind, lattice, errors, wanted)
 
     def _fixed_inputs(self, context: StepContext) -> Tensor:
         count = context.references[..., 0].numel()
-        bands = scales.band_sums(scales.box_sum(context.references))
+        bands = scales.box_sum(scales.band_sums(context.references))
         modes = None if context.modes is None else context.modes.reshape(count)
         motion = None if context.motion is None else context.motion.reshape(count, 2)
         scalars = scales.scalar_inputs(context.quality, count, modes, motion, self._device)
         logs = [scales.log_magnitude(context.references), scales.log_magnitude(bands)]
         return torch.cat([*(t.reshape(count, -1) for t in logs), scalars], dim=-1)
 
-    def _spatial_mean(self, errors: Tensor, lattice: int, at: Tensor, kind: int) -> Tensor | float:
-        around = scales.neighbours(errors, lattice)
-        if around is None:
-            return 0.0
-        n, _, _, channels = errors.shape
-        near = torch.cat([t.reshape(n, -1, channels)[:, at] for t in around], dim=-1)
-        return near @ self._network.spatial[kind, lattice - 1]
-
     def _quantise(self, x: Tensor, index: Tensor) -> Tensor:
         """Symbols int32 for latents in units of the step: of the nearest integer, the one below it and zero, the cheapest."""
         symbols = torch.zeros(x.shape, dtype=torch.int32, device=x.device)
-        if self.index_floor == 0:
-            self.largest_loss = max(self.largest_loss, float((x.abs() * (index == 0)).max()))
-        at = torch.nonzero(((x.abs() > 0.5) & (index > 0)).view(-1))[:, 0]
-        value = x.reshape(-1)[at]
-        size, table = value.abs(), index.view(-1)[at].long()
+        at = torch.nonzero((x.abs() > 0.5).reshape(-1))[:, 0]
+        value, table = x.reshape(-1)[at], index.view(-1)[at].long()
+        skipped = table == 0
+        if bool(skipped.any()):
+            self.largest_loss = max(self.largest_loss, float(value[skipped].abs().max()))
+            at, value, table = at[~skipped], value[~skipped], table[~skipped]
+        size = value.abs()
         nearest = size.round().clamp_(max=1 << 19)
         best, best_cost = torch.zeros_like(nearest), size * size + self.rate_weight * self._costs[table, 0]
         last = self._costs.shape[1] - 1

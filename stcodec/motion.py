@@ -114,9 +114,10 @@ def _sample_tiles(plane: Tensor, vectors: Tensor, size: int, overlap: int, taps:
     )
     left = (whole[1] + torch.arange(columns, device=device) * size + origin).clamp_(0, width + 2 * _MARGIN - reach)
     stride = width + 2 * _MARGIN
-    base = (top.long() * stride + left.long()).view(-1, 1)
-    offsets = torch.arange(reach, device=device)
-    windows = padded.reshape(-1)[base + (offsets[:, None] * stride + offsets).view(1, -1)].view(-1, reach, reach)
+    base = (top.int() * stride + left.int()).view(-1, 1)
+    offsets = torch.arange(reach, device=device, dtype=torch.int32)
+    inner = (offsets[:, None] * stride + offsets).view(1, -1)
+    windows = padded.reshape(-1).index_select(0, (base + inner).view(-1)).view(-1, reach, reach)
     taps = taps.to(device)
     vertical, horizontal = taps[part[0]], taps[part[1]]
     lines = windows[:, :tile] * vertical[:, 0, None, None]

@@ -80,10 +80,11 @@ class _Phases:
         top = (top + whole[0]).clamp_(0, self.height - block)
         left = (left + whole[1]).clamp_(0, self.width - block)
         plane = (picture * self.phases + part[0]) * self.phases + part[1]
-        base = ((plane * self.height + top) * self.width + left).view(-1, 1)
-        inner = torch.arange(block, device=vectors.device)
+        # 32-bit indices are several times faster than 64-bit ones; `_MOST_SAMPLES` keeps them in range.
+        base = ((plane * self.height + top) * self.width + left).to(torch.int32).view(-1, 1)
+        inner = torch.arange(block, device=vectors.device, dtype=torch.int32)
         offsets = (inner[::stride, None] * self.width + inner).view(1, -1)
-        return torch.take(self.samples, base + offsets)
+        return self.samples.index_select(0, (base + offsets).view(-1)).view(len(base), -1)
 
 
 class _Grid:

@@ -12,6 +12,7 @@ Per patch and frequency group: `hidden = clamp(floor((x W1 + b1[c]) / 2**6), 0, 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +41,7 @@ _LOG_TABLE = torch.tensor([min(INPUT_MAX, _rounded_log(m)) for m in range(1024)]
 def log_magnitude(magnitude: Tensor) -> Tensor:
     """Integer magnitudes (any float or int tensor >= 0) -> about 6 log2(1 + m), integers 0..60, by table."""
     table = _LOG_TABLE.to(magnitude.device, torch.float32)
-    return table[magnitude.clamp(max=1023).to(torch.int32)]
+    return torch.take(table, magnitude.clamp(max=1023).long())
 
 
 def input_size(channels: int) -> int:
@@ -48,26 +49,35 @@ def input_size(channels: int) -> int:
     return 3 * channels + 2 * BANDS + SCALARS
 
 
-def lattice_positions(rows: int, columns: int, device: torch.device | str) -> list[Tensor]:
-    """Flat positions of the lattices A (even row, even column), B (odd, odd), C (the rest) of a grid."""
-    row = torch.arange(rows, device=device)[:, None] % 2
-    column = torch.arange(columns, device=device)[None, :] % 2
-    kind = torch.where(row == column, row, 2).reshape(-1)
-    return [torch.nonzero(kind == lattice)[:, 0] for lattice in range(LATTICES)]
+@functools.lru_cache(maxsize=8)
+def lattices(rows: int, columns: int, device: torch.device) -> tuple[tuple[Tensor, Tensor | None], ...]:
+    """Positions of the patches of each lattice, and of their four neighbours that are decoded before them.
 
-
-def neighbours(grid: Tensor, lattice: int) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
-    """The four neighbours that are decoded before a patch of `lattice`, each shaped like `grid` [N, rows, columns, C].
-
-    None for lattice A, the diagonal ones for B, (left, right, above, below) for C; zero outside the picture.
+    Lattice A is (even row, even column) and has none, B is (odd, odd) with its diagonal neighbours, C the rest with
+    (left, right, above, below). Positions int64 [p] count through the grid; neighbours int64 [p * 4] likewise,
+    rows * columns standing for "outside the picture".
     """
-    if lattice == 0:
-        return None
-    rows, columns = grid.shape[1:3]
-    padded = torch.nn.functional.pad(grid, (0, 0, 1, 1, 1, 1))
-    offsets = [(0, 0), (0, 2), (2, 0), (2, 2)] if lattice == 1 else [(1, 0), (1, 2), (0, 1), (2, 1)]
-    a, b, c, d = (padded[:, dy : dy + rows, dx : dx + columns] for dy, dx in offsets)
-    return a, b, c, d
+    row = torch.arange(rows).repeat_interleave(columns)
+    column = torch.arange(columns).repeat(rows)
+    found: list[tuple[Tensor, Tensor | None]] = []
+    for lattice, offsets in enumerate(_NEIGHBOURS):
+        odd_row, odd_column = row % 2 == 1, column % 2 == 1
+        chosen = (~odd_row & ~odd_column, odd_row & odd_column, odd_row ^ odd_column)[lattice]
+        at = torch.nonzero(chosen)[:, 0]
+        near = []
+        for dy, dx in offsets:
+            y, x = row[at] + dy, column[at] + dx
+            inside = (y >= 0) & (y < rows) & (x >= 0) & (x < columns)
+            near.append(torch.where(inside, y * columns + x, rows * columns))
+        found.append((at.to(device), torch.stack(near, 1).reshape(-1).to(device) if near else None))
+    return tuple(found)
+
+
+_NEIGHBOURS: tuple[tuple[tuple[int, int], ...], ...] = (
+    (),
+    ((-1, -1), (-1, 1), (1, -1), (1, 1)),
+    ((0, -1), (0, 1), (-1, 0), (1, 0)),
+)
 
 
 def box_sum(grid: Tensor) -> Tensor:
