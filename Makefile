@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c co
 .PHONY: demo test lint format build clean
 
 demo: $(VENV)/.installed
-	$(BIN)/python examples/demo.py
+	$(BIN)/python -m stcodec.bench.demo tests/data/butterfly.mp4
 
 # One thread per test process: the processes share the cores already.
 test: $(VENV)/.installed-dev

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,7 @@ def _with_policy(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-class open:
+class open:  # noqa: N801
     """The decoded pictures of a `.stp` file, one after another: a context manager and an iterable of `Picture`.
 
     `planes` of a picture are uint8 (uint16 for 10 bits) arrays Y [h, w], U and V [ceil(h/2), ceil(w/2)]; `pts` is in units
@@ -109,7 +110,7 @@ class open:
         from stcodec.files import check_input
 
         check_input(path)
-        self._stream = io_open(path)
+        self._stream = builtins.open(path, "rb")  # noqa: SIM115
         try:
             reader = Reader(self._stream)
         except InputError as error:
@@ -134,10 +135,3 @@ class open:
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
-
-
-def io_open(path: PathLike) -> Any:
-    """A binary stream to read `path`."""
-    import io
-
-    return io.open(path, "rb")

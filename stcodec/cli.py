@@ -55,7 +55,8 @@ def commands() -> None:
     stcodec encode in.mp4 out.stp
     stcodec decode out.stp back.mp4
 
-    Exit codes: 0 done, 1 failure, 2 usage, 3 damaged or unreadable input, 4 output exists, 5 target out of reach, 130 interrupted.
+    Exit codes: 0 done, 1 failure, 2 usage, 3 damaged or unreadable input, 4 output exists, 5 target out of reach,
+    130 interrupted.
     """
 
 
@@ -82,9 +83,9 @@ def _policy(overwrite: str | None, target: str) -> Overwrite:
     """Ask where a person can answer, else refuse."""
     if overwrite is not None:
         return Overwrite(overwrite)
-    if target != "-" and os.path.isfile(target) and sys.stdin.isatty() and sys.stderr.isatty():
-        if click.confirm(f"{target} exists. Overwrite?", err=True):
-            return Overwrite.YES
+    can_ask = target != "-" and os.path.isfile(target) and sys.stdin.isatty() and sys.stderr.isatty()
+    if can_ask and click.confirm(f"{target} exists. Overwrite?", err=True):
+        return Overwrite.YES
     return Overwrite.NO
 
 
@@ -239,6 +240,6 @@ def main() -> None:
 
 def _fail(message: str, code: int) -> None:
     if os.environ.get("STCODEC_DEBUG"):
-        raise  # noqa: PLE0704
+        raise
     report.error(message)
     sys.exit(code)

@@ -37,9 +37,9 @@ _STEP_FLOORS_SHIFT = 1
 INTRA, KEY = 0, 1
 
 # Squared error in units of step**2 that is worth one bit: intra, key, and the three levels of two-sided frames.
-_RATE_WEIGHTS = (0.10, 0.12, 0.14, 0.15, 0.16)
+_RATE_WEIGHTS = (0.135, 0.16, 0.19, 0.20, 0.215)
 # Sum of absolute differences, in units of the step, that is worth one bit of motion.
-_MOTION_BIT_COST = 0.45
+_MOTION_BIT_COST = 1.5
 # A latent this many steps from zero must not be lost to an index that codes nothing.
 _LARGEST_LOSS = 2.0
 
@@ -55,15 +55,15 @@ class CodecSettings:
 
 @dataclass
 class ChunkStats:
-    """Bits of one chunk by part, as estimated from the tables that code it."""
+    """Ideal bits of one chunk by part: its vectors, and its latents by kind of frame (0 intra, 1 key, 2..4 levels)."""
 
     vector_bits: float = 0.0
-    latent_bits: list[float] = field(default_factory=list)
+    latent_bits: dict[int, float] = field(default_factory=dict)
 
     @property
     def total_bits(self) -> float:
         """The ideal size of the ANS words."""
-        return self.vector_bits + sum(self.latent_bits)
+        return self.vector_bits + sum(self.latent_bits.values())
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,7 @@ class _ChunkCoder:
         self.latents = LatentCoder(self.network, self.model.groups, model.tables, self.device)
         self.vector_observer: Coder | None = None
         """Training only: sees every coded vector symbol before the writer does."""
+        self.stats = ChunkStats()
         self._previous: _Decoded | None = None
         self._key_field: CodedField | None = None
         self._memory: Tensor | None = None
@@ -158,7 +159,10 @@ class _ChunkCoder:
                 hints = step_hints(step, coded, shape)
                 if self.vector_observer is not None:
                     code_fields(self.vector_observer, wanted, shape, available, hints, self.model.vector_tables)
+                before = coder.bits if isinstance(coder, SymbolWriter) else 0.0
                 fields = code_fields(coder, wanted, shape, available, hints, self.model.vector_tables)
+                if isinstance(coder, SymbolWriter):
+                    self.stats.vector_bits += coder.bits - before
         for i, frame in enumerate(step.frames):
             coded[frame] = CodedField(fields.vectors[i].numpy(), frame, step.references[i])
         return Fields(fields.vectors.to(self.device), fields.modes.to(self.device))
@@ -232,9 +236,9 @@ class _ChunkCoder:
         floors: list[bool],
     ) -> CodedLatents:
         self.latents.index_floor = int(floors[number])
-        if wanted is None:
+        if wanted is None or not isinstance(coder, SymbolWriter):
             return self.latents.code(coder, context, wanted, mean, size)
-        assert isinstance(coder, SymbolWriter)
+        before = coder.bits
         mark = coder.mark()
         coded = self.latents.code(coder, context, wanted, mean, size)
         if self.latents.largest_loss > _LARGEST_LOSS:
@@ -242,6 +246,8 @@ class _ChunkCoder:
             coder.rewind(mark)
             floors[number], self.latents.index_floor = True, 1
             coded = self.latents.code(coder, context, wanted, mean, size)
+        bits = self.stats.latent_bits
+        bits[context.kind] = bits.get(context.kind, 0.0) + coder.bits - before
         return coded
 
     def _predict(self, step: Step, fields: Fields | None, done: dict[int, _Decoded], n: int) -> Tensor:
@@ -325,19 +331,19 @@ class ChunkEncoder(_ChunkCoder):
         padded = list(chunk) + [chunk[-1]] * (CHUNK_FRAMES - len(chunk))
         frames = frames_from_planes(padded, self.bit_depth, self.patch, self.device)
         quality = self.settings.quality
-        tree, fields = 0, {}
+        tree = 0
+        fields: dict[int, Fields] = {}
         with stage("motion"), torch.no_grad():
             if self.settings.motion:
                 tree, fields = self.find_motion(frames, first)
         steps = motion.steps(tree, first)
         writer = SymbolWriter()
         floors = [False] * len(steps)
-        stats = ChunkStats()
+        self.stats = stats = ChunkStats()
         source = _Source(frames, fields)
         self.run_chunk(writer, steps, quality, floors, self.settings.motion, source, pictures=True)
         with stage("entropy"):
             words = writer.finish()
-        stats.latent_bits.append(writer.bits)
         flags = (_MOTION_FLAG if self.settings.motion else 0) | sum(f << (i + 1) for i, f in enumerate(floors))
         header = _HEADER.pack(len(chunk), quality, tree, flags, writer.crc)
         return EncodedChunk(header + words, len(chunk), stats)
@@ -348,15 +354,15 @@ class ChunkEncoder(_ChunkCoder):
         luma = frames.y if before is None else torch.cat([before.y, frames.y])
         offset = 0 if before is None else 1
         kind = torch.tensor([KEY], device=self.device)
-        step = float(self.network.step(torch.tensor([float(self.settings.quality)], device=self.device), kind).min())
-        settings = motion_search.SearchSettings(bit_cost=_MOTION_BIT_COST * step, effort=self.settings.effort)
+        size = float(self.network.step(torch.tensor([float(self.settings.quality)], device=self.device), kind).min())
+        settings = motion_search.SearchSettings(bit_cost=_MOTION_BIT_COST * size, effort=self.settings.effort)
         tree = 0 if before is None else motion_search.choose_tree(before.y, frames.y, settings)
-        pairs = [
-            (f + offset, *(None if r is None else r + offset for r in pair))
-            for s in motion.steps(tree, first)
-            for f, pair in zip(s.frames, s.references, strict=True)
-            if pair != (None, None)
-        ]
+        pairs = []
+        for step in motion.steps(tree, first):
+            for frame, pair in zip(step.frames, step.references, strict=True):
+                if pair != (None, None):
+                    a, b = (None if r is None else r + offset for r in pair)
+                    pairs.append((frame + offset, a, b))
         found = motion_search.search(luma, pairs, settings)
         self._last_source = frames.take([CHUNK_FRAMES - 1])
         return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, found, strict=True)}
@@ -369,7 +375,7 @@ class ChunkDecoder(_ChunkCoder):
         """The pictures of a chunk; DamagedFileError where the symbols are not those that were encoded."""
         count, done = self._run(payload, first, pictures=True)
         pictures = [done[i].picture for i in range(count)]
-        frames = Frames(*(torch.cat(planes) for planes in zip(*pictures, strict=True)))  # type: ignore[arg-type]
+        frames = Frames(*(torch.cat(planes) for planes in zip(*pictures, strict=True)))
         return planes_from_frames(frames, self.height, self.width, self.bit_depth)
 
     def check(self, payload: bytes, first: bool) -> int:

@@ -38,6 +38,11 @@ def _field(code: str, doc: str, low: int = 0, high: int | None = None) -> Any:
     return dataclasses.field(metadata={"code": code, "doc": doc, "low": low, "high": high})
 
 
+def _plain(code: str, doc: str) -> Any:
+    """A field without a range; without a code it is not of fixed size."""
+    return dataclasses.field(metadata={"code": code, "doc": doc} if code else {"doc": doc})
+
+
 @dataclass(frozen=True)
 class Header:
     """Body of the HEAD section; `model_id` (UTF-8, at most 255 bytes) follows the fixed fields."""
@@ -60,8 +65,8 @@ class Header:
     color_matrix: int = _field("B", "the same")
     chroma_location: int = _field("B", "0 unknown, 1 left, 2 centre, 3 top left, 4 top, 5 bottom left, 6 bottom", 0, 6)
     patch_width: int = _field("B", "luma samples per patch of the model", 2)
-    model_sha256: bytes = dataclasses.field(metadata={"code": "32s", "doc": "SHA-256 of the model's file"})
-    model_id: str = dataclasses.field(default="", metadata={"doc": "name of the model"})
+    model_sha256: bytes = _plain("32s", "SHA-256 of the model's file")
+    model_id: str = _plain("", "name of the model")
 
 
 @dataclass(frozen=True)

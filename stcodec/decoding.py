@@ -58,10 +58,8 @@ def decode_steps(
         if not is_standard_stream(source) and stream.seekable():
             index = reader.read_index()
             total = index.footer.frames if index else None
-        if format == "y4m":
-            output = stack.enter_context(open_output(target))
-        else:
-            output = stack.enter_context(temporary_output(target))  # type: ignore[arg-type]
+        opened = open_output(target) if format == "y4m" else temporary_output(target)
+        output = stack.enter_context(opened)
         writer = open_writer(
             output, info, streams, reader.metadata, format=format, codec=options.codec, crf=options.crf
         )

@@ -82,7 +82,7 @@ def encode_steps(
             encoder = ChunkEncoder(model, info.width, info.height, info.bit_depth, settings, device)
             header = make_header(info, model, options.quality)
             writer = container.Writer(output, header, [_entry(s) for s in video.streams], video.metadata)
-            frames, last = 0, None
+            frames, span = 0, (0, 0)
             for item in chunks(video):
                 if isinstance(item, Packet):
                     writer.write_packet(
@@ -94,12 +94,12 @@ def encode_steps(
                 durations = tuple(max(0, p.duration) for p in item.pictures)
                 with stage("container"):
                     writer.write_chunk(container.VideoChunk(item.first, pts, durations, coded.payload))
-                frames, last = frames + len(pts), pts[-1] + durations[-1]
-                first_pts = pts[0] if frames == len(pts) else first_pts
+                span = (span[0] if frames else pts[0], pts[-1] + durations[-1])
+                frames += len(pts)
                 yield Progress(frames, info.frames, writer.offset)
             size = writer.close()
             said.extend(n for n in video.notes if n not in said)
-    duration = float((last - first_pts) * info.time_base) if last is not None else 0.0
+    duration = float((span[1] - span[0]) * info.time_base)
     input_bytes = None if is_standard_stream(source) else Path(source).stat().st_size
     seconds = time.perf_counter() - start
     yield EncodeResult(frames, input_bytes, size, seconds, info.width, info.height, duration, tuple(said))

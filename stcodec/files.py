@@ -63,9 +63,9 @@ def check_output(
         raise StcodecError(f"{where}: the folder {where.parent} does not exist")
     if not where.exists() or _is_special(where):
         return
-    if source is not None and not is_standard_stream(source) and Path(source).exists():
-        if os.path.samefile(where, source):
-            raise UsageError(f"{where}: input and output are the same file")
+    comparable = source is not None and not is_standard_stream(source) and Path(source).exists()
+    if comparable and os.path.samefile(where, os.fspath(source or "")):
+        raise UsageError(f"{where}: input and output are the same file")
     if overwrite is Overwrite.YES:
         return
     if overwrite is Overwrite.ASK and ask is not None and ask(f"{where} exists. Overwrite?"):

@@ -48,7 +48,7 @@ class FileInfo:
 
 def info(path: PathLike) -> FileInfo:
     """Read the headers of a file (of one that is cut off, what is left of its packets). InputError, DamagedFileError."""
-    with open_input(path) as stream, _naming(path):
+    with open_input(path) as stream, _Naming(path):
         reader = container.Reader(stream)
         index = reader.read_index() if stream.seekable() else None
         header = reader.header
@@ -134,7 +134,7 @@ def verify(path: PathLike, deep: bool = False) -> Iterator[ChunkReport]:
     from stcodec.devices import choose_device
     from stcodec.weights import load_model
 
-    with open_input(path) as stream, _naming(path):
+    with open_input(path) as stream, _Naming(path):
         reader = container.Reader(stream)
         header = reader.header
         device = choose_device("cpu", 0)
@@ -158,7 +158,7 @@ def verify(path: PathLike, deep: bool = False) -> Iterator[ChunkReport]:
             yield ChunkReport(reader.chunks_read, frames, problem)
 
 
-class _naming:
+class _Naming:
     """Puts the file's name in front of what an InputError says."""
 
     def __init__(self, path: PathLike) -> None:

@@ -188,9 +188,10 @@ def _predict_one(pair: tuple[Frames | None, Frames | None], vectors: Tensor, mod
             before = planes[index]
             planes[index] = tiles if before is None else before + tiles
     done = []
-    for index, plane in enumerate(planes):
-        if plane is None:
+    for index, tiles_or_plane in enumerate(planes):
+        if tiles_or_plane is None:
             raise ValueError("a block is predicted from a reference that is missing")
+        plane = tiles_or_plane
         if plane.dim() == 3:
             size, overlap = (BLOCK, OVERLAP) if index == 0 else (BLOCK // 2, OVERLAP // 2)
             plane = _blend(plane, rows, columns, size, overlap)[None, None]

@@ -149,7 +149,8 @@ def _around(vectors: Tensor) -> list[Tensor]:
 
 def _neighbour_median(vectors: Tensor) -> Tensor:
     """Componentwise median of the four neighbours and the block itself."""
-    return _median5(*_around(vectors), vectors)
+    above, below, left, right = _around(vectors)
+    return _median5(above, below, left, right, vectors)
 
 
 def _median5(a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ class Block(nn.Module):
         self.merge = _zero(nn.Conv2d(width, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[N, width, rows, columns] -> the same shape."""
         x = x + self.project(self.depthwise(nn.functional.leaky_relu(self.expand(x), 0.1)))
         value, gate = self.gate(x).chunk(2, dim=1)
         return x + self.merge(value * gate.clamp(0.0, 1.0))
@@ -90,6 +91,7 @@ class Trunk(nn.Module):
         self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
 
     def forward(self, x: Tensor, quality: Tensor, kind: Tensor) -> Tensor:
+        """Features [N, width, rows, columns] of inputs [N, inputs, rows, columns]."""
         return self.blocks(self.condition(self.enter(x), quality, kind))
 
 
@@ -102,6 +104,7 @@ class Memory(nn.Module):
         self.gate = nn.Conv2d(width + channels, 2 * channels, 1)
 
     def start(self, n: int, rows: int, columns: int) -> Tensor:
+        """The null memory, [n, channels, rows, columns]."""
         return self.null.expand(n, -1, rows, columns)
 
     def forward(self, state: Tensor, features: Tensor) -> Tensor:
@@ -164,7 +167,8 @@ class Network(nn.Module):
     def predict(self, predicted: Tensor, state: Tensor, step: Tensor, quality: Tensor, kind: Tensor) -> Tensor:
         """The mean of the latent: motion-compensated coefficients plus what the prior network corrects.
 
-        predicted: coefficients [N, C, rows, columns] of the prediction; state: memory [N, M, rows, columns]; step [N, C, 1, 1]; quality float [N]; kind int64 [N].
+        predicted: coefficients [N, C, rows, columns] of the prediction; state: memory [N, M, rows, columns];
+        step [N, C, 1, 1]; quality float [N]; kind int64 [N].
         """
         if not self.config.width:
             return predicted

@@ -31,7 +31,7 @@ class Frames(NamedTuple):
     u: Tensor
     v: Tensor
 
-    def __getitem__(self, key):  # type: ignore[no-untyped-def, override]
+    def __getitem__(self, key):  # type: ignore[no-untyped-def]
         raise TypeError("index the planes, or use take()")
 
     def take(self, index: Sequence[int]) -> Frames:

@@ -13,6 +13,7 @@ Per patch and frequency group: `hidden = clamp(floor((x W1 + b1[c]) / 2**6), 0, 
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -91,7 +92,7 @@ def band_sums(grid: Tensor) -> Tensor:
     """Sums over `BANDS` slices of the channels, narrow at low frequencies: [..., C] -> [..., BANDS]."""
     channels = grid.shape[-1]
     edges = [round(channels * (i / BANDS) ** 2) for i in range(BANDS + 1)]
-    parts = [grid[..., a : max(b, a + 1)].sum(-1) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [grid[..., a : max(b, a + 1)].sum(-1) for a, b in itertools.pairwise(edges)]
     return torch.stack(parts, dim=-1)
 
 

@@ -1,10 +1,10 @@
 """Lossless coding of motion: modes, vectors, splits. Integers only, so every machine decodes the same vectors.
 
 The 16x16 blocks of a field are coded in lattice passes, coarse to fine: first every eighth block in both directions, then
-the centres of the squares that the known blocks form, then the middles of their sides, and so on. A vector is predicted by the
-componentwise median of the four nearest known vectors and a temporal hint; the spread of those says which table codes the
-difference. Modes come before vectors (a vector that is not used is not coded and takes its prediction), split flags and the
-8x8 vectors of split blocks after them.
+the centres of the squares that the known blocks form, then the middles of their sides, and so on. A vector is predicted by
+the componentwise median of the four nearest known vectors and a temporal hint; the spread of those, and how well the known
+neighbours were predicted themselves, say which table codes the difference. Modes come before vectors (a vector that is not
+used is not coded and takes its prediction), split flags and the 8x8 vectors of split blocks after them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from stcodec.motion import BI, FIRST, SECOND, Fields, Step
 
 COARSEST = 8
 LIMIT = 1 << 13
-SPREADS, COUNTS, SIDES = 8, 5, 3
+SPREADS, ACTIVITIES, COUNTS, SIDES = 8, 3, 5, 3
 RESIDUAL_BASE = 1
-CHILD_BASE = RESIDUAL_BASE + 2 * SPREADS
+# Residual tables: by spread and activity; for dy, for dx where the residual of dy is zero, and where it is not; with a hint
+# among the predictors, and without.
+RESIDUAL_SET = SPREADS * ACTIVITIES
+CHILD_BASE = RESIDUAL_BASE + 6 * RESIDUAL_SET
 MODE_BASE = CHILD_BASE + SPREADS
 SPLIT_BASE = MODE_BASE + COUNTS * SIDES
 TABLE_COUNT = SPLIT_BASE + COUNTS * 3 - 1
@@ -73,7 +76,8 @@ def default_tables() -> VectorTables:
         k = table_support(index)
         size = np.abs(np.arange(-k, k + 1)).astype(np.float64)
         if index < MODE_BASE:
-            scale = 0.25 * 2.0 ** (0.75 * ((index - 1) % SPREADS))
+            spread = (index - CHILD_BASE) if index >= CHILD_BASE else (index - 1) % RESIDUAL_SET // ACTIVITIES
+            scale = 0.25 * 2.0 ** (0.75 * spread)
             row = np.exp(-size / scale) + 1e-5
         else:
             row = np.array([0.3, 0.4, 0.3]) if index < SPLIT_BASE else np.array([1e-4, 0.8, 0.2])
@@ -182,41 +186,53 @@ def _code_vectors(
     n, cells = shape.n, shape.rows * shape.columns
     vectors = np.zeros((n, 2, 2, cells), dtype=np.int32)
     spreads = np.zeros((n, 2, cells), dtype=np.int32)
+    sizes = np.zeros((n, 2, cells + 1), dtype=np.int32)  # |residual|, both components; the last cell is "outside"
     hint_all = None if hints is None else np.clip(hints, -LIMIT, LIMIT).reshape(n, 2, 2, cells)
     target = None if wanted is None else wanted.reshape(n, 2, 2, cells)
     coded_here = used.reshape(n, 2, cells)
     for positions, near in _passes(shape.rows, shape.columns):
         hint = None if hint_all is None else hint_all[..., positions]
-        around = [vectors[..., positions]] if not len(near) else []
-        known = np.zeros((len(near), len(positions)), dtype=bool)
-        for i, where in enumerate(near):
-            known[i] = where >= 0
-            around.append(vectors[..., where])
-        stack = np.stack(around)  # [4 or 1, n, 2, 2, p]
-        if len(near):
-            # A missing neighbour repeats the mean of the ones there are, so that the median stays among them.
-            weight = known.astype(np.int64)[:, None, None, None, :]
-            mean = (stack * weight).sum(0) // np.maximum(1, weight.sum(0))
-            stack = np.where(weight > 0, stack, mean)
-        if hint is not None:
-            stack = np.concatenate([stack, hint[None]]) if len(near) else hint[None]
-        ordered = np.sort(stack, axis=0)
-        m = len(ordered)
-        prediction = ordered[m // 2] if m % 2 else (ordered[m // 2 - 1] + ordered[m // 2]) >> 1
-        spread = (ordered[-1] - ordered[0]).max(2)  # over the components
-        if not len(near):
-            spread = np.full_like(spread, 4 if hint is not None else 64)
+        prediction, spread = _predict(vectors, positions, near, hint)
         level = _spread_class(spread)
-        index = np.repeat(level[:, :, None], 2, axis=2) + RESIDUAL_BASE
-        index = index + SPREADS * (not len(near) or hint is None)
-        index = np.where(coded_here[:, :, None, positions], index, 0).astype(np.uint8)
-        symbols = None
-        if target is not None:
-            symbols = np.where(index > 0, target[..., positions] - prediction, 0).astype(np.int32).reshape(-1)
-        residual = coder.code(symbols, index.reshape(-1), tables).reshape(index.shape)
+        around = sizes[:, :, near].sum(2) if len(near) else np.zeros_like(spread)
+        base = RESIDUAL_BASE + level * ACTIVITIES + np.minimum(2, (around + 2) // 3)
+        base = base + 3 * RESIDUAL_SET * (not len(near) or hint is None)
+        here = coded_here[:, :, positions]
+        residual = np.zeros_like(prediction)
+        for component in (0, 1):
+            index = base
+            if component:
+                index = base + RESIDUAL_SET * (1 + (residual[:, :, 0] != 0))
+            index = np.where(here, index, 0).astype(np.uint8)
+            symbols = None
+            if target is not None:
+                difference = target[:, :, component, positions] - prediction[:, :, component]
+                symbols = np.where(here, difference, 0).astype(np.int32).reshape(-1)
+            residual[:, :, component] = coder.code(symbols, index.reshape(-1), tables).reshape(here.shape)
         vectors[..., positions] = prediction + residual
+        sizes[:, :, positions] = np.abs(residual).sum(2)
         spreads[..., positions] = level
     return vectors.reshape(n, 2, 2, shape.rows, shape.columns), spreads.max(1).reshape(n, shape.rows, shape.columns)
+
+
+def _predict(
+    vectors: np.ndarray, positions: np.ndarray, near: np.ndarray, hint: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Prediction [n, 2, 2, p] of the vectors at `positions`, and how far their predictors lie apart [n, 2, p]."""
+    if not len(near):
+        prediction = np.zeros_like(vectors[..., positions]) if hint is None else hint
+        return prediction, np.full((*prediction.shape[:2], len(positions)), 64 if hint is None else 4)
+    stack = np.stack([vectors[..., where] for where in near])
+    # A missing neighbour repeats the mean of the ones there are, so that the median stays among them.
+    weight = (near >= 0).astype(np.int64)[:, None, None, None, :]
+    mean = (stack * weight).sum(0) // np.maximum(1, weight.sum(0))
+    stack = np.where(weight > 0, stack, mean)
+    if hint is not None:
+        stack = np.concatenate([stack, hint[None]])
+    ordered = np.sort(stack, axis=0)
+    m = len(ordered)
+    prediction = ordered[m // 2] if m % 2 else (ordered[m // 2 - 1] + ordered[m // 2]) >> 1
+    return prediction, (ordered[-1] - ordered[0]).max(2)
 
 
 def _code_children(

@@ -107,6 +107,7 @@ class MediaWriter:
         codec: str,
         crf: float,
         preset: str,
+        encoder_options: Mapping[str, str] | None = None,
     ) -> None:
         self.notes: list[str] = []
         self._info = info
@@ -120,14 +121,14 @@ class MediaWriter:
         file = os.fspath(target) if isinstance(target, (str, os.PathLike)) else target
         try:
             self._container = av.open(file, "w", format=format, options=options)
-            self._open_video(codec, crf, preset)
+            self._open_video(codec, crf, preset, encoder_options or {})
         except (FFmpegError, ValueError, OSError) as error:
             raise StcodecError(f"{file}: {_reason(error)}") from error
         self._container.metadata.update(metadata)
         self._bases = [s.time_base for s in streams]
         self._streams = [self._add_stream(s, format) for s in streams]
 
-    def _open_video(self, codec: str, crf: float, preset: str) -> None:
+    def _open_video(self, codec: str, crf: float, preset: str, more: Mapping[str, str]) -> None:
         info = self._info
         odd = bool(info.width % 2 or info.height % 2)
         if odd:
@@ -135,7 +136,9 @@ class MediaWriter:
         depth = "10le" if info.bit_depth == 10 else ""
         self._format = ("yuv444p" if odd else "yuv420p") + depth
         rate = info.frame_rate or Fraction(25)
-        options = {"crf": str(crf), "preset": preset} if codec.startswith("libx26") else {"crf": str(crf)}
+        options = {"crf": str(crf), **more}
+        if codec in ("libx264", "libx265", "libsvtav1"):
+            options["preset"] = preset
         try:
             stream: Any = self._container.add_stream(codec, rate=rate, options=options)
         except (ValueError, FFmpegError, TypeError) as error:
@@ -196,7 +199,7 @@ class MediaWriter:
             itemsize = samples.dtype.itemsize
             rows = np.zeros((plane.height, plane.line_size // itemsize), dtype=samples.dtype)
             rows[:, : samples.shape[1]] = samples
-            plane.update(rows)
+            plane.update(rows.tobytes())
         frame.pts = picture.pts * self._scale
         frame.duration = picture.duration * self._scale
         frame.time_base = self._base

@@ -29,7 +29,10 @@ from stcodec.entropy import Coder, Tables
 from stcodec.latents import StepContext
 from stcodec.motion import Fields, Step
 from stcodec.patches import CHUNK_FRAMES, Frames, Planes, frames_from_planes, patchify, unpatchify
-from stcodec.weights import Model
+from stcodec.weights import Model, config_to_json
+
+# Parameters that `fit` finds; gradients leave them alone.
+FITTED = ("spatial", "centroids", "intra_mean", "step_gain")
 
 
 class NullCoder:
@@ -141,16 +144,6 @@ def prepare(model: Model, clip: Sequence[Planes], quality: int, effort: int = 1)
     return prepared
 
 
-@dataclass
-class TrainingState:
-    """What a checkpoint holds besides the model's configuration."""
-
-    step: int
-    network: dict[str, Tensor]
-    average: dict[str, Tensor]
-    optimiser: dict[str, object]
-
-
 def train(
     model: Model,
     segments: Sequence[Sequence[PreparedChunk]],
@@ -165,7 +158,7 @@ def train(
     With `checkpoint`, goes on from it if it exists, and writes it every 100 steps and at the end.
     """
     model.network.requires_grad_(True)
-    for name in ("spatial", "centroids", "intra_mean", "step_gain"):
+    for name in FITTED:
         getattr(model.network, name).requires_grad_(False)
     network = model.network
     trained = [p for p in network.parameters() if p.requires_grad]
@@ -182,7 +175,7 @@ def train(
     height, width = segments[0][0].frames.y.shape[2:]
     coders: dict[tuple[int, int], TrainingCoder] = {}
     rng, start, sums = random.Random(begin), time.monotonic(), {"n": 0.0}
-    step = begin
+    done = begin
     for step in range(begin, steps):
         spent = (time.monotonic() - start) / 60
         if spent > minutes:
@@ -215,18 +208,23 @@ def train(
             log(f"{step + 1} {spent:.1f}min " + " ".join(f"{k} {v / count:.4f}" for k, v in sums.items()))
             sums = {"n": 0.0}
         if checkpoint is not None and (step + 1) % 100 == 0:
-            _save(checkpoint, step + 1, network, average, optimiser)
+            _save(checkpoint, step + 1, model, average, optimiser)
+        done = step + 1
     if checkpoint is not None:
-        _save(checkpoint, step + 1, network, average, optimiser)
+        _save(checkpoint, done, model, average, optimiser)
     network.load_state_dict(average)
     network.requires_grad_(False)
     return model
 
 
-def _save(
-    path: Path, step: int, network: torch.nn.Module, average: dict[str, Tensor], optimiser: torch.optim.Optimizer
-) -> None:
+def _save(path: Path, step: int, model: Model, average: dict[str, Tensor], optimiser: torch.optim.Optimizer) -> None:
     partial = path.with_suffix(".partial")
-    state = {"step": step, "network": network.state_dict(), "average": average, "optimiser": optimiser.state_dict()}
+    state = {
+        "step": step,
+        "config": config_to_json(model.config),
+        "network": model.network.state_dict(),
+        "average": average,
+        "optimiser": optimiser.state_dict(),
+    }
     torch.save(state, partial)
     partial.replace(path)

@@ -1,0 +1,94 @@
+"""Regenerate the tables and the annotated hex dump of docs/format.md from the code."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import stcodec
+from stcodec.container import SECTION, SIGNATURE, Footer, Header, fixed_fields
+from stcodec.video import Picture, VideoInfo
+from stcodec.video_out import Y4MWriter
+
+_TYPES = {"B": "u8", "H": "u16", "I": "u32", "Q": "u64", "32s": "32 bytes"}
+HERE = Path(__file__).parent
+
+
+def field_table(record: type) -> str:
+    """Rows of a Markdown table for the fixed fields of a record."""
+    rows = ["", "| field | type | range | meaning |", "|---|---|---|---|"]
+    for f in fixed_fields(record):
+        span = f"{f.metadata['low']}..{f.metadata['high']}" if "low" in f.metadata else ""
+        rows.append(f"| {f.name} | {_TYPES[f.metadata['code']]} | {span} | {f.metadata['doc']} |")
+    return "\n".join(rows)
+
+
+def tiny_file() -> bytes:
+    """A real encode of two grey 16x16 pictures with a moving square."""
+    from fractions import Fraction
+
+    info = VideoInfo(16, 16, 8, Fraction(1, 25), Fraction(25), Fraction(1), 0, 0, 2, 2, 2, 0, None, None)
+    stream = io.BytesIO()
+    writer = Y4MWriter(stream, info)
+    for t in range(2):
+        luma = np.full((16, 16), 96, np.uint8)
+        luma[4:10, 3 + 2 * t : 9 + 2 * t] = 180
+        chroma = np.full((8, 8), 128, np.uint8)
+        writer.write(Picture((luma, chroma, chroma), t, 1))
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "t.y4m", Path(folder) / "t.stp"
+        source.write_bytes(stream.getvalue())
+        stcodec.encode(source, target, quality=20, model="dct")
+        return target.read_bytes()
+
+
+def dump(data: bytes) -> str:
+    """Hex lines of at most 16 bytes, an explanation at the head of each part."""
+    parts = [("signature", data[: len(SIGNATURE)])]
+    at = len(SIGNATURE)
+    while at < len(data):
+        tag, length, _ = SECTION.unpack_from(data, at)
+        parts.append((f"section {tag.decode()}, {length} bytes in its body", data[at : at + SECTION.size]))
+        at += SECTION.size
+        if tag == b"CHNK":
+            parts.append(("flags, pictures, first pts, step", data[at : at + 14]))
+            count, quality, tree = struct.unpack_from("<BBB", data, at + 14)
+            parts.append(
+                (f"{count} pictures, quality {quality}, tree {tree}, flags, CRC of symbols", data[at + 14 : at + 22])
+            )
+            parts.append(("ANS words", data[at + 22 : at + length]))
+        else:
+            parts.append(("body", data[at : at + length]))
+        at += length
+    lines, offset = [], 0
+    for what, piece in parts:
+        for start in range(0, len(piece), 16):
+            row = piece[start : start + 16]
+            lines.append(f"{offset:06x}  {row.hex(' '):<47}  {what if start == 0 else ''}".rstrip())
+            offset += len(row)
+    return "\n".join(lines)
+
+
+def render(text: str) -> str:
+    """The page with its generated parts renewed."""
+    parts = {
+        "header fields": field_table(Header),
+        "footer fields": field_table(Footer),
+        "dump": "A real file: two 16x16 pictures at quality 20.\n\n```hex\n" + dump(tiny_file()) + "\n```",
+    }
+    for name, content in parts.items():
+        pattern = re.compile(rf"<!-- {name} -->.*?(?=\n\n#|\n\n##|\Z)", re.S)
+        text = pattern.sub(lambda _, n=name, c=content: f"<!-- {n} -->\n{c}", text, count=1)
+    return text.rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    page = HERE / "format.md"
+    page.write_text(render(page.read_text()))
+    sys.exit(0)

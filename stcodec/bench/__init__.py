@@ -1,0 +1,1 @@
+"""Rate, distortion and speed against other codecs."""

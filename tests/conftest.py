@@ -1,0 +1,108 @@
+"""Shared clips and helpers; independent reading of outputs is by plain PyAV."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def bee() -> Path:
+    """20 frames at 160x90 with AAC audio."""
+    return DATA / "bee.mp4"
+
+
+@pytest.fixture(scope="session")
+def bee_stp(bee: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bee, encoded once for all tests that only read it."""
+    import stcodec
+
+    target = tmp_path_factory.mktemp("bee") / "bee.stp"
+    stcodec.encode(bee, target, quality=30)
+    return target
+
+
+def run(*arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "stcodec", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+        check=False,
+        **more,  # type: ignore[call-overload]
+    )
+
+
+def moving_picture(t: int, width: int, height: int, depth: int = 8) -> list[np.ndarray]:
+    """Planes of a textured picture that pans by 1.5 samples a frame."""
+    peak = (1 << depth) - 1
+    dtype = np.uint8 if depth == 8 else np.uint16
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    x = x + 1.5 * t
+    luma = 0.5 + 0.25 * np.sin(x / 5) * np.cos(y / 7) + 0.2 * np.sin((x + y) / 23)
+    chroma = [0.5 + 0.2 * np.sin((x[::2, ::2] + k * y[::2, ::2]) / 19) for k in (1, -1)]
+    return [np.round(p * peak).astype(dtype) for p in (luma, *chroma)]
+
+
+def make_video(
+    path: Path,
+    *,
+    width: int = 64,
+    height: int = 48,
+    frames: int = 12,
+    pts: Callable[[int], int] = lambda i: i,
+    time_base: Fraction = Fraction(1, 25),
+    pix_fmt: str = "yuv420p",
+    codec: str = "ffv1",
+    prepare: Callable[[object], None] | None = None,
+) -> list[list[np.ndarray]]:
+    """Write a synthetic clip with PyAV; returns its planes (4:2:0 formats)."""
+    depth = 10 if "10" in pix_fmt else 8
+    written = []
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        stream.codec_context.time_base = time_base
+        if prepare is not None:
+            prepare(stream)
+        for i in range(frames):
+            planes = moving_picture(i, width, height, depth)
+            source = "yuv420p10le" if depth == 10 else "yuv420p"
+            frame = av.VideoFrame(width, height, source)
+            for plane, samples in zip(frame.planes, planes, strict=True):
+                rows = np.zeros((plane.height, plane.line_size // samples.itemsize), samples.dtype)
+                rows[:, : samples.shape[1]] = samples
+                plane.update(rows)
+            if pix_fmt != source:
+                frame = frame.reformat(format=pix_fmt)
+            frame.pts, frame.time_base = pts(i), time_base
+            container.mux(stream.encode(frame))
+            written.append(planes)
+        container.mux(stream.encode(None))
+    return written
+
+
+def read_times(path: Path) -> list[Fraction]:
+    """Presentation times of all pictures in seconds."""
+    with av.open(str(path)) as container:
+        return [frame.pts * frame.time_base for frame in container.decode(video=0)]
+
+
+def psnr(a: np.ndarray, b: np.ndarray, peak: float = 255.0) -> float:
+    """PSNR in dB."""
+    error = np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)
+    return float(10 * np.log10(peak**2 / max(error, 1e-9)))

@@ -1,0 +1,70 @@
+"""The Python interface, memory that does not grow, and files of earlier versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import stcodec
+from tests.conftest import make_video
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_encode_decode_open(bee: Path, tmp_path: Path) -> None:
+    coded = tmp_path / "a.stp"
+    progress = []
+    result = stcodec.encode(bee, coded, quality=20, progress=progress.append)
+    assert (result.frames, result.output_bytes) == (20, coded.stat().st_size)
+    assert progress[-1].frames == 20
+    with pytest.raises(stcodec.OutputExistsError):
+        stcodec.encode(bee, coded)
+    with pytest.raises(stcodec.UsageError):
+        stcodec.encode(bee, tmp_path / "b.stp", quality=99)
+    assert stcodec.decode(coded, tmp_path / "a.y4m").frames == 20
+    with stcodec.open(coded) as video:
+        pictures = list(video)
+        assert (video.info.width, video.info.height) == (160, 90)
+    assert [p.planes[0].shape for p in pictures] == [(90, 160)] * 20
+    assert [p.pts for p in pictures] == sorted({p.pts for p in pictures})
+    raw = (tmp_path / "a.y4m").read_bytes()
+    assert raw.endswith(b"".join(p.tobytes() for p in pictures[-1].planes))
+
+
+def test_golden_files_decode_as_they_did() -> None:
+    """Symbols are exact; pictures may differ by rounding, hence means and not hashes of them."""
+    expected = json.loads((GOLDEN / "expected.json").read_text())
+    assert expected
+    for name, wanted in expected.items():
+        path = GOLDEN / name
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == wanted["sha256"]
+        with stcodec.open(path) as video:
+            means = [float(np.mean(p.planes[0])) for p in video]
+        np.testing.assert_allclose(means, wanted["luma_means"], atol=0.05)
+
+
+def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
+    program = (
+        "import sys, resource, stcodec\n"
+        "stcodec.encode(sys.argv[1], sys.argv[2], quality=5, threads=1)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    peaks = []
+    for frames in (24, 200):
+        source = tmp_path / f"{frames}.mkv"
+        make_video(source, width=320, height=192, frames=frames)
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(source), str(tmp_path / f"{frames}.stp")],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        peaks.append(int(done.stdout))
+    # 176 more pictures would be 16 MB raw, and 65 MB as floats.
+    assert peaks[1] - peaks[0] < 40_000

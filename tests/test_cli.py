@@ -1,0 +1,193 @@
+"""The command as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.conftest import make_video, psnr, read_times, run
+
+
+def test_round_trip_keeps_frames_times_size_and_audio(bee: Path, bee_stp: Path, tmp_path: Path) -> None:
+    back = tmp_path / "back.mp4"
+    assert run("decode", bee_stp, back).returncode == 0
+    assert read_times(back) == read_times(bee)
+    with av.open(str(bee)) as a, av.open(str(back)) as b:
+        assert (a.streams.video[0].width, a.streams.video[0].height) == (160, 90)
+        assert (b.streams.video[0].width, b.streams.video[0].height) == (160, 90)
+        packets = [[(p.pts * p.time_base, bytes(p)) for p in c.demux(audio=0) if p.size] for c in (a, b)]
+        assert packets[0] == packets[1]
+    with av.open(str(bee)) as a, av.open(str(back)) as b:
+        for x, y in zip(a.decode(video=0), b.decode(video=0), strict=True):
+            assert psnr(x.to_ndarray(format="gray"), y.to_ndarray(format="gray")) > 30
+
+
+def test_y4m_to_a_file_and_to_a_pipe_are_the_same(bee_stp: Path, tmp_path: Path) -> None:
+    target = tmp_path / "x.y4m"
+    assert run("decode", bee_stp, target, "--quiet").returncode == 0
+    piped = subprocess.run(
+        [sys.executable, "-m", "stcodec", "decode", str(bee_stp), "-", "--quiet"], capture_output=True, check=True
+    )
+    assert piped.stdout == target.read_bytes()
+    assert piped.stdout.startswith(b"YUV4MPEG2 W160 H90 ")
+
+
+def test_standard_input_and_output(bee: Path, tmp_path: Path) -> None:
+    make_video(tmp_path / "a.mkv", frames=3)
+    with open(tmp_path / "a.mkv", "rb") as stdin:
+        done = subprocess.run(
+            [sys.executable, "-m", "stcodec", "encode", "-", "-", "--quiet"],
+            stdin=stdin,
+            capture_output=True,
+            check=True,
+        )
+    (tmp_path / "b.stp").write_bytes(done.stdout)
+    assert run("verify", tmp_path / "b.stp").stdout.strip().endswith("intact, 3 frames in 1 chunks")
+
+
+@pytest.mark.parametrize(("width", "height", "frames"), [(2, 2, 1), (15, 33, 9), (70, 18, 8), (64, 48, 17)])
+def test_odd_sizes_and_frame_counts(tmp_path: Path, width: int, height: int, frames: int) -> None:
+    source, coded, back = tmp_path / "s.mkv", tmp_path / "s.stp", tmp_path / "s.mp4"
+    make_video(source, width=width, height=height, frames=frames)
+    assert run("encode", source, coded, "-q", "40").returncode == 0
+    done = run("decode", coded, back)
+    assert done.returncode == 0, done.stderr
+    with av.open(str(back)) as container:
+        decoded = list(container.decode(video=0))
+    assert len(decoded) == frames
+    assert (decoded[0].width, decoded[0].height) == (width, height)
+
+
+def test_variable_frame_rate_and_negative_start(tmp_path: Path) -> None:
+    times = [-7, 0, 3, 50, 51, 52, 400, 401, 1000, 1001]
+    source, coded, back = tmp_path / "v.mkv", tmp_path / "v.stp", tmp_path / "v.mp4"
+    make_video(source, frames=10, pts=lambda i: times[i] + 7, time_base=Fraction(1, 1000))
+    assert run("encode", source, coded).returncode == 0
+    assert run("decode", coded, back).returncode == 0
+    assert read_times(back) == [Fraction(t + 7, 1000) for t in times]
+
+
+def test_existing_output_is_refused_without_a_terminal(bee: Path, tmp_path: Path) -> None:
+    target = tmp_path / "kept.stp"
+    target.write_bytes(b"precious")
+    done = run("encode", bee, target)
+    assert done.returncode == 4
+    assert done.stderr.count("\n") == 1
+    assert str(target) in done.stderr
+    assert run("encode", bee, target, "-n").returncode == 4
+    assert target.read_bytes() == b"precious"
+    assert run("encode", bee, target, "-y", "-q", "0").returncode == 0
+    assert target.read_bytes() != b"precious"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("encode", "missing.mp4", "x.stp"), 3),
+        (("encode", "text.mp4", "x.stp"), 3),
+        (("decode", "text.mp4", "x.mp4"), 3),
+        (("info", "text.mp4"), 3),
+        (("encode", "text.mp4", "x.stp", "-q", "64"), 2),
+        (("encode", "text.mp4", "x.stp", "--device", "abacus"), 2),
+        (("encode", "text.mp4", "text.mp4"), 2),
+        (("encode", "text.mp4", "x.stp", "--model", "nobody"), 1),
+        (("decode", "text.mp4", "x.avi"), 2),
+        (("encode", "text.mp4", "no/such/folder/x.stp"), 1),
+        (("nonsense",), 2),
+    ],
+)
+def test_errors_are_one_line_and_have_a_code(tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
+    (tmp_path / "text.mp4").write_text("no video at all")
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["text.mp4"]
+
+
+def test_truncated_and_damaged_files_are_reported_with_the_chunk(bee_stp: Path, tmp_path: Path) -> None:
+    whole = bee_stp.read_bytes()
+    cut, flipped = tmp_path / "cut.stp", tmp_path / "flipped.stp"
+    cut.write_bytes(whole[: len(whole) * 2 // 3])
+    damaged = bytearray(whole)
+    damaged[whole.index(b"CHNK") + 200] ^= 0x10
+    flipped.write_bytes(damaged)
+    for path in (cut, flipped):
+        for command in (("decode", path, tmp_path / "x.mp4"), ("verify", path)):
+            done = run(*command)
+            assert done.returncode == 3
+            assert "chunk" in done.stderr
+            assert str(path) in done.stderr
+    assert not (tmp_path / "x.mp4").exists()
+    assert run("info", cut).returncode == 0
+
+
+def test_interrupt_leaves_nothing_behind(bee: Path, tmp_path: Path) -> None:
+    source = tmp_path / "long.mkv"
+    make_video(source, width=320, height=240, frames=150)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stcodec", "encode", str(source), str(tmp_path / "x.stp")],
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".*partial*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert [p.name for p in tmp_path.iterdir()] == ["long.mkv"]
+
+
+def test_info_and_json(bee_stp: Path) -> None:
+    found = json.loads(run("info", bee_stp, "--json").stdout)
+    assert (found["width"], found["height"], found["frames"], found["chunks"]) == (160, 90, 20, 3)
+    assert found["bytes"] == bee_stp.stat().st_size
+    assert found["streams"][0]["codec"] == "aac"
+    assert abs(found["duration"] - 20 * 1001 / 30000) < 0.002
+    assert "160 x 90" in run("info", bee_stp).stdout
+
+
+def test_encode_prints_json(bee: Path, tmp_path: Path) -> None:
+    done = run("encode", bee, tmp_path / "j.stp", "--json", "-q", "5")
+    event = json.loads(done.stdout)
+    assert event["event"] == "encoded"
+    assert event["frames"] == 20
+    assert event["output_bytes"] == (tmp_path / "j.stp").stat().st_size
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["info", "X"], ["encode", "--help"]])
+def test_light_commands_do_not_import_torch(arguments: list[str], bee_stp: Path) -> None:
+    arguments = [str(bee_stp) if a == "X" else a for a in arguments]
+    program = (
+        "import sys, stcodec.cli as c\n"
+        f"sys.argv = ['stcodec', *{arguments!r}]\n"
+        "try:\n    c.main()\nexcept SystemExit:\n    pass\n"
+        "assert 'torch' not in sys.modules and 'av' not in sys.modules, 'heavy import'\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0
+
+
+def test_quality_is_monotone_and_wide(tmp_path: Path, bee: Path) -> None:
+    sizes, qualities = [], []
+    with av.open(str(bee)) as container:
+        source = [f.to_ndarray(format="yuv420p") for f in container.decode(video=0)]
+    for quality in (0, 21, 42, 63):
+        coded, back = tmp_path / f"{quality}.stp", tmp_path / f"{quality}.y4m"
+        assert run("encode", bee, coded, "-q", quality, "--no-audio").returncode == 0
+        assert run("decode", coded, back).returncode == 0
+        with av.open(str(back)) as container:
+            decoded = [f.to_ndarray(format="yuv420p") for f in container.decode(video=0)]
+        sizes.append(coded.stat().st_size)
+        qualities.append(float(np.mean([psnr(a, b) for a, b in zip(source, decoded, strict=True)])))
+    assert sizes == sorted(sizes)
+    assert qualities == sorted(qualities)
+    assert qualities[-1] - qualities[0] > 11

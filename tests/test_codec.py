@@ -1,0 +1,175 @@
+"""Chunks through the codec: encoder and decoder agree, whatever floating point does."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from stcodec.codec import ChunkDecoder, ChunkEncoder, CodecSettings
+from stcodec.errors import DamagedFileError
+from stcodec.network import ModelConfig, Network
+from stcodec.patches import PatchSize, SceneCutDetector, frames_from_planes, patchify, planes_from_frames, unpatchify
+from stcodec.training.fit import initial_model
+from stcodec.weights import Model, load_model, model_folders
+from tests.conftest import moving_picture, psnr
+
+MODELS = sorted(p.stem for folder in model_folders() if folder.is_dir() for p in folder.glob("*.safetensors"))
+PATCHES = [PatchSize(8, 8, 8), PatchSize(8, 16, 8), PatchSize(8, 16, 16), PatchSize(8, 32, 32)]
+
+
+def pictures(count: int, width: int = 96, height: int = 64, depth: int = 8) -> list[tuple[np.ndarray, ...]]:
+    return [tuple(moving_picture(t, width, height, depth)) for t in range(count)]
+
+
+def code(model: Model, source: list, quality: int = 30, depth: int = 8, decoder_model: Model | None = None):
+    height, width = source[0][0].shape
+    encoder = ChunkEncoder(model, width, height, depth, CodecSettings(quality))
+    decoder = ChunkDecoder(decoder_model or model, width, height, depth)
+    payloads, decoded = [], []
+    for start in range(0, len(source), 8):
+        coded = encoder.encode(source[start : start + 8], start == 0)
+        payloads.append(coded)
+        decoded += decoder.decode(coded.payload, start == 0)
+    return payloads, decoded
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("depth", [8, 10])
+def test_round_trip_and_estimated_size(name: str, depth: int) -> None:
+    source = pictures(19, depth=depth)
+    payloads, decoded = code(load_model(name), source, depth=depth)
+    assert len(decoded) == 19
+    peak = (1 << depth) - 1
+    assert min(psnr(a[0], b[0], peak) for a, b in zip(source, decoded, strict=True)) > 30
+    actual = 8 * sum(len(p.payload) for p in payloads)
+    ideal = sum(p.stats.total_bits for p in payloads)
+    # Eight bytes of header and at most a word of slack a chunk, and one percent.
+    assert abs(actual - ideal) < 0.01 * ideal + len(payloads) * (64 + 64)
+
+
+class Noisy(Network):
+    """A network whose floating-point layers are off by about 1e-3 of what they say."""
+
+    def transform(self, patches: torch.Tensor) -> torch.Tensor:
+        return super().transform(patches) * (1 + 1e-3 * torch.randn(patches.shape[0], 1, 1, 1))
+
+    def restore(self, decoded, *rest):  # type: ignore[no-untyped-def]
+        restored, features = super().restore(decoded, *rest)
+        return restored + 1e-3 * (torch.rand_like(restored) - 0.5), features
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_decoder_with_other_rounding_reads_the_same_symbols(name: str) -> None:
+    torch.manual_seed(0)
+    model = load_model(name)
+    noisy = Noisy(model.config).eval().requires_grad_(False)
+    noisy.load_state_dict(model.network.state_dict())
+    half = Network(model.config).eval().requires_grad_(False)
+    half.load_state_dict(
+        {k: v.to(torch.bfloat16).float() if "basis" not in k else v for k, v in model.network.state_dict().items()}
+    )
+    source = pictures(24)
+    _, decoded = code(model, source)
+    for other in (noisy, half):
+        # Wrong symbols would raise: every chunk carries the CRC of its symbols.
+        _, perturbed = code(model, source, decoder_model=dataclasses.replace(model, network=other))
+        if other is noisy:
+            before = np.mean([psnr(a[0], b[0]) for a, b in zip(source, decoded, strict=True)])
+            after = np.mean([psnr(a[0], b[0]) for a, b in zip(source, perturbed, strict=True)])
+            assert abs(before - after) < 0.05
+
+
+def test_a_segment_decodes_alone() -> None:
+    source = pictures(24)
+    model = load_model("dct")
+    encoder = ChunkEncoder(model, 96, 64, 8, CodecSettings(30))
+    chunks = [encoder.encode(source[i : i + 8], i in (0, 16)) for i in (0, 8, 16)]
+    whole, alone = (ChunkDecoder(model, 96, 64, 8) for _ in range(2))
+    for i, chunk in enumerate(chunks):
+        last = whole.decode(chunk.payload, i in (0, 2))
+    for a, b in zip(last, alone.decode(chunks[2].payload, True), strict=True):
+        assert all((x == y).all() for x, y in zip(a, b, strict=True))
+    with pytest.raises(DamagedFileError):
+        ChunkDecoder(model, 96, 64, 8).decode(chunks[1].payload, False)
+
+
+def test_check_agrees_with_decode_and_finds_damage() -> None:
+    source = pictures(16)
+    model = load_model("dct")
+    payloads, _ = code(model, source)
+    checker = ChunkDecoder(model, 96, 64, 8)
+    assert [checker.check(p.payload, i == 0) for i, p in enumerate(payloads)] == [8, 8]
+    payload = payloads[0].payload
+    rng = np.random.default_rng(0)
+    for at in rng.integers(0, len(payload), 25):
+        damaged = bytearray(payload)
+        damaged[at] ^= 1 << int(rng.integers(8))
+        if at >= 4:  # what is before is covered by the container's CRC alone
+            with pytest.raises(DamagedFileError):
+                checker.check(bytes(damaged), True)
+
+
+def test_motion_saves_bits_on_a_pan() -> None:
+    source = pictures(16)
+    model = load_model("dct")
+    sizes = []
+    for motion in (True, False):
+        encoder = ChunkEncoder(model, 96, 64, 8, CodecSettings(36, motion))
+        sizes.append(sum(len(encoder.encode(source[i : i + 8], i == 0).payload) for i in (0, 8)))
+    assert sizes[0] < 0.8 * sizes[1]
+
+
+def test_content_the_scale_network_never_saw_is_not_lost() -> None:
+    """Noise is coded faithfully even where the network expects nothing."""
+    rng = np.random.default_rng(4)
+    flat = [np.full((64, 96), 128, np.uint8), np.full((32, 48), 128, np.uint8), np.full((32, 48), 128, np.uint8)]
+    source = [tuple(p.copy() for p in flat) for _ in range(16)]
+    for t in (5, 11):
+        source[t][0][16:40, 20:60] = rng.integers(0, 256, (24, 40))
+    _, decoded = code(load_model("dct"), source, quality=50)
+    assert min(psnr(a[0], b[0]) for a, b in zip(source, decoded, strict=True)) > 38
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+@pytest.mark.parametrize("size", [(64, 96), (37, 51), (2, 2), (33, 100)])
+def test_patchify_and_back(patch: PatchSize, size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    half = (size[0] + 1) // 2, (size[1] + 1) // 2
+    source = [tuple(rng.integers(0, 256, s, dtype=np.uint8) for s in (size, half, half)) for _ in range(3)]
+    frames = frames_from_planes(source, 8, patch)
+    vectors = patchify(frames, patch)
+    assert vectors.shape[1] == patch.channels
+    back = unpatchify(vectors, patch)
+    assert all(torch.equal(a, b) for a, b in zip(frames, back, strict=True))
+    for a, b in zip(source, planes_from_frames(back, *size, 8), strict=True):
+        assert all((x == y).all() for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+@pytest.mark.parametrize("width", [0, 16])
+def test_any_patch_size_codes(patch: PatchSize, width: int) -> None:
+    torch.manual_seed(0)
+    channels = patch.channels
+    model = initial_model(ModelConfig(patch, (channels // 4, channels), width, 1, 1, 4, 16))
+    if width:
+        for p in model.network.prior_out.parameters():
+            torch.nn.init.normal_(p, std=0.01)
+    source = pictures(9, 70, 50)
+    _, decoded = code(model, source, quality=40)
+    assert decoded[0][0].shape == (50, 70)
+    assert min(psnr(a[0], b[0]) for a, b in zip(source, decoded, strict=True)) > 33
+
+
+def test_scene_cuts() -> None:
+    rng = np.random.default_rng(3)
+    scenes = [np.kron(rng.integers(0, 256, (9, 12)), np.ones((16, 16))).astype(np.uint8) for _ in range(3)]
+    luma = [np.roll(scenes[t // 10], t, axis=1) for t in range(30)]
+    detector = SceneCutDetector()
+    assert [t for t, picture in enumerate(luma) if detector.is_cut(picture)] == [10, 20]
+    fade, steady = SceneCutDetector(), SceneCutDetector()
+    assert not any(fade.is_cut((scenes[0] * (1 - t / 20)).astype(np.uint8)) for t in range(20))
+    noise = [np.clip(scenes[0] + rng.normal(0, 8, scenes[0].shape), 0, 255).astype(np.uint8) for _ in range(20)]
+    assert not any(steady.is_cut(p) for p in noise)

@@ -1,0 +1,38 @@
+"""docs/format.md says what the code does."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+from stcodec.codec import ChunkDecoder
+from stcodec.container import Footer, Header, Reader, VideoChunk, fixed_fields
+from stcodec.weights import load_model
+
+PAGE = (Path(__file__).parent.parent / "docs" / "format.md").read_text()
+
+
+def test_the_dump_is_a_file_that_decodes() -> None:
+    block = re.search(r"```hex\n(.*?)```", PAGE, re.S)
+    assert block is not None
+    data = b""
+    for line in block[1].splitlines():
+        assert int(line[:6], 16) == len(data)
+        data += bytes.fromhex(line[8:55])
+    reader = Reader(io.BytesIO(data))
+    chunks = [item for item in reader if isinstance(item, VideoChunk)]
+    assert reader.complete
+    assert sum(len(c.pts) for c in chunks) == 2
+    header = reader.header
+    model = load_model(header.model_id, "cpu", header.model_sha256)
+    decoder = ChunkDecoder(model, header.width, header.height, header.bit_depth)
+    first, second = decoder.decode(chunks[0].payload, True)
+    assert abs(int(first[0][6, 5]) - 180) < 20
+    assert abs(int(second[0][6, 3]) - 96) < 20
+
+
+def test_every_field_is_in_the_tables() -> None:
+    for record in (Header, Footer):
+        for field in fixed_fields(record):
+            assert re.search(rf"^\| {field.name} \|", PAGE, re.M), field.name
