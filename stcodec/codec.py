@@ -255,7 +255,7 @@ class _ChunkCoder:
         if fields is None:
             shape = (n, self.patch.channels, self.rows, self.columns)
             return self.network.intra_mean[None, :, None, None].expand(shape)
-        sides = [[None if pair[k] is None else done[pair[k]].picture for pair in step.references] for k in (0, 1)]
+        sides = [[None if (r := pair[k]) is None else done[r].picture for pair in step.references] for k in (0, 1)]
         frames = motion.predict(sides[0], sides[1], fields)
         return self.network.transform(patchify(frames, self.patch))
 
@@ -266,6 +266,17 @@ class _ChunkCoder:
 
     def _state(self, n: int) -> Tensor:
         return self._null_state(n) if self._memory is None else self._memory
+
+
+@dataclass(frozen=True)
+class PreparedChunk:
+    """Source pictures (always 8, of which `count` are shown), tree, and the motion of each predicted frame."""
+
+    frames: Frames
+    count: int
+    first: bool
+    tree: int
+    fields: dict[int, Fields]
 
 
 class _Source:
@@ -323,34 +334,40 @@ class ChunkEncoder(_ChunkCoder):
 
     def encode(self, chunk: Sequence[Planes], first: bool) -> EncodedChunk:
         """Encode 1..8 pictures; `first` starts a segment. Missing frames of the chunk repeat the last picture."""
+        return self.encode_prepared(self.prepare(chunk, first))
+
+    def prepare(self, chunk: Sequence[Planes], first: bool) -> PreparedChunk:
+        """The part of encoding that looks at source pictures alone. Chunks come in order; this may run in a thread of
+        its own, ahead of `encode_prepared`."""
         if not 1 <= len(chunk) <= CHUNK_FRAMES:
             raise ValueError(f"a chunk has 1 to {CHUNK_FRAMES} pictures, not {len(chunk)}")
-        if first:
-            self.start_segment()
-            self._last_source = None
         padded = list(chunk) + [chunk[-1]] * (CHUNK_FRAMES - len(chunk))
-        frames = frames_from_planes(padded, self.bit_depth, self.patch, self.device)
-        quality = self.settings.quality
-        tree = 0
-        fields: dict[int, Fields] = {}
         with stage("motion"), torch.no_grad():
-            if self.settings.motion:
-                tree, fields = self.find_motion(frames, first)
-        steps = motion.steps(tree, first)
+            frames = frames_from_planes(padded, self.bit_depth, self.patch, self.device)
+            tree, fields = self._find_motion(frames, first) if self.settings.motion else (0, {})
+        return PreparedChunk(frames, len(chunk), first, tree, fields)
+
+    def encode_prepared(self, chunk: PreparedChunk) -> EncodedChunk:
+        """Code what `prepare` made of a chunk."""
+        if chunk.first:
+            self.start_segment()
+        quality = self.settings.quality
+        steps = motion.steps(chunk.tree, chunk.first)
         writer = SymbolWriter()
         floors = [False] * len(steps)
         self.stats = stats = ChunkStats()
-        source = _Source(frames, fields)
+        source = _Source(chunk.frames, chunk.fields)
         self.run_chunk(writer, steps, quality, floors, self.settings.motion, source, pictures=True)
         with stage("entropy"):
             words = writer.finish()
         flags = (_MOTION_FLAG if self.settings.motion else 0) | sum(f << (i + 1) for i, f in enumerate(floors))
-        header = _HEADER.pack(len(chunk), quality, tree, flags, writer.crc)
-        return EncodedChunk(header + words, len(chunk), stats)
+        header = _HEADER.pack(chunk.count, quality, chunk.tree, flags, writer.crc)
+        return EncodedChunk(header + words, chunk.count, stats)
 
-    def find_motion(self, frames: Frames, first: bool) -> tuple[int, dict[int, Fields]]:
+    def _find_motion(self, frames: Frames, first: bool) -> tuple[int, dict[int, Fields]]:
         """The tree of a chunk and the motion of each of its predicted frames, found on source pictures."""
         before = None if first else self._last_source
+        self._last_source = frames.take([CHUNK_FRAMES - 1])
         luma = frames.y if before is None else torch.cat([before.y, frames.y])
         offset = 0 if before is None else 1
         kind = torch.tensor([KEY], device=self.device)
@@ -364,7 +381,6 @@ class ChunkEncoder(_ChunkCoder):
                     a, b = (None if r is None else r + offset for r in pair)
                     pairs.append((frame + offset, a, b))
         found = motion_search.search(luma, pairs, settings)
-        self._last_source = frames.take([CHUNK_FRAMES - 1])
         return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, found, strict=True)}
 
 

@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
 
 from stcodec import container
 from stcodec.codec import ChunkDecoder
@@ -58,8 +60,11 @@ def decode_steps(
         if not is_standard_stream(source) and stream.seekable():
             index = reader.read_index()
             total = index.footer.frames if index else None
-        opened = open_output(target) if format == "y4m" else temporary_output(target)
-        output = stack.enter_context(opened)
+        output: BinaryIO | Path
+        if format == "y4m":
+            output = stack.enter_context(open_output(target))
+        else:
+            output = stack.enter_context(temporary_output(target))
         writer = open_writer(
             output, info, streams, reader.metadata, format=format, codec=options.codec, crf=options.crf
         )

@@ -31,3 +31,8 @@ def choose_device(name: str, threads: int) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"there is no GPU number {device.index}")
     return device
+
+
+def share_threads() -> None:
+    """Let this thread's operations take half of the cores: another one works at the same time."""
+    torch.set_num_threads(max(1, torch.get_num_threads() // 2))

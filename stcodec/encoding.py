@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from stcodec import container
-from stcodec.codec import ChunkEncoder, CodecSettings
-from stcodec.devices import choose_device
+from stcodec.codec import ChunkEncoder, CodecSettings, PreparedChunk
+from stcodec.devices import choose_device, share_threads
 from stcodec.files import check_input, check_output, is_standard_stream, open_input, open_output
 from stcodec.options import EncodeOptions
 from stcodec.patches import CHUNK_FRAMES, MAX_SEGMENT_CHUNKS, SceneCutDetector
@@ -83,13 +85,14 @@ def encode_steps(
             header = make_header(info, model, options.quality)
             writer = container.Writer(output, header, [_entry(s) for s in video.streams], video.metadata)
             frames, span = 0, (0, 0)
-            for item in chunks(video):
+            for item, prepared in _prepared(chunks(video), encoder):
                 if isinstance(item, Packet):
                     writer.write_packet(
                         container.DataPacket(item.stream, item.pts, item.dts, item.duration, item.keyframe, item.data)
                     )
                     continue
-                coded = encoder.encode([p.planes for p in item.pictures], item.first)
+                assert prepared is not None
+                coded = encoder.encode_prepared(prepared)
                 pts = tuple(p.pts for p in item.pictures)
                 durations = tuple(max(0, p.duration) for p in item.pictures)
                 with stage("container"):
@@ -103,6 +106,30 @@ def encode_steps(
     input_bytes = None if is_standard_stream(source) else Path(source).stat().st_size
     seconds = time.perf_counter() - start
     yield EncodeResult(frames, input_bytes, size, seconds, info.width, info.height, duration, tuple(said))
+
+
+def _prepared(
+    items: Iterator[_Cut | Packet], encoder: ChunkEncoder
+) -> Iterator[tuple[_Cut | Packet, PreparedChunk | None]]:
+    """Prepare each chunk in a thread, while the one before it is being coded."""
+    waiting: deque[tuple[_Cut | Packet, Future[PreparedChunk] | None]] = deque()
+    ahead = 0
+    with ThreadPoolExecutor(1, initializer=share_threads) as pool:
+        try:
+            for item in items:
+                future = None
+                if isinstance(item, _Cut):
+                    future = pool.submit(encoder.prepare, [p.planes for p in item.pictures], item.first)
+                    ahead += 1
+                waiting.append((item, future))
+                while ahead > 1:
+                    done, made = waiting.popleft()
+                    ahead -= made is not None
+                    yield done, made.result() if made else None
+            for done, made in waiting:
+                yield done, made.result() if made else None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def chunks(items: VideoReader) -> Iterator[_Cut | Packet]:

@@ -168,10 +168,10 @@ def _code_modes(
             raise DamagedFileError("a decoded motion mode is out of range")
         rows = np.flatnonzero(both)
         modes[rows[:, None], positions[None, :]] = coded
-    modes = modes[:, :-1].reshape(shape.n, shape.rows, shape.columns)
-    modes[~available[:, 1]] = FIRST
-    modes[~available[:, 0]] = SECOND
-    return modes
+    known = modes[:, :-1].reshape(shape.n, shape.rows, shape.columns)
+    known[~available[:, 1]] = FIRST
+    known[~available[:, 0]] = SECOND
+    return known
 
 
 def _code_vectors(

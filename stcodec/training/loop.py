@@ -24,11 +24,20 @@ import torch
 from torch import Tensor
 
 from stcodec import motion
-from stcodec.codec import _RATE_WEIGHTS, KEY, ChunkEncoder, CodecSettings, _ChunkCoder, _Decoded, _Source
+from stcodec.codec import (
+    _RATE_WEIGHTS,
+    KEY,
+    ChunkEncoder,
+    CodecSettings,
+    PreparedChunk,
+    _ChunkCoder,
+    _Decoded,
+    _Source,
+)
 from stcodec.entropy import Coder, Tables
 from stcodec.latents import StepContext
 from stcodec.motion import Fields, Step
-from stcodec.patches import CHUNK_FRAMES, Frames, Planes, frames_from_planes, patchify, unpatchify
+from stcodec.patches import CHUNK_FRAMES, Frames, Planes, patchify, unpatchify
 from stcodec.weights import Model, config_to_json
 
 # Parameters that `fit` finds; gradients leave them alone.
@@ -42,15 +51,6 @@ class NullCoder:
         """See `entropy.Coder`."""
         assert symbols is not None
         return symbols
-
-
-@dataclass
-class PreparedChunk:
-    """Pictures of a chunk, its tree and its vectors, found once at a moderate quality."""
-
-    frames: Frames
-    tree: int
-    fields: dict[int, Fields]
 
 
 @dataclass
@@ -136,12 +136,8 @@ def prepare(model: Model, clip: Sequence[Planes], quality: int, effort: int = 1)
     """Search the motion of a clip's chunks (whole ones only)."""
     height, width = clip[0][0].shape
     encoder = ChunkEncoder(model, width, height, 8, CodecSettings(quality, effort=effort))
-    prepared = []
-    for start in range(0, len(clip) - CHUNK_FRAMES + 1, CHUNK_FRAMES):
-        frames = frames_from_planes(clip[start : start + CHUNK_FRAMES], 8, model.config.patch)
-        tree, fields = encoder.find_motion(frames, start == 0)
-        prepared.append(PreparedChunk(frames, tree, fields))
-    return prepared
+    whole = range(0, len(clip) - CHUNK_FRAMES + 1, CHUNK_FRAMES)
+    return [encoder.prepare(clip[start : start + CHUNK_FRAMES], start == 0) for start in whole]
 
 
 def train(
