@@ -37,9 +37,9 @@ _STEP_FLOORS_SHIFT = 1
 INTRA, KEY = 0, 1
 
 # Squared error in units of step**2 that is worth one bit: intra, key, and the three levels of two-sided frames.
-_RATE_WEIGHTS = (0.135, 0.16, 0.19, 0.20, 0.215)
+_RATE_WEIGHTS = (0.16, 0.19, 0.225, 0.24, 0.26)
 # Sum of absolute differences, in units of the step, that is worth one bit of motion.
-_MOTION_BIT_COST = 1.5
+_MOTION_BIT_COST = 2.0
 # A latent this many steps from zero must not be lost to an index that codes nothing.
 _LARGEST_LOSS = 2.0
 

@@ -26,7 +26,7 @@ _TAPS = (
 
 
 # How much better a shorter step must predict to be worth more frames at the key's quality: trees 0, 1, 2.
-_SHORTER = (1.0, 1.35, 1.9)
+_SHORTER = (1.0, 1.8, 2.8)
 
 
 @dataclass(frozen=True)

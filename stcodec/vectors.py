@@ -1,6 +1,6 @@
 """Lossless coding of motion: modes, vectors, splits. Integers only, so every machine decodes the same vectors.
 
-The 16x16 blocks of a field are coded in lattice passes, coarse to fine: first every eighth block in both directions, then
+The 16x16 blocks of a field are coded in lattice passes, coarse to fine: first every 64th block in both directions, then
 the centres of the squares that the known blocks form, then the middles of their sides, and so on. A vector is predicted by
 the componentwise median of the four nearest known vectors and a temporal hint; the spread of those, and how well the known
 neighbours were predicted themselves, say which table codes the difference. Modes come before vectors (a vector that is not
@@ -20,7 +20,7 @@ from stcodec.entropy import Coder, Tables
 from stcodec.errors import DamagedFileError
 from stcodec.motion import BI, FIRST, SECOND, Fields, Step
 
-COARSEST = 8
+COARSEST = 64
 LIMIT = 1 << 13
 SPREADS, ACTIVITIES, COUNTS, SIDES = 8, 3, 5, 3
 RESIDUAL_BASE = 1

@@ -111,6 +111,7 @@ class MediaWriter:
     ) -> None:
         self.notes: list[str] = []
         self._info = info
+        self._format_name = format
         options = {"movflags": "+faststart+use_metadata_tags"} if format in ("mp4", "mov") else {}
         self._base = Fraction(1, info.time_base.denominator)
         self._scale = info.time_base.numerator
@@ -176,7 +177,7 @@ class MediaWriter:
         try:
             if isinstance(item, Picture):
                 self._container.mux(self._video.encode(self._frame(item)))
-            elif self._streams[item.stream] is not None:
+            elif self._streams[item.stream] is not None and not self._is_early(item):
                 self._container.mux(self._media_packet(item))
         except (FFmpegError, ValueError) as error:
             raise StcodecError(f"the output cannot be written ({_reason(error)})") from error
@@ -189,6 +190,11 @@ class MediaWriter:
         packet.is_keyframe = item.keyframe
         packet.stream = stream
         return packet
+
+    def _is_early(self, item: Packet) -> bool:
+        """A packet that Matroska could only hold by delaying everything: it ends before time zero, as the priming
+        samples of AAC do, and would not be heard."""
+        return self._format_name == "matroska" and item.pts is not None and item.pts + item.duration <= 0
 
     def _frame(self, picture: Picture) -> Any:
         planes = picture.planes

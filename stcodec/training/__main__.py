@@ -16,9 +16,9 @@ from stcodec.training import data, fit, loop
 from stcodec.weights import Model
 
 # log2 of the steps of intra, key and the three levels of two-sided frames against the quality's own step: the finer, the more
-# pictures are predicted from a frame. Chosen by BD-rate on training clips; chroma is a little finer everywhere.
-STEP_GAINS = (-0.75, -0.7, -0.2, 0.1, 0.35)
-CHROMA_GAIN = -0.4
+# pictures are predicted from a frame. Chosen by BD-rate on training clips; chroma is finer everywhere.
+STEP_GAINS = (-0.87, -0.85, -0.25, 0.15, 0.45)
+CHROMA_GAIN = -0.75
 FIT_QUALITIES = (4, 12, 20, 28, 36, 44, 52, 60)
 
 
