@@ -60,7 +60,10 @@ def dump(data: bytes) -> str:
             parts.append(("flags, pictures, first pts, step", data[at : at + 14]))
             count, quality, tree = struct.unpack_from("<BBB", data, at + 14)
             parts.append(
-                (f"{count} pictures, quality {quality}, tree {tree}, flags, CRC of symbols", data[at + 14 : at + 22])
+                (
+                    f"{count} pictures, quality {quality}, tree {tree & 127}, floors, CRC of symbols",
+                    data[at + 14 : at + 22],
+                )
             )
             parts.append(("ANS words", data[at + 22 : at + length]))
         else:

@@ -1,6 +1,6 @@
 """Chunks of pictures <-> payloads: the lifting tree, its latents and their bytes. No files, no printing.
 
-Payload (see docs/format.md): frame count, quality, tree, flags, CRC-32 of the decoded symbols, ANS words.
+Payload (see docs/format.md): frame count, quality, tree, index floors, CRC-32 of the decoded symbols, ANS words.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ from stcodec.vectors import CodedField, FieldShape, code_fields, step_hints
 from stcodec.weights import Model
 
 _HEADER = struct.Struct("<BBBBI")
-_MOTION_FLAG = 1
-_STEP_FLOORS_SHIFT = 1
+_VECTORS_FLAG = 0x80
 INTRA, KEY = 0, 1
 
 # Squared error in units of step**2 that is worth one bit: intra, key, and the three levels of two-sided frames.
@@ -126,10 +125,13 @@ class _ChunkCoder:
         coded_fields: dict[int, CodedField] = {}
         if self._key_field is not None:
             coded_fields[-1] = self._key_field
-        for number, step in enumerate(steps):
+        for step in steps:
             fields = self._code_fields(coder, step, coded_fields, use_motion, source)
-            context = self._context(step, quality, fields, done)
-            self._code_step(coder, number, step, context, fields, floors, done, source, pictures)
+            # Frame by frame: at large sizes a batch of frames would only cost memory.
+            for i, single in enumerate(step.singles()):
+                own = None if fields is None else Fields(fields.vectors[i : i + 1], fields.modes[i : i + 1])
+                context = self._context(single, quality, own, done)
+                self._code_step(coder, single, context, own, floors, done, source, pictures)
         last = steps_key(steps)
         self._previous = done[last]
         self._key_field = None
@@ -186,7 +188,6 @@ class _ChunkCoder:
     def _code_step(
         self,
         coder: Coder,
-        number: int,
         step: Step,
         context: StepContext,
         fields: Fields | None,
@@ -211,7 +212,7 @@ class _ChunkCoder:
             wanted = self.network.transform(patchify(source.frames.take(step.frames), self.patch))
             self.latents.rate_weight = _RATE_WEIGHTS[context.kind]
         with stage("latents"):
-            coded = self._code_latents(coder, number, context, wanted, mean, size, floors)
+            coded = self._code_latents(coder, step.frames[0], context, wanted, mean, size, floors)
         if pictures:
             assert coded.decoded is not None and coded.mean is not None
             assert base is not None and size is not None and quality is not None and kind is not None
@@ -228,23 +229,23 @@ class _ChunkCoder:
     def _code_latents(
         self,
         coder: Coder,
-        number: int,
+        frame: int,
         context: StepContext,
         wanted: Tensor | None,
         mean: Tensor | None,
         size: Tensor | None,
         floors: list[bool],
     ) -> CodedLatents:
-        self.latents.index_floor = int(floors[number])
+        self.latents.index_floor = int(floors[frame])
         if wanted is None or not isinstance(coder, SymbolWriter):
             return self.latents.code(coder, context, wanted, mean, size)
         before = coder.bits
         mark = coder.mark()
         coded = self.latents.code(coder, context, wanted, mean, size)
         if self.latents.largest_loss > _LARGEST_LOSS:
-            # The scale network called something certain to be zero that is not: code this step without skipping.
+            # The scale network called something certain to be zero that is not: code this frame without skipping.
             coder.rewind(mark)
-            floors[number], self.latents.index_floor = True, 1
+            floors[frame], self.latents.index_floor = True, 1
             coded = self.latents.code(coder, context, wanted, mean, size)
         bits = self.stats.latent_bits
         bits[context.kind] = bits.get(context.kind, 0.0) + coder.bits - before
@@ -354,14 +355,14 @@ class ChunkEncoder(_ChunkCoder):
         quality = self.settings.quality
         steps = motion.steps(chunk.tree, chunk.first)
         writer = SymbolWriter()
-        floors = [False] * len(steps)
+        floors = [False] * CHUNK_FRAMES
         self.stats = stats = ChunkStats()
         source = _Source(chunk.frames, chunk.fields)
         self.run_chunk(writer, steps, quality, floors, self.settings.motion, source, pictures=True)
         with stage("entropy"):
             words = writer.finish()
-        flags = (_MOTION_FLAG if self.settings.motion else 0) | sum(f << (i + 1) for i, f in enumerate(floors))
-        header = _HEADER.pack(chunk.count, quality, chunk.tree, flags, writer.crc)
+        tree = chunk.tree | (_VECTORS_FLAG if self.settings.motion else 0)
+        header = _HEADER.pack(chunk.count, quality, tree, sum(f << i for i, f in enumerate(floors)), writer.crc)
         return EncodedChunk(header + words, chunk.count, stats)
 
     def _find_motion(self, frames: Frames, first: bool) -> tuple[int, dict[int, Fields]]:
@@ -401,7 +402,8 @@ class ChunkDecoder(_ChunkCoder):
     def _run(self, payload: bytes, first: bool, pictures: bool) -> tuple[int, dict[int, _Decoded]]:
         if len(payload) < _HEADER.size:
             raise DamagedFileError("a chunk is too short")
-        count, quality, tree, flags, crc = _HEADER.unpack_from(payload)
+        count, quality, tree, floor_bits, crc = _HEADER.unpack_from(payload)
+        use_motion, tree = bool(tree & _VECTORS_FLAG), tree & ~_VECTORS_FLAG
         if not (1 <= count <= CHUNK_FRAMES and quality < 64 and tree < len(motion.TREES)):
             raise DamagedFileError("a chunk header holds impossible values")
         if first:
@@ -409,9 +411,9 @@ class ChunkDecoder(_ChunkCoder):
         elif self._previous is None:
             raise DamagedFileError("a segment does not start with its first chunk")
         steps = motion.steps(tree, first)
-        floors = [bool(flags >> (i + _STEP_FLOORS_SHIFT) & 1) for i in range(len(steps))]
+        floors = [bool(floor_bits >> i & 1) for i in range(CHUNK_FRAMES)]
         reader = SymbolReader(payload[_HEADER.size :])
-        done = self.run_chunk(reader, steps, quality, floors, bool(flags & _MOTION_FLAG), None, pictures)
+        done = self.run_chunk(reader, steps, quality, floors, use_motion, None, pictures)
         reader.finish()
         if reader.crc != crc:
             raise DamagedFileError("decoded symbols are not those that were encoded")

@@ -51,6 +51,10 @@ class Step:
     references: tuple[tuple[int | None, int | None], ...]
     level: int
 
+    def singles(self) -> tuple[Step, ...]:
+        """One step per frame."""
+        return tuple(Step((f,), (r,), self.level) for f, r in zip(self.frames, self.references, strict=True))
+
 
 _LEAVES = Step((0, 2, 4, 6), ((-1, 1), (1, 3), (3, 5), (5, 7)), 3)
 _MIDDLE = Step((1, 5), ((-1, 3), (3, 7)), 2)

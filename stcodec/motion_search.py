@@ -331,7 +331,7 @@ class _Levels:
 
 
 # The largest buffer of phases, in samples: bounds memory where pictures are large.
-_MOST_SAMPLES = 64 << 20
+_MOST_SAMPLES = 40 << 20
 
 
 def search(pictures: Tensor, pairs: list[tuple[int, int | None, int | None]], settings: SearchSettings) -> list[Fields]:

@@ -82,7 +82,7 @@ class TrainingCoder(_ChunkCoder):
         for number, chunk in enumerate(chunks):
             steps = motion.steps(chunk.tree, number == 0)
             source = _Source(chunk.frames, chunk.fields)
-            floors = [False] * len(steps)
+            floors = [False] * CHUNK_FRAMES
             with torch.enable_grad():
                 self.run_chunk(NullCoder(), steps, quality, floors, True, source, pictures=True)
         return self.losses
@@ -90,7 +90,6 @@ class TrainingCoder(_ChunkCoder):
     def _code_step(
         self,
         coder: Coder,
-        number: int,
         step: Step,
         context: StepContext,
         fields: Fields | None,
