@@ -32,7 +32,7 @@ class EncodeOptions(_Checked):
 
     # About 37 dB on natural video: artefacts are hard to see at normal viewing distance, as with x264's CRF 23.
     quality: int = _option(32, "Quality, 0 (smallest file) to 63 (best picture).", 0, 63)
-    model: str = _option("dct", "Model: an id, or the path of a .safetensors file.")
+    model: str = _option("stc-1", "Model: an id, or the path of a .safetensors file.")
     device: str = _option(AUTO_DEVICE, "auto, cpu, cuda[:N] or mps.")
     threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)
     motion: str = _option("mctf", "mctf, or none: take everything as standing still.")

@@ -26,8 +26,6 @@ from stcodec.patches import PatchSize
 from stcodec.scales import GroupNetwork
 from stcodec.vectors import VectorTables
 
-DEFAULT_MODEL = "dct"
-
 
 @dataclass
 class Model:
