@@ -477,7 +477,7 @@ def waveform(path: Path) -> np.ndarray:
             left = (samples[0] if frame.format.is_planar else samples[0, ::2]).astype(float)
             start = round(frame.pts * frame.time_base * 48000)
             skip = max(0, -start)
-            signal[start + skip : start + len(left)] = left[skip:]
+            signal[start + skip : max(0, start + len(left))] = left[skip:]
     return signal / np.abs(signal).max()
 
 
