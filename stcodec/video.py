@@ -1,13 +1,17 @@
-"""Media files in: pictures, time stamps, colour, and the packets of the other streams. With `video_out.py` the only user of PyAV."""
+"""Media files in: pictures, time stamps, colour, and the packets of the other streams.
+
+With `carried.py` and `video_out.py` the only user of PyAV.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
+import re
+import struct
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, BinaryIO
 
@@ -16,74 +20,19 @@ import numpy as np
 from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-from stcodec.errors import InputError
+from stcodec.carried import describe, reason
+from stcodec.errors import InputError, UsageError
+from stcodec.media import FULL_RANGE, LIMITED_RANGE, Packet, Picture, Planes, StreamInfo, VideoInfo
 
-Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
-FULL_RANGE, LIMITED_RANGE = 2, 1
+__all__ = ["Packet", "Picture", "Planes", "StreamInfo", "VideoInfo", "VideoReader"]
+
 _UNSPECIFIED = 2
+# What a container says about itself: the next container says its own.
+_OF_THE_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder"}
+# Any text file passes for a picture of a text terminal.
+_NO_VIDEO_FORMATS = {"tty"}
+_CARRY = ("all", "first-audio", "none")
 _EXACT = {"yuv420p": 8, "yuvj420p": 8, "nv12": 8, "yuv420p10le": 10, "p010le": 10}
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """Everything that is needed to write the video stream back, as plain values.
-
-    rotation: clockwise degrees by which a player turns the picture. color_*: code points of ITU-T H.273; color_range 0 unknown, 1
-    limited, 2 full. frames and duration (seconds): what the file says, None where it does not.
-    """
-
-    width: int
-    height: int
-    bit_depth: int
-    time_base: Fraction
-    frame_rate: Fraction | None
-    sample_aspect_ratio: Fraction
-    rotation: int
-    color_range: int
-    color_primaries: int
-    color_transfer: int
-    color_matrix: int
-    chroma_location: int
-    frames: int | None
-    duration: float | None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class StreamInfo:
-    """A stream that is carried as packets.
-
-    kind: "audio", "subtitle" or "data". extradata: a media file (MP4, MOV or Matroska) that describes the stream and
-    holds no packets of it, which has everything that a muxer needs. parameters: a few values for people, such as sample_rate.
-    """
-
-    kind: str
-    codec: str
-    time_base: Fraction
-    extradata: bytes
-    parameters: dict[str, int | str]
-    metadata: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """4:2:0 planes (uint8, or uint16 for 10 bits; chroma sizes rounded up), pts and duration in units of the time base."""
-
-    planes: Planes
-    pts: int
-    duration: int
-
-
-@dataclass(frozen=True)
-class Packet:
-    """An encoded packet of carried stream `stream`, in units of that stream's time base."""
-
-    stream: int
-    pts: int | None
-    dts: int | None
-    duration: int
-    keyframe: bool
-    data: bytes
 
 
 class VideoReader:
@@ -96,11 +45,14 @@ class VideoReader:
     def __init__(self, source: str | os.PathLike[str] | BinaryIO, carry: str = "first-audio") -> None:
         self._name = str(source) if isinstance(source, (str, os.PathLike)) else "standard input"
         self._notes: list[str] = []
-        file: Any = os.fspath(source) if isinstance(source, (str, os.PathLike)) else source
+        if carry not in _CARRY:
+            raise UsageError(f"carry must be one of {', '.join(_CARRY)}, not {carry!r}")
+        # With the protocol before it, a name such as "concat:a" is still a name.
+        file: Any = f"file:{os.fspath(source)}" if isinstance(source, (str, os.PathLike)) else source
         try:
             self._container = av.open(file, metadata_errors="replace")
         except (FFmpegError, OSError, ValueError) as error:
-            raise InputError(f"{self._name}: {_reason(error)}") from error
+            raise InputError(f"{self._name}: {reason(error)}") from error
         try:
             self._open(carry)
         except BaseException:
@@ -108,6 +60,8 @@ class VideoReader:
             raise
 
     def _open(self, carry: str) -> None:
+        if self._container.format.name in _NO_VIDEO_FORMATS:
+            raise InputError(f"{self._name}: is no media file")
         videos = [s for s in self._container.streams.video if not _is_cover(s)] or list(self._container.streams.video)
         if not videos:
             raise InputError(f"{self._name}: holds no video")
@@ -115,14 +69,18 @@ class VideoReader:
         if self._stream.codec_context is None:
             raise InputError(f"{self._name}: its video codec is not known")
         self._stream.thread_type = "AUTO"
-        self.metadata = {k: v for k, v in self._container.metadata.items() if isinstance(v, str)}
+        self.metadata = {
+            k: v
+            for k, v in self._container.metadata.items()
+            if isinstance(v, str) and k.lower() not in _OF_THE_CONTAINER
+        }
         self._carried: dict[int, int] = {}
         infos = []
         for stream in self._choose(carry):
             try:
-                infos.append(_describe(stream))
+                infos.append(describe(stream))
             except (FFmpegError, ValueError) as error:
-                self._notes.append(f"{stream.type} stream {stream.index} left out ({_reason(error)})")
+                self._notes.append(f"{stream.type} stream {stream.index} left out ({reason(error)})")
                 continue
             self._carried[stream.index] = len(infos) - 1
         self.streams = tuple(infos)
@@ -157,6 +115,7 @@ class VideoReader:
         """Decoded frames and carried packets."""
         wanted = [self._stream, *(self._container.streams[i] for i in self._carried)]
         damaged = 0
+        self._last_byte = max((e.pos + e.size for s in wanted for e in s.index_entries), default=0)
         try:
             for packet in self._container.demux(wanted):
                 if packet.stream.index != self._stream.index:
@@ -168,9 +127,11 @@ class VideoReader:
                 except FFmpegError:
                     damaged += 1
         except (FFmpegError, OSError) as error:
-            if isinstance(error, EOFError):
-                return
-            raise InputError(f"{self._name}: {_reason(error)}") from error
+            if not isinstance(error, EOFError):
+                raise InputError(f"{self._name}: {reason(error)}") from error
+        if 0 < self._container.size < self._last_byte:
+            missing = self._last_byte - self._container.size
+            raise InputError(f"{self._name}: is cut off, at least {missing} bytes are missing")
         if damaged:
             raise InputError(f"{self._name}: {damaged} video packets cannot be decoded")
 
@@ -194,13 +155,15 @@ class VideoReader:
         matrix = int(frame.colorspace if frame.colorspace is not None else _UNSPECIFIED)
         if name.startswith("yuvj"):
             color_range = FULL_RANGE
+        self._from_full = frame.format.is_rgb or name.startswith(("pal8", "gray", "mono", "ya"))
         if name not in _EXACT:
             self._notes.append(f"converted from {name} to {target}")
             if any(c.is_alpha for c in frame.format.components) or name == "pal8":
                 self._notes.append("transparency is lost")
-            if frame.format.is_rgb or name in ("pal8", "gray", "monow", "monob"):
+            if self._from_full:
                 matrix = 1 if frame.height >= 720 else 6
                 color_range = LIMITED_RANGE
+        self._notes.extend(_lost_side_data(frame))
         if frame.interlaced_frame:
             self._notes.append("interlaced pictures are coded as they are, fields woven")
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate
@@ -226,7 +189,7 @@ class VideoReader:
             int(frame.color_primaries if frame.color_primaries is not None else _UNSPECIFIED),
             int(frame.color_trc if frame.color_trc is not None else _UNSPECIFIED),
             matrix,
-            0,
+            _chroma_location(stream) if name in _EXACT else 0,
             frames,
             duration,
             tuple(self._notes),
@@ -248,6 +211,7 @@ class VideoReader:
         items = iter((self._first,))
         self._first = None
         repaired = False
+        end = None
         for source in (items, self._items):
             for item in source:
                 if isinstance(item, Packet):
@@ -263,9 +227,29 @@ class VideoReader:
                     yield replace(waiting, duration=pts - waiting.pts)
                 waiting = Picture(self._planes(item), pts, item.duration or nominal)
         if waiting is not None:
+            end = (waiting.pts + waiting.duration) * self.info.time_base
             yield waiting
+        self._compare_duration(end)
         if repaired:
             self._notes.append("time stamps that did not increase were repaired")
+
+    def _compare_duration(self, end: Fraction | None) -> None:
+        """A note where the pictures end well before the stream should, as they do in a file that was cut off."""
+        said = self._announced_end()
+        if end is not None and said is not None and said - end > max(Fraction(1), said / 20):
+            self._notes.append(
+                f"the pictures end at {float(end):.1f} s, the file announces {float(said):.1f} s: is it cut off?"
+            )
+
+    def _announced_end(self) -> Fraction | None:
+        """When the video stream ends in seconds, by what the file says of it."""
+        stream = self._stream
+        if stream.duration is not None and stream.time_base is not None:
+            return Fraction((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base)
+        tag = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska
+        if tag is None:
+            return None
+        return Fraction(int(tag[1]) * 3600 + int(tag[2]) * 60) + Fraction(tag[3])
 
     def _planes(self, frame: Any) -> Planes:
         name = frame.format.name
@@ -276,17 +260,16 @@ class VideoReader:
         elif _EXACT.get(name) == self._depth:
             return _exact_planes(frame)
         space: dict[str, Any] = {}
-        if frame.format.is_rgb or name == "pal8":
-            space = {
-                "dst_colorspace": Colorspace.ITU709 if self._matrix == 1 else Colorspace.ITU601,
-                "src_color_range": ColorRange.JPEG,
-                "dst_color_range": ColorRange.MPEG,
-            }
+        if self._from_full:
+            space = {"src_color_range": ColorRange.JPEG, "dst_color_range": ColorRange.MPEG}
+            space["dst_colorspace"] = Colorspace.ITU709 if self._matrix == 1 else Colorspace.ITU601
+        elif self._range:
+            space = {"src_color_range": self._range, "dst_color_range": self._range}
         converted = frame.reformat(
             width=self.info.width,
             height=self.info.height,
             format=self._target,
-            interpolation=Interpolation.BICUBIC,
+            interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
             **space,
         )
         return _exact_planes(converted)
@@ -313,52 +296,44 @@ def _exact_planes(frame: Any) -> Planes:
     return tuple(np.ascontiguousarray(p >> shift) if shift else p.copy() for p in planes)  # type: ignore[return-value]
 
 
+def _chroma_location(stream: Any) -> int:
+    """The chroma location that FFmpeg found, numbered as in VideoInfo.
+
+    PyAV does not show it, but the Matroska muxer writes it, as ChromaSitingHorz and ChromaSitingVert (RFC 9559): 1 for
+    left or top, 2 for half-way.
+    """
+    buffer = io.BytesIO()
+    try:
+        with av.open(buffer, "w", format="matroska") as container:
+            container.add_stream_from_template(stream, opaque=True)
+            container.start_encoding()
+    except (FFmpegError, ValueError):
+        return 0
+    colour = re.search(rb"\x55\xb7\x81(.)\x55\xb8\x81(.)", buffer.getvalue(), re.DOTALL)
+    sites = {(1, 2): 1, (2, 2): 2, (1, 1): 3, (2, 1): 4}
+    return sites.get((colour[1][0], colour[2][0]), 0) if colour else 0
+
+
+def _lost_side_data(frame: Any) -> list[str]:
+    """Notes on what is said about a frame and cannot be kept."""
+    kinds = {data.type.name for data in frame.side_data}
+    notes = []
+    if kinds & {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL", "DYNAMIC_HDR_PLUS", "DYNAMIC_HDR_VIVID"}:
+        notes.append("HDR metadata (mastering display, light levels) is not kept")
+    if kinds & {"DOVI_RPU_BUFFER", "DOVI_METADATA"}:
+        notes.append("Dolby Vision metadata is not kept: the base layer is coded")
+    if kinds & {"STEREO3D", "SPHERICAL"}:
+        notes.append("the description of stereoscopic or spherical video is not kept")
+    if "FILM_GRAIN_PARAMS" in kinds:
+        notes.append("film grain parameters are not kept")
+    if "DISPLAYMATRIX" in kinds:
+        a, b, c, d = (struct.unpack("=9i", bytes(frame.side_data["DISPLAYMATRIX"]))[i] for i in (0, 1, 3, 4))
+        if a * d - b * c < 0:
+            notes.append("the mirror image that the file asks for is not kept")
+    return notes
+
+
 def _is_cover(stream: Any) -> bool:
     from av.stream import Disposition
 
     return bool(stream.disposition & Disposition.attached_pic)
-
-
-def _describe(stream: Any) -> StreamInfo:
-    """What is needed to mux the packets of `stream` again; ValueError or FFmpegError if that cannot be had."""
-    description = _empty_file(stream)
-    parameters: dict[str, int | str] = {}
-    context = stream.codec_context
-    if stream.type == "audio" and context is not None:
-        parameters = {"sample_rate": context.sample_rate, "channels": context.channels, "layout": context.layout.name}
-    kind = stream.type if stream.type in ("audio", "subtitle") else "data"
-    codec = context.name if context is not None else "unknown"
-    metadata = {k: v for k, v in stream.metadata.items() if isinstance(v, str)}
-    return StreamInfo(kind, codec, Fraction(stream.time_base), description, parameters, metadata)
-
-
-def _empty_file(stream: Any) -> bytes:
-    """A media file without packets that describes `stream`, in the first format that can hold it and be read again."""
-    refused: Exception = ValueError("no format can hold it")
-    for format in ("mp4", "mov", "matroska"):
-        buffer = io.BytesIO()
-        options = {} if format == "matroska" else {"movflags": "empty_moov"}
-        try:
-            with av.open(buffer, "w", format=format, options=options) as container:
-                copy = container.add_stream_from_template(stream)
-                container.start_encoding()
-                if format == "matroska":
-                    # Its reader wants to see at least one packet.
-                    packet = av.Packet(b"\0")
-                    packet.pts = packet.dts = 0
-                    packet.stream = copy
-                    container.mux(packet)
-            with av.open(io.BytesIO(buffer.getvalue())) as check:
-                if check.streams[0].type == stream.type:
-                    return buffer.getvalue()
-        except (FFmpegError, ValueError, IndexError) as error:
-            refused = error
-    raise ValueError(_reason(refused))
-
-
-def _reason(error: BaseException) -> str:
-    """One line of what FFmpeg or the system says."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    with contextlib.suppress(ValueError):
-        text = text.splitlines()[0]
-    return text[:1].lower() + text[1:]
