@@ -1,6 +1,6 @@
 """Chunks of pictures <-> payloads: the lifting tree, its latents and their bytes. No files, no printing.
 
-Payload (see docs/format.md): frame count, quality, tree, index floors, CRC-32 of the decoded symbols, ANS words.
+Payload (see docs/format.md): frame count, quality, tree, CRC-32 of the decoded symbols, ANS words.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from stcodec.timing import stage
 from stcodec.vectors import CodedField, FieldShape, code_fields, step_hints
 from stcodec.weights import Model
 
-_HEADER = struct.Struct("<BBBBI")
+_HEADER = struct.Struct("<BBBI")
 _VECTORS_FLAG = 0x80
 INTRA, KEY = 0, 1
 
@@ -39,8 +39,6 @@ INTRA, KEY = 0, 1
 _RATE_WEIGHTS = (0.16, 0.19, 0.225, 0.24, 0.26)
 # Sum of absolute differences, in units of the step, that is worth one bit of motion.
 _MOTION_BIT_COST = 2.0
-# A latent this many steps from zero must not be lost to an index that codes nothing.
-_LARGEST_LOSS = 2.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,6 @@ class _ChunkCoder:
         coder: Coder,
         steps: Sequence[Step],
         quality: int,
-        floors: list[bool],
         use_motion: bool,
         source: _Source | None,
         pictures: bool,
@@ -131,7 +128,7 @@ class _ChunkCoder:
             for i, single in enumerate(step.singles()):
                 own = None if fields is None else Fields(fields.vectors[i : i + 1], fields.modes[i : i + 1])
                 context = self._context(single, quality, own, done)
-                self._code_step(coder, single, context, own, floors, done, source, pictures)
+                self._code_step(coder, single, context, own, done, source, pictures)
         last = steps_key(steps)
         self._previous = done[last]
         self._key_field = None
@@ -191,7 +188,6 @@ class _ChunkCoder:
         step: Step,
         context: StepContext,
         fields: Fields | None,
-        floors: list[bool],
         done: dict[int, _Decoded],
         source: _Source | None,
         pictures: bool,
@@ -212,7 +208,7 @@ class _ChunkCoder:
             wanted = self.network.transform(patchify(source.frames.take(step.frames), self.patch))
             self.latents.rate_weight = _RATE_WEIGHTS[context.kind]
         with stage("latents"):
-            coded = self._code_latents(coder, step.frames[0], context, wanted, mean, size, floors)
+            coded = self._code_latents(coder, context, wanted, mean, size)
         if pictures:
             assert coded.decoded is not None and coded.mean is not None
             assert base is not None and size is not None and quality is not None and kind is not None
@@ -227,28 +223,13 @@ class _ChunkCoder:
             done[frame] = _Decoded(picture, coded.magnitudes[i : i + 1])
 
     def _code_latents(
-        self,
-        coder: Coder,
-        frame: int,
-        context: StepContext,
-        wanted: Tensor | None,
-        mean: Tensor | None,
-        size: Tensor | None,
-        floors: list[bool],
+        self, coder: Coder, context: StepContext, wanted: Tensor | None, mean: Tensor | None, size: Tensor | None
     ) -> CodedLatents:
-        self.latents.index_floor = int(floors[frame])
-        if wanted is None or not isinstance(coder, SymbolWriter):
-            return self.latents.code(coder, context, wanted, mean, size)
-        before = coder.bits
-        mark = coder.mark()
+        before = coder.bits if isinstance(coder, SymbolWriter) else 0.0
         coded = self.latents.code(coder, context, wanted, mean, size)
-        if self.latents.largest_loss > _LARGEST_LOSS:
-            # The scale network called something certain to be zero that is not: code this frame without skipping.
-            coder.rewind(mark)
-            floors[frame], self.latents.index_floor = True, 1
-            coded = self.latents.code(coder, context, wanted, mean, size)
-        bits = self.stats.latent_bits
-        bits[context.kind] = bits.get(context.kind, 0.0) + coder.bits - before
+        if isinstance(coder, SymbolWriter):
+            bits = self.stats.latent_bits
+            bits[context.kind] = bits.get(context.kind, 0.0) + coder.bits - before
         return coded
 
     def _predict(self, step: Step, fields: Fields | None, done: dict[int, _Decoded], n: int) -> Tensor:
@@ -355,14 +336,13 @@ class ChunkEncoder(_ChunkCoder):
         quality = self.settings.quality
         steps = motion.steps(chunk.tree, chunk.first)
         writer = SymbolWriter()
-        floors = [False] * CHUNK_FRAMES
         self.stats = stats = ChunkStats()
         source = _Source(chunk.frames, chunk.fields)
-        self.run_chunk(writer, steps, quality, floors, self.settings.motion, source, pictures=True)
+        self.run_chunk(writer, steps, quality, self.settings.motion, source, pictures=True)
         with stage("entropy"):
             words = writer.finish()
         tree = chunk.tree | (_VECTORS_FLAG if self.settings.motion else 0)
-        header = _HEADER.pack(chunk.count, quality, tree, sum(f << i for i, f in enumerate(floors)), writer.crc)
+        header = _HEADER.pack(chunk.count, quality, tree, writer.crc)
         return EncodedChunk(header + words, chunk.count, stats)
 
     def _find_motion(self, frames: Frames, first: bool) -> tuple[int, dict[int, Fields]]:
@@ -402,7 +382,7 @@ class ChunkDecoder(_ChunkCoder):
     def _run(self, payload: bytes, first: bool, pictures: bool) -> tuple[int, dict[int, _Decoded]]:
         if len(payload) < _HEADER.size:
             raise DamagedFileError("a chunk is too short")
-        count, quality, tree, floor_bits, crc = _HEADER.unpack_from(payload)
+        count, quality, tree, crc = _HEADER.unpack_from(payload)
         use_motion, tree = bool(tree & _VECTORS_FLAG), tree & ~_VECTORS_FLAG
         if not (1 <= count <= CHUNK_FRAMES and quality < 64 and tree < len(motion.TREES)):
             raise DamagedFileError("a chunk header holds impossible values")
@@ -411,9 +391,8 @@ class ChunkDecoder(_ChunkCoder):
         elif self._previous is None:
             raise DamagedFileError("a segment does not start with its first chunk")
         steps = motion.steps(tree, first)
-        floors = [bool(floor_bits >> i & 1) for i in range(CHUNK_FRAMES)]
         reader = SymbolReader(payload[_HEADER.size :])
-        done = self.run_chunk(reader, steps, quality, floors, use_motion, None, pictures)
+        done = self.run_chunk(reader, steps, quality, use_motion, None, pictures)
         reader.finish()
         if reader.crc != crc:
             raise DamagedFileError("decoded symbols are not those that were encoded")

@@ -36,7 +36,7 @@ class Tables:
 
     def __init__(self, counts: Sequence[np.ndarray]) -> None:
         self.counts: list[np.ndarray] = []
-        self.supports = np.zeros(len(counts) + 1, dtype=np.int64)
+        self.supports = np.zeros(len(counts) + 1, dtype=np.int32)
         self.models: list[object] = [None]
         for index, row in enumerate(counts, start=1):
             row = np.asarray(row, dtype=np.int64)
@@ -46,6 +46,9 @@ class Tables:
             self.supports[index] = (row.size - 2) // 2
             # The library gives every value one count and shares out the rest in proportion, so this is exact.
             self.models.append(_model.Categorical((row - 1).astype(np.float64), perfect=False))
+        # Ideal bits of every letter of every table, one after the other, and where each table starts.
+        self.bits = np.concatenate([PRECISION - np.log2(row) for row in self.counts]).astype(np.float32)
+        self.starts = np.cumsum([0, 0] + [row.size for row in self.counts])[:-1].astype(np.int32)
 
     def __len__(self) -> int:
         """Number of indices, index 0 included."""
@@ -109,19 +112,22 @@ class SymbolWriter:
         order, counts = _groups(index, len(tables))
         values = symbols[order].astype(np.int32)
         self.crc = zlib.crc32(values.astype("<i4").tobytes(), self.crc)
+        of = index[order]
+        supports = tables.supports[of]
+        letters = values + supports
+        escaped = np.abs(values) > supports
+        any_escaped = bool(escaped.any())
+        if any_escaped:
+            letters[escaped] = 2 * supports[escaped] + 1
+        self.bits += float(tables.bits[tables.starts[of] + letters].sum(dtype=np.float64))
         start = 0
         for i in np.flatnonzero(counts):
-            group = values[start : start + counts[i]]
-            start += int(counts[i])
-            k = int(tables.supports[i])
-            letters = group + k
-            escaped = np.abs(group) > k
-            if escaped.any():
-                letters = np.where(escaped, 2 * k + 1, letters).astype(np.int32)
-            self._calls.append((letters, tables.models[i]))
-            self.bits += float((PRECISION - np.log2(tables.counts[i - 1][letters])).sum())
-            for value in group[escaped]:
-                self._escape(int(value), k)
+            end = start + int(counts[i])
+            self._calls.append((letters[start:end], tables.models[i]))
+            if any_escaped:
+                for value in values[start:end][escaped[start:end]]:
+                    self._escape(int(value), int(tables.supports[i]))
+            start = end
         return symbols
 
     def _escape(self, value: int, k: int) -> None:
@@ -136,15 +142,6 @@ class SymbolWriter:
     def _uniform(self, value: int, size: int) -> None:
         self._calls.append((np.array([value], dtype=np.int32), _model.Uniform(size)))
         self.bits += float(np.log2(size))
-
-    def mark(self) -> tuple[int, int, float]:
-        """A point that `rewind` can return to."""
-        return len(self._calls), self.crc, self.bits
-
-    def rewind(self, mark: tuple[int, int, float]) -> None:
-        """Forget everything coded since `mark`."""
-        length, self.crc, self.bits = mark
-        del self._calls[length:]
 
     def finish(self) -> bytes:
         """The words as little-endian uint32, to be read from the end (ANS is a stack)."""

@@ -16,8 +16,12 @@ from torch import Tensor
 
 from stcodec import scales
 from stcodec.entropy import Coder, Tables
+from stcodec.errors import DamagedFileError
 from stcodec.network import Network
 from stcodec.scales import GroupNetwork
+
+# The table of the flags that say whether index 0 is in use: it gives "yes" a sixth of a bit.
+_FLOOR_INDEX = np.array([12], dtype=np.uint8)
 
 
 @dataclass
@@ -58,6 +62,7 @@ class _Means:
         n, patches, channels = self.base.shape
         self.errors = torch.zeros(n, patches + 1, channels, device=mean.device)
         self.step = step.view(n, 1, channels)
+        self.inverse = 1.0 / self.step
         self.kind = kind
         self._predictors = network.spatial[kind]
 
@@ -105,10 +110,6 @@ class LatentCoder:
         self.observer: Observer | None = None
         self.rate_weight = 0.0
         """Encoder only: squared error, in units of step**2, that is worth one bit (rate-distortion optimised quantisation)."""
-        self.index_floor = 0
-        """Lowest index in use: 1 codes every symbol, even those that the scale network is certain of."""
-        self.largest_loss = 0.0
-        """Encoder only: the largest latent of the last step, in units of the step, that index 0 turned to zero."""
 
     def code(
         self, coder: Coder, context: StepContext, latents: Tensor | None, mean: Tensor | None, step: Tensor | None
@@ -120,7 +121,6 @@ class LatentCoder:
         """
         n, rows, columns, channels = context.references.shape
         patches = rows * columns
-        self.largest_loss = 0.0
         # One row more than there are patches: what lies outside the picture is zero.
         magnitudes = torch.zeros(n, patches + 1, channels, device=self._device)
         fixed = self._fixed_inputs(context).view(n, patches, -1)
@@ -135,35 +135,31 @@ class LatentCoder:
             if near is not None:
                 around = magnitudes.index_select(1, near).view(n, len(at), 4, channels).sum(2)
             own = torch.zeros(n, len(at), channels, device=self._device)
-            known = torch.cat(
-                [
-                    scales.log_magnitude(around),
-                    scales.log_magnitude(scales.band_sums(around)),
-                    fixed.index_select(1, at),
-                ],
-                dim=-1,
-            )
+            logs = scales.log_magnitude(around), scales.log_magnitude(scales.band_sums(around))
+            known = torch.cat([*logs, fixed.index_select(1, at)], dim=-1).view(n * len(at), -1)
             here = wanted_here = None
             if means is not None:
                 here = means.refine(lattice, at, near)
                 if target is not None:
-                    wanted_here = (target.index_select(1, at) - here) / means.step
+                    wanted_here = (target.index_select(1, at) - here).mul_(means.inverse)
                     self._observe_spatial(means, target, lattice, at, near)
             context_class = context.kind * scales.LATTICES + lattice
             values = torch.zeros(n, len(at), channels, device=self._device) if means is not None else None
             start = 0
             for number, (group, end) in enumerate(zip(self._groups, self._ends, strict=True)):
-                logs = scales.log_magnitude(own) if start else own
-                x = torch.cat([logs, known], dim=-1).view(n * len(at), -1)
-                index = group.indices(x, context_class).clamp_(min=self.index_floor)
+                lower = scales.log_magnitude(own[..., :start]).view(n * len(at), start) if start else None
+                index = group.indices(known, context_class, lower)
                 wanted = None
                 if wanted_here is not None:
                     scaled = wanted_here[..., start:end].reshape(n * len(at), -1)
-                    wanted = self._quantise(scaled, index)
+                    index, wanted = self._code_floor(coder, index, scaled)
                     if self.observer is not None:
-                        self.observer.symbols(number, context_class, x, index, wanted, scaled)
+                        inputs = torch.cat([scales.log_magnitude(own).view(n * len(at), -1), known], dim=-1)
+                        self.observer.symbols(number, context_class, inputs, index, wanted, scaled)
+                else:
+                    index, _ = self._code_floor(coder, index, None)
                 symbols = self._code(coder, wanted, index).view(n, len(at), end - start)
-                own[..., start:end] = symbols.abs()
+                own[..., start:end] = symbols.abs().clamp_(max=scales.LARGEST_MAGNITUDE)
                 if values is not None:
                     values[..., start:end] = self._dequantise(symbols, index)
                 start = end
@@ -194,30 +190,55 @@ class LatentCoder:
         logs = [scales.log_magnitude(context.references), scales.log_magnitude(bands)]
         return torch.cat([*(t.reshape(count, -1) for t in logs), scalars], dim=-1)
 
-    def _quantise(self, x: Tensor, index: Tensor) -> Tensor:
-        """Symbols int32 for latents in units of the step: of the nearest integer, the one below it and zero, the cheapest."""
+    def _code_floor(self, coder: Coder, index: Tensor, scaled: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Code whether index 0 is in use in this call; returns the indices that are, and the symbols when encoding.
+
+        Index 0 costs nothing but cannot code what the scale network did not expect; then the encoder raises all indices
+        to 1 at least.
+        """
+        wanted = flag = None
+        if scaled is not None:
+            wanted, loss = self._quantise(scaled, index)
+            # One bit per thousand symbols, and those of the flag.
+            flag = int(loss > self.rate_weight * (0.001 * index.numel() + 4))
+        flags = None if flag is None else np.array([flag], dtype=np.int32)
+        floor = int(coder.code(flags, _FLOOR_INDEX, self._tables)[0])
+        if floor not in (0, 1):
+            raise DamagedFileError("a decoded index floor is out of range")
+        if floor:
+            index = index.clamp_(min=1)
+            if scaled is not None:
+                wanted, _ = self._quantise(scaled, index)
+        return index, wanted
+
+    def _quantise(self, x: Tensor, index: Tensor) -> tuple[Tensor, float]:
+        """Symbols int32 for latents in units of the step: of the nearest integer, the one below it and zero, the cheapest.
+
+        Also what index 0 costs: the squared error that another index would save, less the bits of coding it.
+        """
         symbols = torch.zeros(x.shape, dtype=torch.int32, device=x.device)
-        at = torch.nonzero((x.abs() > 0.5).reshape(-1))[:, 0]
-        value, table = x.reshape(-1)[at], index.view(-1)[at].long()
-        skipped = table == 0
-        if bool(skipped.any()):
-            self.largest_loss = max(self.largest_loss, float(value[skipped].abs().max()))
-            at, value, table = at[~skipped], value[~skipped], table[~skipped]
-        size = value.abs()
+        flat = x.reshape(-1)
+        at = torch.nonzero(flat.abs() > 0.5)[:, 0]
+        value, table = flat[at], index.view(-1)[at].long()
+        size, skipped = value.abs(), table == 0
         nearest = size.round().clamp_(max=1 << 19)
         best, best_cost = torch.zeros_like(nearest), size * size + self.rate_weight * self._costs[table, 0]
         last = self._costs.shape[1] - 1
+        table = table.clamp_(min=1)
+        lost = 0.0
         for candidate in (nearest, nearest - 1):
-            bits = self._costs[table, candidate.long().clamp(max=last)]
+            bits = self._costs[table, candidate.long().clamp_(max=last)]
             cost = (size - candidate) ** 2 + self.rate_weight * bits
-            better = (cost < best_cost) & (candidate > 0)
+            if candidate is nearest and bool(skipped.any()):
+                lost = float((best_cost - cost)[skipped].clamp_(min=0).sum())
+            better = (cost < best_cost) & (candidate > 0) & ~skipped
             best, best_cost = torch.where(better, candidate, best), torch.where(better, cost, best_cost)
         symbols.view(-1)[at] = (best * value.sign()).to(torch.int32)
-        return symbols
+        return symbols, lost
 
     def _dequantise(self, symbols: Tensor, index: Tensor) -> Tensor:
         values = symbols.to(torch.float32)
-        at = torch.nonzero(symbols.reshape(-1))[:, 0]
+        at = torch.nonzero(symbols.reshape(-1) != 0)[:, 0]
         flat = values.view(-1)
         some = flat[at]
         large = (some.abs() > 1).long()

@@ -118,19 +118,23 @@ def _sample_tiles(plane: Tensor, vectors: Tensor, size: int, overlap: int, taps:
     )
     left = (whole[1] + torch.arange(columns, device=device) * size + origin).clamp_(0, width + 2 * _MARGIN - reach)
     stride = width + 2 * _MARGIN
-    base = (top.int() * stride + left.int()).view(-1, 1)
-    offsets = torch.arange(reach, device=device, dtype=torch.int32)
-    inner = (offsets[:, None] * stride + offsets).view(1, -1)
-    windows = padded.reshape(-1).index_select(0, (base + inner).view(-1)).view(-1, reach, reach)
-    taps = taps.to(device)
-    vertical, horizontal = taps[part[0]], taps[part[1]]
-    lines = windows[:, :tile] * vertical[:, 0, None, None]
-    for k in range(1, count):
-        lines.addcmul_(windows[:, k : k + tile], vertical[:, k, None, None])
-    tiles = lines[:, :, :tile] * horizontal[:, 0, None, None]
-    for k in range(1, count):
-        tiles.addcmul_(lines[:, :, k : k + tile], horizontal[:, k, None, None])
-    return tiles
+    # Whole rows of a window are taken at once: a view in which row i starts at sample i.
+    flat = padded.reshape(-1)
+    lines = flat.as_strided((len(flat) - reach + 1, reach), (1, 1))
+    first = (top * stride + left).long().view(-1, 1) + torch.arange(reach, device=device) * stride
+    windows = lines.index_select(0, first.view(-1)).view(-1, reach, reach)
+    filters = _filters(taps, tile).to(device)
+    vertical, horizontal = filters.index_select(0, part[0]), filters.index_select(0, part[1])
+    return vertical @ windows @ horizontal.transpose(1, 2)
+
+
+def _filters(taps: Tensor, tile: int) -> Tensor:
+    """Interpolation as matrices [phases, tile, tile + taps - 1]."""
+    phases, count = taps.shape
+    filters = torch.zeros(phases, tile, tile + count - 1)
+    for i in range(tile):
+        filters[:, i, i : i + count] = taps
+    return filters
 
 
 def _blend(tiles: Tensor, rows: int, columns: int, size: int, overlap: int) -> Tensor:

@@ -80,11 +80,11 @@ class _Phases:
         top = (top + whole[0]).clamp_(0, self.height - block)
         left = (left + whole[1]).clamp_(0, self.width - block)
         plane = (picture * self.phases + part[0]) * self.phases + part[1]
-        # 32-bit indices are several times faster than 64-bit ones; `_MOST_SAMPLES` keeps them in range.
-        base = ((plane * self.height + top) * self.width + left).to(torch.int32).view(-1, 1)
-        inner = torch.arange(block, device=vectors.device, dtype=torch.int32)
-        offsets = (inner[::stride, None] * self.width + inner).view(1, -1)
-        return self.samples.index_select(0, (base + offsets).view(-1)).view(len(base), -1)
+        # Whole rows of a block are taken at once: a view in which row i starts at sample i.
+        base = (plane * self.height + top) * self.width + left
+        lines = torch.arange(0, block, stride, device=vectors.device) * self.width
+        rows = self.samples.as_strided((len(self.samples) - block, block), (1, 1))
+        return rows.index_select(0, (base[:, None] + lines).view(-1)).view(len(base), -1)
 
 
 class _Grid:
@@ -124,6 +124,11 @@ def _blocks(planes: Tensor, block: int, stride: int = 1) -> Tensor:
     count, rows, columns = len(planes), planes.shape[1] // block, planes.shape[2] // block
     tiles = planes.view(count, rows, block, columns, block).transpose(2, 3)[:, :, :, ::stride]
     return tiles.reshape(count * rows * columns, -1)
+
+
+def _absolute_difference(a: Tensor, b: Tensor) -> Tensor:
+    """Sums of absolute differences [n] of blocks [n, samples], in one pass over memory."""
+    return torch.cdist(a[:, None], b[:, None], p=1.0).view(-1)
 
 
 def _bits(difference: Tensor) -> Tensor:
@@ -203,7 +208,7 @@ class _State:
     def _cost(self, vectors: Tensor) -> Tensor:
         grid = self.grid
         samples = self.phases.gather(_flat(vectors), grid.top, grid.left, grid.picture, self.block, self.stride)
-        difference = samples.sub_(self.blocks).abs_().sum(1).view(vectors[:, 0].shape)
+        difference = _absolute_difference(samples, self.blocks).view(vectors[:, 0].shape)
         rate = _bits((vectors - self.around).transpose(0, 1) * self.unit)
         return difference.mul_(self.stride).add_(rate, alpha=self.bit_cost)
 
@@ -297,7 +302,7 @@ def _split(
     parent = _flat(fine)[:, at]
 
     def difference(vectors: Tensor) -> Tensor:
-        return full.gather(vectors, top, left, picture, 8).sub_(blocks).abs_().sum(1)
+        return _absolute_difference(full.gather(vectors, top, left, picture, 8), blocks)
 
     base = difference(parent)
     best, cost = parent, base
@@ -373,7 +378,7 @@ def _choose_modes(blocks: Tensor, first: Tensor, second: Tensor, vectors: Tensor
     grid = vectors.shape[2:]
     rates = _bits((vectors - _neighbour_median(vectors)).transpose(0, 1))[:, ::2, ::2]
     for mode, prediction in enumerate(((first + second) * 0.5, first, second)):
-        difference = F.avg_pool2d((prediction - blocks).abs_().sum(1).view(1, 1, *grid), 2)[0, 0] * 8
+        difference = F.avg_pool2d(_absolute_difference(prediction, blocks).view(1, 1, *grid), 2)[0, 0] * 8
         rate = rates[0] + rates[1] if mode == 0 else rates[mode - 1] + 1.5
         costs.append(difference + settings.bit_cost * rate)
     return torch.stack(costs).argmin(0).to(torch.uint8)

@@ -82,9 +82,8 @@ class TrainingCoder(_ChunkCoder):
         for number, chunk in enumerate(chunks):
             steps = motion.steps(chunk.tree, number == 0)
             source = _Source(chunk.frames, chunk.fields)
-            floors = [False] * CHUNK_FRAMES
             with torch.enable_grad():
-                self.run_chunk(NullCoder(), steps, quality, floors, True, source, pictures=True)
+                self.run_chunk(NullCoder(), steps, quality, True, source, pictures=True)
         return self.losses
 
     def _code_step(
@@ -93,7 +92,6 @@ class TrainingCoder(_ChunkCoder):
         step: Step,
         context: StepContext,
         fields: Fields | None,
-        floors: list[bool],
         done: dict[int, _Decoded],
         source: _Source | None,
         pictures: bool,
