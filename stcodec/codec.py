@@ -38,7 +38,7 @@ INTRA, KEY = 0, 1
 # Squared error in units of step**2 that is worth one bit: intra, key, and the three levels of two-sided frames.
 _RATE_WEIGHTS = (0.16, 0.19, 0.225, 0.24, 0.26)
 # Sum of absolute differences, in units of the step, that is worth one bit of motion.
-_MOTION_BIT_COST = 2.0
+_MOTION_BIT_COST = 3.0
 
 
 @dataclass(frozen=True)

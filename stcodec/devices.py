@@ -41,6 +41,6 @@ def flush_denormals() -> None:
 
 
 def share_threads() -> None:
-    """Let this thread's operations take half of the cores: another one works at the same time."""
-    flush_denormals()
+    """Let the operations of every thread take half of the cores: two of them work at the same time. Threads of one operation
+    that wait for a busy core cost more than they bring."""
     torch.set_num_threads(max(1, torch.get_num_threads() // 2))

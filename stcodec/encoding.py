@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stcodec import container
 from stcodec.codec import ChunkEncoder, CodecSettings, PreparedChunk
-from stcodec.devices import choose_device, share_threads
+from stcodec.devices import choose_device, flush_denormals, share_threads
 from stcodec.files import check_input, check_output, is_standard_stream, open_input, open_output
 from stcodec.options import EncodeOptions
 from stcodec.patches import CHUNK_FRAMES, MAX_SEGMENT_CHUNKS, SceneCutDetector
@@ -114,7 +114,8 @@ def _prepared(
     """Prepare each chunk in a thread, while the one before it is being coded."""
     waiting: deque[tuple[_Cut | Packet, Future[PreparedChunk] | None]] = deque()
     ahead = 0
-    with ThreadPoolExecutor(1, initializer=share_threads) as pool:
+    share_threads()
+    with ThreadPoolExecutor(1, initializer=flush_denormals) as pool:
         try:
             for item in items:
                 future = None

@@ -99,29 +99,26 @@ def _tile(size: int, overlap: int) -> Tensor:
     return window[:, None] * window[None, :]
 
 
-def _sample_tiles(plane: Tensor, vectors: Tensor, size: int, overlap: int, taps: Tensor) -> Tensor:
-    """Interpolated tiles [blocks, T, T], T = size + 2 overlap, of one plane [H, W] at vectors [2, gh, gw].
+def _sample_tiles(
+    padded: Tensor, vectors: Tensor, top: Tensor, left: Tensor, size: int, overlap: int, taps: Tensor
+) -> Tensor:
+    """Interpolated tiles [n, T, T], T = size + 2 overlap, around blocks with the corners (top, left) [n] at vectors [2, n].
 
-    The grid may be larger than the picture; block (i, j) starts at sample (i - 1) size of the padded grid.
+    padded: a plane [H + 2 margin, W + 2 margin].
     """
     phases, count = taps.shape
-    height, width = plane.shape
     tile, reach = size + 2 * overlap, size + 2 * overlap + count - 1
-    rows, columns = vectors.shape[1:]
-    padded = F.pad(plane[None, None], (_MARGIN,) * 4, mode="replicate")[0, 0]
+    height, width = padded.shape
     whole = torch.div(vectors, phases, rounding_mode="floor")
-    part = (vectors - whole * phases).long().view(2, -1)
-    device = plane.device
-    origin = _MARGIN - overlap - (count // 2 - 1) - size
-    top = (whole[0] + (torch.arange(rows, device=device) * size + origin)[:, None]).clamp_(
-        0, height + 2 * _MARGIN - reach
-    )
-    left = (whole[1] + torch.arange(columns, device=device) * size + origin).clamp_(0, width + 2 * _MARGIN - reach)
-    stride = width + 2 * _MARGIN
+    part = (vectors - whole * phases).long()
+    device = padded.device
+    origin = _MARGIN - overlap - (count // 2 - 1)
+    top = (whole[0].long() + top + origin).clamp_(0, height - reach)
+    left = (whole[1].long() + left + origin).clamp_(0, width - reach)
     # Whole rows of a window are taken at once: a view in which row i starts at sample i.
-    flat = padded.reshape(-1)
+    flat = padded.view(-1)
     lines = flat.as_strided((len(flat) - reach + 1, reach), (1, 1))
-    first = (top * stride + left).long().view(-1, 1) + torch.arange(reach, device=device) * stride
+    first = (top * width + left).view(-1, 1) + torch.arange(reach, device=device) * width
     windows = lines.index_select(0, first.view(-1)).view(-1, reach, reach)
     filters = _filters(taps, tile).to(device)
     vertical, horizontal = filters.index_select(0, part[0]), filters.index_select(0, part[1])
@@ -138,24 +135,23 @@ def _filters(taps: Tensor, tile: int) -> Tensor:
 
 
 def _blend(tiles: Tensor, rows: int, columns: int, size: int, overlap: int) -> Tensor:
-    """Overlap-add of weighted tiles [(rows+2)(columns+2), T, T] -> [rows size, columns size] (the inner blocks)."""
-    tile = size + 2 * overlap
-    tiles = tiles * _tile(size, overlap).to(tiles.device)
-    canvas = F.fold(
-        tiles.reshape(1, -1, tile * tile).transpose(1, 2),
-        ((rows + 2) * size, (columns + 2) * size),
-        tile,
-        stride=size,
-        padding=overlap,
-    )
-    return canvas[0, 0, size:-size, size:-size]
+    """Overlap-add of tiles [rows columns, T, T] under their windows -> [rows size, columns size]."""
+    tile, o = size + 2 * overlap, overlap
+    tiles = (tiles * _tile(size, overlap).to(tiles.device)).view(rows, columns, tile, tile).transpose(1, 2)
+    lines = tiles[..., o : o + size].contiguous()
+    lines[:, :, :-1, size - o :] += tiles[:, :, 1:, :o]
+    lines[:, :, 1:, :o] += tiles[:, :, :-1, size + o :]
+    canvas = lines[:, o : o + size].contiguous()
+    canvas[:-1, size - o :] += lines[1:, :o]
+    canvas[1:, :o] += lines[:-1, size + o :]
+    return canvas.view(rows * size, columns * size)
 
 
 def _edge(grid: Tensor) -> Tensor:
-    """One more block on every side, a copy of the nearest: [..., gh, gw] -> [..., gh + 2, gw + 2]."""
+    """A ring of copies of the nearest 8x8 block, two wide: [..., gh, gw] -> [..., gh + 4, gw + 4]."""
     shape = grid.shape
-    grown = F.pad(grid.reshape(1, -1, *shape[-2:]).float(), (1, 1, 1, 1), mode="replicate")
-    return grown.view(*shape[:-2], shape[-2] + 2, shape[-1] + 2)
+    grown = F.pad(grid.reshape(1, -1, *shape[-2:]).float(), (2, 2, 2, 2), mode="replicate")
+    return grown.view(*shape[:-2], shape[-2] + 4, shape[-1] + 4)
 
 
 def predict(first: Sequence[Frames | None], second: Sequence[Frames | None], fields: Fields) -> Frames:
@@ -172,39 +168,81 @@ def predict(first: Sequence[Frames | None], second: Sequence[Frames | None], fie
 
 
 def _predict_one(pair: tuple[Frames | None, Frames | None], vectors: Tensor, modes: Tensor) -> Frames:
-    rows, columns = modes.shape
+    """Prediction of one frame: vectors [2, 2, gh, gw], modes [gh, gw] per 8x8 block.
+
+    16x16 blocks whose vectors are equal are taken whole, which changes nothing: windows sum to one.
+    """
+    for side in (0, 1):
+        still = pair[side]
+        if still is not None and bool((modes == side + 1).all()) and not bool(vectors[side].any()):
+            return still
     modes = _edge(modes)
-    planes: list[Tensor | None] = [None, None, None]
-    for side, reference in enumerate(pair):
-        weight = torch.where(modes == BI, 0.5, (modes == side + 1).float())
-        if reference is None or not bool(weight.any()):
+    grown = _edge(vectors)
+    weights = [torch.where(modes == BI, 0.5, (modes == side + 1).float()) for side in (0, 1)]
+    quads = torch.stack([grown[..., i::2, j::2] for i in (0, 1) for j in (0, 1)])
+    whole = (quads == quads[0]).all(0).all(0).all(0)
+    parts = _whereabouts(whole, weights, grown, 2), _whereabouts(~_twice(whole), weights, grown, 1)
+    planes = []
+    for index in range(3):
+        block, overlap, taps = (
+            (BLOCK, OVERLAP, _taps(LUMA_TAPS, LUMA_PHASES))
+            if index == 0
+            else (BLOCK // 2, OVERLAP // 2, _taps(CHROMA_TAPS, CHROMA_PHASES))
+        )
+        references = [None if r is None else _padded(list(r)[index]) for r in pair]
+        canvas: Tensor | None = None
+        for blocks, sides in zip((2, 1), parts, strict=True):
+            layer = _layer(references, sides, modes.shape, block, blocks, overlap, taps)
+            canvas = layer if canvas is None else canvas if layer is None else canvas + layer
+        assert canvas is not None
+        planes.append(canvas[2 * block : -2 * block, 2 * block : -2 * block][None, None].contiguous())
+    return Frames(*planes)
+
+
+def _padded(plane: Tensor) -> Tensor:
+    """[1, 1, H, W] -> [H + 2 margin, W + 2 margin]."""
+    return F.pad(plane, (_MARGIN,) * 4, mode="replicate")[0, 0]
+
+
+def _twice(grid: Tensor) -> Tensor:
+    return grid.repeat_interleave(2, 0).repeat_interleave(2, 1)
+
+
+_Sides = list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]
+
+
+def _whereabouts(chosen: Tensor, weights: list[Tensor], vectors: Tensor, stride: int) -> _Sides:
+    """Per reference, the chosen blocks that use it: numbers [n], rows [n], columns [n], weights [n], vectors [2, n]."""
+    found = []
+    for side in (0, 1):
+        weight = weights[side][::stride, ::stride]
+        row, column = torch.nonzero(chosen & (weight > 0), as_tuple=True)
+        at = row * chosen.shape[1] + column
+        found.append((at, row, column, weight[row, column], vectors[side, :, ::stride, ::stride][:, row, column]))
+    return found
+
+
+def _layer(
+    references: list[Tensor | None], sides: _Sides, grid: torch.Size, block: int, blocks: int, overlap: int, taps: Tensor
+) -> Tensor | None:
+    """The share of a plane that blocks of one size have, with its ring; None if there are none."""
+    if not any(len(at) for at, *_ in sides):
+        return None
+    size, rows, columns = block * blocks, grid[0] // blocks, grid[1] // blocks
+    tile = size + 2 * overlap
+    tiles: Tensor | None = None
+    for reference, (at, row, column, weight, vectors) in zip(references, sides, strict=True):
+        if not len(at):
             continue
-        grown = _edge(vectors[side])
-        whole = bool((weight == 1).all())
-        for index, plane in enumerate(reference):
-            size, overlap, count, phases = (
-                (BLOCK, OVERLAP, LUMA_TAPS, LUMA_PHASES)
-                if index == 0
-                else (BLOCK // 2, OVERLAP // 2, CHROMA_TAPS, CHROMA_PHASES)
-            )
-            if whole and not bool(vectors[side].any()):
-                planes[index] = plane
-                continue
-            tiles = _sample_tiles(plane[0, 0], grown, size, overlap, _taps(count, phases))
-            if not whole:
-                tiles = tiles * weight.view(-1, 1, 1)
-            before = planes[index]
-            planes[index] = tiles if before is None else before + tiles
-    done = []
-    for index, tiles_or_plane in enumerate(planes):
-        if tiles_or_plane is None:
+        if reference is None:
             raise ValueError("a block is predicted from a reference that is missing")
-        plane = tiles_or_plane
-        if plane.dim() == 3:
-            size, overlap = (BLOCK, OVERLAP) if index == 0 else (BLOCK // 2, OVERLAP // 2)
-            plane = _blend(plane, rows, columns, size, overlap)[None, None]
-        done.append(plane)
-    return Frames(*done)
+        corner = (row * size - 2 * block, column * size - 2 * block)
+        found = _sample_tiles(reference, vectors, *corner, size, overlap, taps).mul_(weight.view(-1, 1, 1))
+        if tiles is None:
+            tiles = found.new_zeros(rows * columns, tile, tile)
+        tiles.index_add_(0, at, found)
+    assert tiles is not None
+    return _blend(tiles, rows, columns, size, overlap)
 
 
 def lift(frames: Mapping[int, Frames], tree: Sequence[Step], motion: Sequence[Fields | None]) -> dict[int, Frames]:

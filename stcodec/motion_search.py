@@ -16,7 +16,8 @@ from torch import Tensor
 
 from stcodec.motion import SECOND, Fields
 
-_MARGIN = 72
+# A block that lies outside by more than this looks the same wherever it lies.
+_MARGIN = 24
 _TAPS = (
     (0.0, 0.0, 1.0, 0.0, 0.0, 0.0),
     (0.012, -0.086, 0.892, 0.237, -0.062, 0.007),
@@ -27,6 +28,8 @@ _TAPS = (
 
 # How much better a shorter step must predict to be worth more frames at the key's quality: trees 0, 1, 2.
 _SHORTER = (1.0, 1.8, 2.8)
+# A 16x16 block whose whole difference is worth less than this many bits is not searched further.
+_FOCUS = 16.0
 
 
 @dataclass(frozen=True)
@@ -196,21 +199,33 @@ class _State:
         bit_cost: float,
         vectors: Tensor,
         unit: int,
-        stride: int = 1,
     ) -> None:
-        self.phases, self.block, self.bit_cost, self.unit, self.stride = phases, block, bit_cost, unit, stride
+        self.phases, self.block, self.bit_cost, self.unit = phases, block, bit_cost, unit
         self.grid = _Grid(vectors.shape[2], vectors.shape[3], block, pictures)
-        self.blocks = _blocks(planes, block, stride)
+        self.blocks = _blocks(planes, block)
+        self.active: Tensor | None = None
         self.vectors = vectors
         self.around = _neighbour_median(vectors)
         self.cost = self._cost(vectors)
 
     def _cost(self, vectors: Tensor) -> Tensor:
-        grid = self.grid
-        samples = self.phases.gather(_flat(vectors), grid.top, grid.left, grid.picture, self.block, self.stride)
-        difference = _absolute_difference(samples, self.blocks).view(vectors[:, 0].shape)
+        """Cost of every block that is being looked at, infinite for the others."""
+        flat, grid, at = _flat(vectors), self.grid, self.active
+        if at is None:
+            samples = self.phases.gather(flat, grid.top, grid.left, grid.picture, self.block)
+            difference = _absolute_difference(samples, self.blocks)
+        else:
+            samples = self.phases.gather(flat[:, at], grid.top[at], grid.left[at], grid.picture[at], self.block)
+            difference = samples.new_full((len(self.blocks),), torch.inf)
+            difference[at] = _absolute_difference(samples, self.active_blocks)
         rate = _bits((vectors - self.around).transpose(0, 1) * self.unit)
-        return difference.mul_(self.stride).add_(rate, alpha=self.bit_cost)
+        return difference.view(vectors[:, 0].shape).add_(rate, alpha=self.bit_cost)
+
+    def focus(self, bits: float) -> None:
+        """From now on leave blocks alone whose whole difference is worth less than `bits`."""
+        at = torch.nonzero(self.cost.view(-1) > bits * self.bit_cost)[:, 0]
+        if len(at) < 0.8 * len(self.blocks):
+            self.active, self.active_blocks = at, self.blocks[at]
 
     def renew(self) -> None:
         """Take the neighbours' present vectors as the prediction."""
@@ -219,18 +234,24 @@ class _State:
         self.cost = self.cost + (now - before) * self.bit_cost
         self.around = around
 
-    def attempt(self, vectors: Tensor) -> None:
-        """Keep `vectors` wherever they are cheaper."""
+    def attempt(self, vectors: Tensor) -> Tensor:
+        """Keep `vectors` wherever they are cheaper; returns their cost."""
         cost = self._cost(vectors)
         better = cost < self.cost
         self.cost = torch.where(better, cost, self.cost)
         self.vectors = torch.where(better[:, None], vectors, self.vectors)
+        return cost
 
-    def refine(self, step: int, corners: bool = True) -> None:
-        """Try the neighbours at distance `step`."""
+    def refine(self, step: int, all_corners: bool = True) -> None:
+        """Try the four neighbours at distance `step`, and all corners or the one between the better neighbours."""
         centre = self.vectors
-        for dy, dx in _OFFSETS if corners else _OFFSETS[:4]:
-            self.attempt(centre + torch.tensor([dy * step, dx * step], device=centre.device).view(1, 2, 1, 1))
+        up, down, left, right = (self.attempt(_moved(centre, dy * step, dx * step)) for dy, dx in _CROSS)
+        if all_corners:
+            for dy, dx in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+                self.attempt(_moved(centre, dy * step, dx * step))
+            return
+        corner = torch.stack([torch.where(up < down, -step, step), torch.where(left < right, -step, step)], dim=1)
+        self.attempt(centre + corner)
 
     def propagate(self) -> None:
         """Try the neighbours' vectors and their median."""
@@ -240,7 +261,13 @@ class _State:
             self.attempt(vectors)
 
 
-_OFFSETS = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
+_CROSS = ((-1, 0), (1, 0), (0, -1), (0, 1))
+
+
+def _moved(vectors: Tensor, dy: int, dx: int) -> Tensor:
+    """Vectors [P, 2, ...] or [2, n], all moved by the same."""
+    offset = torch.tensor([dy, dx], device=vectors.device)
+    return vectors + (offset.view(1, 2, 1, 1) if vectors.dim() == 4 else offset.view(2, 1))
 
 
 def _search_pairs(
@@ -270,14 +297,15 @@ def _search_pairs(
     wanted, where = torch.unique(reference, return_inverse=True)
     full = _Phases(levels.luma[wanted], 4)
     pictures = levels.luma[current]
-    state = _State(full, pictures, where, 16, bit_cost, state.vectors * 8, 1, 1 if thorough else 2)
+    state = _State(full, pictures, where, 16, bit_cost, state.vectors * 8, 1)
     state.attempt(torch.zeros_like(vectors))
+    state.focus(_FOCUS)
     state.refine(4)
     if thorough:
         state.propagate()
     state.refine(2)
     state.propagate()
-    state.refine(1, corners=thorough)
+    state.refine(1)
     state.propagate()
     fine = state.vectors.repeat_interleave(2, 2).repeat_interleave(2, 3)
     grid = _Grid(fine.shape[2], fine.shape[3], 8, where)
@@ -298,32 +326,37 @@ def _split(
     if not len(at):
         return fine
     blocks = _blocks(pictures, 8)[at]
-    top, left, picture = grid.top[at], grid.left[at], grid.picture[at]
     parent = _flat(fine)[:, at]
+    around = [_flat(v) for v in _around(fine)]
+    gain, best = torch.zeros(busy.shape, device=at.device), _flat(fine)
 
     def difference(vectors: Tensor) -> Tensor:
-        return _absolute_difference(full.gather(vectors, top, left, picture, 8), blocks)
+        samples = full.gather(vectors, grid.top[at], grid.left[at], grid.picture[at], 8)
+        return _absolute_difference(samples, blocks)
 
-    base = difference(parent)
-    best, cost = parent, base
+    base = cost = difference(parent)
+    own = parent
     for step in (0, 8, 4, 2, 1) if settings.effort >= 2 else (0, 4, 2, 1):
-        centre = best
-        tries = [centre + torch.tensor([[dy * step], [dx * step]], device=at.device) for dy, dx in _OFFSETS[:4]]
+        centre = own
+        tries = [_moved(centre, dy * step, dx * step) for dy, dx in _CROSS]
         if not step:
-            tries = [_flat(v)[:, at] for v in _around(fine)]
+            tries = [v[:, at] for v in around]
         for candidate in tries:
             value = difference(candidate).add_(_bits(candidate - parent), alpha=settings.bit_cost)
             better = value < cost
-            best, cost = torch.where(better, candidate, best), torch.where(better, value, cost)
-    gain = torch.zeros(busy.shape, device=at.device)
-    gain.view(-1)[at] = base - cost
+            own, cost = torch.where(better, candidate, own), torch.where(better, value, cost)
+        gain.view(-1)[at] = base - cost
+        best[:, at] = own
+        if step == 4 and settings.effort < 5:
+            # What has gained nothing from coarse steps is not going to pay for a split.
+            hope = F.avg_pool2d(gain[:, None], 2)[:, 0].mul_(4).repeat_interleave(2, 1).repeat_interleave(2, 2)
+            keep = hope.reshape(-1)[at] > 0
+            at, blocks, parent = at[keep], blocks[keep], parent[:, keep]
+            base, cost, own = base[keep], cost[keep], own[:, keep]
     chosen = (
         (F.avg_pool2d(gain[:, None], 2) * 4 > 6 * settings.bit_cost).repeat_interleave(2, 2).repeat_interleave(2, 3)
     )
-    own = _flat(fine)
-    own[:, at] = best
-    own = own.view(2, len(fine), *fine.shape[2:]).transpose(0, 1)
-    return torch.where(chosen, own, fine)
+    return torch.where(chosen, best.view(2, len(fine), *fine.shape[2:]).transpose(0, 1), fine)
 
 
 class _Levels:

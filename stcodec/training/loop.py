@@ -1,10 +1,11 @@
 """Gradient training of the prior, filter and memory networks, inside the real codec.
 
 Every step codes a clip chunk by chunk with the present weights: true motion, true quantisation, its own decoded pictures as
-references. The losses are what each network is there for, in units of the quantisation step:
+references. The losses are what each network is there for, relative to what there is without it, so that every quality and
+every clip counts alike:
 
 * filter: squared error of the restored coefficients,
-* prior: log2(1 + 2 x**2) of the latents x that are left after its mean, a smooth stand-in for their rate.
+* prior: log2(1 + 2 x**2) of the latents x (in units of the step) that are left after its mean, a smooth stand-in for their rate.
 
 The state of the memory carries gradients from each key frame to the next ones of the clip.
 """
@@ -43,6 +44,9 @@ from stcodec.weights import Model, config_to_json
 # Parameters that `fit` finds; gradients leave them alone.
 FITTED = ("spatial", "centroids", "intra_mean", "step_gain")
 
+# Added to what a loss is divided by: a frame that is predicted perfectly has nothing to teach.
+_LEAST = 1e-3
+
 
 class NullCoder:
     """Takes symbols and forgets them."""
@@ -63,11 +67,8 @@ class Losses:
     def add(self, name: str, value: Tensor) -> None:
         """Add a loss that is trained."""
         self.total = self.total + value
-        self.note(name, value)
-
-    def note(self, name: str, value: Tensor) -> None:
-        """Add a value that is only looked at."""
         self.values[name] = self.values.get(name, 0.0) + float(value.detach())
+
 
 
 class TrainingCoder(_ChunkCoder):
@@ -108,18 +109,17 @@ class TrainingCoder(_ChunkCoder):
         with torch.enable_grad():
             mean = network.predict(base, state, size, quality, kind)
             left = (target - mean) / size
-            self.losses.add("prior", torch.log2(1 + 2 * left**2).mean() * n)
             with torch.no_grad():
-                plain = torch.log2(1 + 2 * ((target - base) / size) ** 2).mean() * n
-            self.losses.note("prior0", plain)
+                plain = torch.log2(1 + 2 * ((target - base) / size) ** 2).mean()
+            self.losses.add("prior", torch.log2(1 + 2 * left**2).mean() / (plain + _LEAST) * n)
         with torch.no_grad():
             self.latents.rate_weight = _RATE_WEIGHTS[context.kind]
             coded = self.latents.code(coder, context, target, mean.detach(), size)
             assert coded.decoded is not None and coded.mean is not None
         with torch.enable_grad():
             restored, features = network.restore(coded.decoded, coded.mean, base, size, quality, kind)
-            self.losses.add("filter", (((restored - target) / size) ** 2).mean() * n)
-            self.losses.note("filter0", (((coded.decoded - target) / size) ** 2).mean() * n)
+            plain = (((coded.decoded - target) / size) ** 2).mean()
+            self.losses.add("filter", (((restored - target) / size) ** 2).mean() / (plain + _LEAST) * n)
             if context.kind <= KEY and features is not None:
                 self._memory = network.memory(self._state(n), features)
         with torch.no_grad():
