@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 import stcodec
-from stcodec.container import SECTION, SIGNATURE, Footer, Header, fixed_fields
+from stcodec.container import SECTION, SIGNATURE
+from stcodec.records import Footer, Header, fixed_fields
 from stcodec.video import Picture, VideoInfo
 from stcodec.video_out import Y4MWriter
 
@@ -61,11 +62,11 @@ def dump(data: bytes) -> str:
             count, quality, tree = struct.unpack_from("<BBB", data, at + 14)
             parts.append(
                 (
-                    f"{count} pictures, quality {quality}, tree {tree & 127}, floors, CRC of symbols",
-                    data[at + 14 : at + 22],
+                    f"{count} pictures, quality {quality}, tree {tree & 127}, CRC of symbols",
+                    data[at + 14 : at + 21],
                 )
             )
-            parts.append(("ANS words", data[at + 22 : at + length]))
+            parts.append(("ANS words", data[at + 21 : at + length]))
         else:
             parts.append(("body", data[at : at + length]))
         at += length

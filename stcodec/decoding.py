@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
-from stcodec import container
+from stcodec import container, records
 from stcodec.codec import ChunkDecoder
 from stcodec.devices import choose_device
 from stcodec.encoding import Progress
@@ -90,7 +90,7 @@ def decoded_items(reader: container.Reader, device: str, threads: int, name: str
     decoder = ChunkDecoder(model, header.width, header.height, header.bit_depth, where)
     try:
         for item in reader:
-            if isinstance(item, container.DataPacket):
+            if isinstance(item, records.DataPacket):
                 yield Packet(item.stream, item.pts, item.dts, item.duration, item.keyframe, item.payload)
                 continue
             try:
@@ -105,7 +105,7 @@ def decoded_items(reader: container.Reader, device: str, threads: int, name: str
         raise type(error)(f"{name}: {error}") from error
 
 
-def video_info(header: container.Header) -> VideoInfo:
+def video_info(header: records.Header) -> VideoInfo:
     """What a video writer needs, from the container's header."""
     rate = Fraction(header.frame_rate_num, header.frame_rate_den)
     return VideoInfo(
@@ -126,5 +126,5 @@ def video_info(header: container.Header) -> VideoInfo:
     )
 
 
-def _stream_info(e: container.StreamEntry) -> StreamInfo:
+def _stream_info(e: records.StreamEntry) -> StreamInfo:
     return StreamInfo(e.kind, e.codec, Fraction(*e.time_base), e.extradata, e.parameters, e.metadata)

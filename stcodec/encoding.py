@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from stcodec import container
+from stcodec import container, records
 from stcodec.codec import ChunkEncoder, CodecSettings, PreparedChunk
 from stcodec.devices import choose_device, flush_denormals, share_threads
 from stcodec.files import check_input, check_output, is_standard_stream, open_input, open_output
@@ -88,7 +88,7 @@ def encode_steps(
             for item, prepared in _prepared(chunks(video), encoder):
                 if isinstance(item, Packet):
                     writer.write_packet(
-                        container.DataPacket(item.stream, item.pts, item.dts, item.duration, item.keyframe, item.data)
+                        records.DataPacket(item.stream, item.pts, item.dts, item.duration, item.keyframe, item.data)
                     )
                     continue
                 assert prepared is not None
@@ -96,7 +96,7 @@ def encode_steps(
                 pts = tuple(p.pts for p in item.pictures)
                 durations = tuple(max(0, p.duration) for p in item.pictures)
                 with stage("container"):
-                    writer.write_chunk(container.VideoChunk(item.first, pts, durations, coded.payload))
+                    writer.write_chunk(records.VideoChunk(item.first, pts, durations, coded.payload))
                 span = (span[0] if frames else pts[0], pts[-1] + durations[-1])
                 frames += len(pts)
                 yield Progress(frames, info.frames, writer.offset)
@@ -159,11 +159,11 @@ def chunks(items: VideoReader) -> Iterator[_Cut | Packet]:
         yield _Cut(pictures, in_segment == 0)
 
 
-def make_header(info: VideoInfo, model: Model, quality: int) -> container.Header:
+def make_header(info: VideoInfo, model: Model, quality: int) -> records.Header:
     """The container's header for a video."""
     rate = info.frame_rate
-    return container.Header(
-        version=container.VERSION,
+    return records.Header(
+        version=records.VERSION,
         quality=quality,
         bit_depth=info.bit_depth,
         width=info.width,
@@ -186,6 +186,6 @@ def make_header(info: VideoInfo, model: Model, quality: int) -> container.Header
     )
 
 
-def _entry(s: StreamInfo) -> container.StreamEntry:
+def _entry(s: StreamInfo) -> records.StreamEntry:
     base = (s.time_base.numerator, s.time_base.denominator)
-    return container.StreamEntry(s.kind, s.codec, base, s.extradata, s.parameters, s.metadata)
+    return records.StreamEntry(s.kind, s.codec, base, s.extradata, s.parameters, s.metadata)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stcodec import container
+from stcodec import container, records
 from stcodec.errors import DamagedFileError, InputError
 from stcodec.files import open_input
 
@@ -65,7 +65,7 @@ def info(path: PathLike) -> FileInfo:
                 reader.seek(reader_pts)
         try:
             for item in reader:
-                if isinstance(item, container.VideoChunk):
+                if isinstance(item, records.VideoChunk):
                     last = item.pts[-1] + item.durations[-1]
                     if index is None:
                         first = item.pts[0] if first is None else first
@@ -142,7 +142,7 @@ def verify(path: PathLike, deep: bool = False) -> Iterator[ChunkReport]:
         decoder = ChunkDecoder(model, header.width, header.height, header.bit_depth, device)
         usable = False
         for item in reader:
-            if not isinstance(item, container.VideoChunk):
+            if not isinstance(item, records.VideoChunk):
                 continue
             usable = usable or item.first
             problem = None if usable else "its segment has a damaged chunk before it"

@@ -153,7 +153,7 @@ class LatentCoder:
                 if wanted_here is not None:
                     scaled = wanted_here[..., start:end].reshape(n * len(at), -1)
                     index, wanted = self._code_floor(coder, index, scaled)
-                    if self.observer is not None:
+                    if self.observer is not None and wanted is not None:
                         inputs = torch.cat([scales.log_magnitude(own).view(n * len(at), -1), known], dim=-1)
                         self.observer.symbols(number, context_class, inputs, index, wanted, scaled)
                 else:

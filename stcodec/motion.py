@@ -223,7 +223,13 @@ def _whereabouts(chosen: Tensor, weights: list[Tensor], vectors: Tensor, stride:
 
 
 def _layer(
-    references: list[Tensor | None], sides: _Sides, grid: torch.Size, block: int, blocks: int, overlap: int, taps: Tensor
+    references: list[Tensor | None],
+    sides: _Sides,
+    grid: torch.Size,
+    block: int,
+    blocks: int,
+    overlap: int,
+    taps: Tensor,
 ) -> Tensor | None:
     """The share of a plane that blocks of one size have, with its ring; None if there are none."""
     if not any(len(at) for at, *_ in sides):

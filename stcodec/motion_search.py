@@ -15,16 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stcodec.motion import SECOND, Fields
-
-# A block that lies outside by more than this looks the same wherever it lies.
-_MARGIN = 24
-_TAPS = (
-    (0.0, 0.0, 1.0, 0.0, 0.0, 0.0),
-    (0.012, -0.086, 0.892, 0.237, -0.062, 0.007),
-    (0.022, -0.132, 0.610, 0.610, -0.132, 0.022),
-    (0.007, -0.062, 0.237, 0.892, -0.086, 0.012),
-)
-
+from stcodec.motion_blocks import MARGIN, Grid, Phases, absolute_difference, blocks_of
 
 # How much better a shorter step must predict to be worth more frames at the key's quality: trees 0, 1, 2.
 _SHORTER = (1.0, 1.8, 2.8)
@@ -45,93 +36,6 @@ def _pyramid(luma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     half = F.avg_pool2d(luma[:, None], 2)
     quarter = F.avg_pool2d(half, 2)
     return half[:, 0], quarter[:, 0], F.avg_pool2d(quarter, 2)[:, 0]
-
-
-class _Phases:
-    """Sub-sample phase planes of pictures [R, H, W] with a wide margin; a block at any vector is one gather."""
-
-    def __init__(self, planes: Tensor, phases: int) -> None:
-        padded = F.pad(planes[:, None], (_MARGIN + 2, _MARGIN + 3) * 2, mode="replicate")[:, 0]
-        self.height, self.width = planes.shape[-2] + 2 * _MARGIN, planes.shape[-1] + 2 * _MARGIN
-        self.phases = phases
-        if phases == 1:
-            self.samples = padded[:, 2:-3, 2:-3].reshape(-1)
-            return
-        taps = [[t / sum(row) for t in row] for row in _TAPS]
-        buffer = _borrow((len(planes), 4, 4, self.height, self.width), planes.device)
-        line = torch.empty(padded.shape[1], self.width, device=planes.device)
-        for r in range(len(planes)):
-            for x in range(4):
-                _filter_into(line.T, padded[r].T, taps[x], self.width)
-                for y in range(4):
-                    _filter_into(buffer[r, y, x], line, taps[y], self.height)
-        self.samples = buffer.view(-1)
-        self._buffer = buffer
-
-    def release(self) -> None:
-        """Give the buffer back; the object must not be used again."""
-        _buffers.setdefault(tuple(self._buffer.shape), []).append(self._buffer)
-
-    def gather(
-        self, vectors: Tensor, top: Tensor, left: Tensor, picture: Tensor, block: int, stride: int = 1
-    ) -> Tensor:
-        """Samples [n, samples] of blocks: vectors [2, n] in units of one phase, corners top and left [n], picture [n];
-        of every `stride`-th row."""
-        bits = self.phases.bit_length() - 1
-        whole = vectors >> bits
-        part = vectors - (whole << bits)
-        top = (top + whole[0]).clamp_(0, self.height - block)
-        left = (left + whole[1]).clamp_(0, self.width - block)
-        plane = (picture * self.phases + part[0]) * self.phases + part[1]
-        # Whole rows of a block are taken at once: a view in which row i starts at sample i.
-        base = (plane * self.height + top) * self.width + left
-        lines = torch.arange(0, block, stride, device=vectors.device) * self.width
-        rows = self.samples.as_strided((len(self.samples) - block, block), (1, 1))
-        return rows.index_select(0, (base[:, None] + lines).view(-1)).view(len(base), -1)
-
-
-class _Grid:
-    """Where the blocks of P pictures lie, and which reference picture each of them looks at."""
-
-    def __init__(self, rows: int, columns: int, block: int, pictures: Tensor) -> None:
-        device, count = pictures.device, len(pictures)
-        top = (torch.arange(rows, device=device) * block + _MARGIN)[:, None].expand(rows, columns)
-        left = (torch.arange(columns, device=device) * block + _MARGIN).expand(rows, columns)
-        self.top = top.expand(count, rows, columns).reshape(-1)
-        self.left = left.expand(count, rows, columns).reshape(-1)
-        self.picture = pictures.view(-1, 1, 1).expand(count, rows, columns).reshape(-1)
-
-
-# Fresh memory of this size costs more to map than to fill, so that buffers are kept.
-_buffers: dict[tuple[int, ...], list[Tensor]] = {}
-
-
-def _borrow(shape: tuple[int, ...], device: torch.device) -> Tensor:
-    waiting = _buffers.get(shape, [])
-    if waiting and waiting[-1].device == device:
-        return waiting.pop()
-    _buffers.clear()
-    return torch.empty(shape, device=device)
-
-
-def _filter_into(out: Tensor, plane: Tensor, taps: list[float], size: int) -> None:
-    """Filter along the first axis: `size` rows out of size + 5."""
-    torch.mul(plane[2 : size + 2], taps[2], out=out)
-    for k in (0, 1, 3, 4, 5):
-        if taps[k]:
-            out.add_(plane[k : k + size], alpha=taps[k])
-
-
-def _blocks(planes: Tensor, block: int, stride: int = 1) -> Tensor:
-    """Blocks of pictures [P, H, W] -> [P * blocks, samples], every `stride`-th row."""
-    count, rows, columns = len(planes), planes.shape[1] // block, planes.shape[2] // block
-    tiles = planes.view(count, rows, block, columns, block).transpose(2, 3)[:, :, :, ::stride]
-    return tiles.reshape(count * rows * columns, -1)
-
-
-def _absolute_difference(a: Tensor, b: Tensor) -> Tensor:
-    """Sums of absolute differences [n] of blocks [n, samples], in one pass over memory."""
-    return torch.cdist(a[:, None], b[:, None], p=1.0).view(-1)
 
 
 def _bits(difference: Tensor) -> Tensor:
@@ -192,7 +96,7 @@ class _State:
 
     def __init__(
         self,
-        phases: _Phases,
+        phases: Phases,
         planes: Tensor,
         pictures: Tensor,
         block: int,
@@ -201,8 +105,8 @@ class _State:
         unit: int,
     ) -> None:
         self.phases, self.block, self.bit_cost, self.unit = phases, block, bit_cost, unit
-        self.grid = _Grid(vectors.shape[2], vectors.shape[3], block, pictures)
-        self.blocks = _blocks(planes, block)
+        self.grid = Grid(vectors.shape[2], vectors.shape[3], block, pictures)
+        self.blocks = blocks_of(planes, block)
         self.active: Tensor | None = None
         self.vectors = vectors
         self.around = _neighbour_median(vectors)
@@ -213,11 +117,11 @@ class _State:
         flat, grid, at = _flat(vectors), self.grid, self.active
         if at is None:
             samples = self.phases.gather(flat, grid.top, grid.left, grid.picture, self.block)
-            difference = _absolute_difference(samples, self.blocks)
+            difference = absolute_difference(samples, self.blocks)
         else:
             samples = self.phases.gather(flat[:, at], grid.top[at], grid.left[at], grid.picture[at], self.block)
             difference = samples.new_full((len(self.blocks),), torch.inf)
-            difference[at] = _absolute_difference(samples, self.active_blocks)
+            difference[at] = absolute_difference(samples, self.active_blocks)
         rate = _bits((vectors - self.around).transpose(0, 1) * self.unit)
         return difference.view(vectors[:, 0].shape).add_(rate, alpha=self.bit_cost)
 
@@ -295,7 +199,7 @@ def _search_pairs(
     state.refine(1)
     state.propagate()
     wanted, where = torch.unique(reference, return_inverse=True)
-    full = _Phases(levels.luma[wanted], 4)
+    full = Phases(levels.luma[wanted], 4)
     pictures = levels.luma[current]
     state = _State(full, pictures, where, 16, bit_cost, state.vectors * 8, 1)
     state.attempt(torch.zeros_like(vectors))
@@ -308,7 +212,7 @@ def _search_pairs(
     state.refine(1)
     state.propagate()
     fine = state.vectors.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    grid = _Grid(fine.shape[2], fine.shape[3], 8, where)
+    grid = Grid(fine.shape[2], fine.shape[3], 8, where)
     if settings.effort > 0:
         fine = _split(full, pictures, grid, state, fine, settings)
     samples = full.gather(_flat(fine), grid.top, grid.left, grid.picture, 8, 2)
@@ -316,23 +220,21 @@ def _search_pairs(
     return fine, samples.view(len(current), -1, samples.shape[1])
 
 
-def _split(
-    full: _Phases, pictures: Tensor, grid: _Grid, whole: _State, fine: Tensor, settings: SearchSettings
-) -> Tensor:
+def _split(full: Phases, pictures: Tensor, grid: Grid, whole: _State, fine: Tensor, settings: SearchSettings) -> Tensor:
     """Let 8x8 blocks have their own vectors where that saves more than it costs."""
     # Where the whole difference is worth less than a split's bits there is nothing to gain.
     busy = (whole.cost > 16 * settings.bit_cost).repeat_interleave(2, 1).repeat_interleave(2, 2)
     at = torch.nonzero(busy.view(-1))[:, 0]
     if not len(at):
         return fine
-    blocks = _blocks(pictures, 8)[at]
+    blocks = blocks_of(pictures, 8)[at]
     parent = _flat(fine)[:, at]
     around = [_flat(v) for v in _around(fine)]
     gain, best = torch.zeros(busy.shape, device=at.device), _flat(fine)
 
     def difference(vectors: Tensor) -> Tensor:
         samples = full.gather(vectors, grid.top[at], grid.left[at], grid.picture[at], 8)
-        return _absolute_difference(samples, blocks)
+        return absolute_difference(samples, blocks)
 
     base = cost = difference(parent)
     own = parent
@@ -365,7 +267,7 @@ class _Levels:
     def __init__(self, luma: Tensor) -> None:
         self.luma = luma
         self.half, self.quarter, self.eighth = _pyramid(luma)
-        self.half_phases, self.quarter_phases = _Phases(self.half, 1), _Phases(self.quarter, 1)
+        self.half_phases, self.quarter_phases = Phases(self.half, 1), Phases(self.quarter, 1)
 
 
 # The largest buffer of phases, in samples: bounds memory where pictures are large.
@@ -383,7 +285,7 @@ def search(pictures: Tensor, pairs: list[tuple[int, int | None, int | None]], se
     grid = (height // 8, width // 8)
     vectors = torch.zeros(len(pairs), 2, 2, *grid, dtype=torch.long, device=device)
     samples: dict[tuple[int, int], Tensor] = {}
-    most = max(1, _MOST_SAMPLES // (16 * (height + 2 * _MARGIN) * (width + 2 * _MARGIN)))
+    most = max(1, _MOST_SAMPLES // (16 * (height + 2 * MARGIN) * (width + 2 * MARGIN)))
     references = sorted({r for r, _, _ in jobs})
     for start in range(0, len(references), most):
         some = [j for j in jobs if j[0] in references[start : start + most]]
@@ -399,7 +301,7 @@ def search(pictures: Tensor, pairs: list[tuple[int, int | None, int | None]], se
         if (k, 0) not in samples:
             modes.fill_(SECOND)
         elif (k, 1) in samples:
-            blocks = _blocks(pictures[frame], 8, 2)
+            blocks = blocks_of(pictures[frame], 8, 2)
             modes = _choose_modes(blocks, samples[k, 0], samples[k, 1], vectors[k], settings)
         results.append(Fields(vectors[k : k + 1].to(torch.int16), modes[None]))
     return results
@@ -411,7 +313,7 @@ def _choose_modes(blocks: Tensor, first: Tensor, second: Tensor, vectors: Tensor
     grid = vectors.shape[2:]
     rates = _bits((vectors - _neighbour_median(vectors)).transpose(0, 1))[:, ::2, ::2]
     for mode, prediction in enumerate(((first + second) * 0.5, first, second)):
-        difference = F.avg_pool2d(_absolute_difference(prediction, blocks).view(1, 1, *grid), 2)[0, 0] * 8
+        difference = F.avg_pool2d(absolute_difference(prediction, blocks).view(1, 1, *grid), 2)[0, 0] * 8
         rate = rates[0] + rates[1] if mode == 0 else rates[mode - 1] + 1.5
         costs.append(difference + settings.bit_cost * rate)
     return torch.stack(costs).argmin(0).to(torch.uint8)
@@ -423,7 +325,7 @@ def choose_tree(before: Tensor, pictures: Tensor, settings: SearchSettings) -> i
     before: luma [1, 1, H, W] of the frame before the chunk; pictures [8, 1, H, W].
     """
     _, quarter, eighth = _pyramid(torch.cat([before, pictures])[::2, 0])
-    phases = _Phases(quarter, 1)
+    phases = Phases(quarter, 1)
 
     def error(frames: list[int], references: list[int]) -> float:
         """Mean prediction error over pairs of every second picture, in units of samples, at quarter size."""

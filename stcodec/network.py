@@ -118,7 +118,11 @@ def compress(x: Tensor) -> Tensor:
     """Coefficients in units of the step -> network input: linear around zero, logarithmic far out."""
     # The inverse hyperbolic sine, several times faster than the library's.
     size = x.abs()
-    return size.add_(torch.addcmul(x.new_ones(()), x, x).sqrt_()).log_().copysign_(x) if not x.requires_grad else torch.asinh(x)
+    return (
+        size.add_(torch.addcmul(x.new_ones(()), x, x).sqrt_()).log_().copysign_(x)
+        if not x.requires_grad
+        else torch.asinh(x)
+    )
 
 
 class Network(nn.Module):

@@ -11,19 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stcodec.container import (
-    SECTION,
-    SIGNATURE,
-    DataPacket,
-    Header,
-    Reader,
-    StreamEntry,
-    VideoChunk,
-    Writer,
-    pack_chunk,
-    unpack_chunk,
-)
+from stcodec.container import SECTION, SIGNATURE, Reader, Writer
 from stcodec.errors import DamagedFileError, StcodecError, UnsupportedFileError
+from stcodec.records import DataPacket, Header, StreamEntry, VideoChunk, pack_chunk, unpack_chunk
 
 HEADER = Header(1, 32, 8, 64, 48, 1, 1000, 25, 1, 1, 1, 90, 1, 1, 1, 1, 1, 8, bytes(range(32)), "dct")
 AUDIO = StreamEntry("audio", "aac", (1, 44100), b"\x12\x08", {"sample_rate": 44100}, {"language": "de"})

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 from stcodec.codec import ChunkDecoder
-from stcodec.container import Footer, Header, Reader, VideoChunk, fixed_fields
+from stcodec.container import Reader
+from stcodec.records import Footer, Header, VideoChunk, fixed_fields
 from stcodec.weights import load_model
 
 PAGE = (Path(__file__).parent.parent / "docs" / "format.md").read_text()

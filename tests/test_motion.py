@@ -113,6 +113,16 @@ def test_noise_does_not_move() -> None:
     assert (found_between(a, b) == 0).float().mean() > 0.97
 
 
+@pytest.mark.parametrize("effort", [0, 1, 2])
+def test_a_still_picture_stays(effort: int) -> None:
+    y, x = grid()
+    picture = texture(y, x)[None, None]
+    settings = SearchSettings(bit_cost=0.05, effort=effort)
+    pictures = torch.cat([picture] * 3)
+    for fields in search(pictures, [(1, 0, 2), (2, 0, None)], settings):
+        assert not fields.vectors.any()
+
+
 def test_prediction_at_whole_samples_is_a_copy() -> None:
     picture = random_frames(1, 3)[0]
     vectors = torch.zeros(1, 2, 2, 6, 8, dtype=torch.int16)

@@ -29,7 +29,7 @@ from stcodec.weights import Model
 
 NARROWEST, WIDEST = 0.06, 300.0
 _ESCAPE = 1e-5
-_SKIP_PENALTY = 14.0
+_SKIP_PENALTY = 24.0
 
 
 def laplace_rows() -> list[np.ndarray]:
@@ -196,12 +196,13 @@ def train_scales(
         x, context = torch.cat(sample.inputs), torch.cat(sample.contexts)
         size = torch.cat(sample.magnitudes).long().clamp_(max=costs.shape[1] - 1)
         net = _TrainableGroup(x.shape[1], config.scale_hidden, end - begin, None if start is None else start[g])
-        optimiser = torch.optim.Adam(net.parameters(), lr=6e-3)
+        rate = 6e-3 if start is None else 3e-3
+        optimiser = torch.optim.Adam(net.parameters(), lr=rate)
         total, before = 0.0, 0.0
         for step in range(steps):
-            rate = 0.5 * (1 + np.cos(np.pi * step / steps))
-            optimiser.param_groups[0]["lr"] = 6e-3 * rate + 2e-5
-            pick = torch.randint(len(x), (1024,))
+            left = 0.5 * (1 + np.cos(np.pi * step / steps))
+            optimiser.param_groups[0]["lr"] = rate * left + 2e-5
+            pick = torch.randint(len(x), (1536,))
             bits = code_length(net(x[pick].float(), context[pick]), size[pick], costs)
             loss = bits.sum(1).mean()
             optimiser.zero_grad()

@@ -70,7 +70,6 @@ class Losses:
         self.values[name] = self.values.get(name, 0.0) + float(value.detach())
 
 
-
 class TrainingCoder(_ChunkCoder):
     """Codes prepared chunks and collects losses; gradients stay within a step, but for the memory."""
 
