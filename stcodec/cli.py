@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -65,6 +66,22 @@ def _option(options: type, name: str, *flags: str, **more: Any) -> Callable[[Any
     return click.option(
         *flags, name, default=default(options, name), help=help_text(options, name), show_default=True, **more
     )
+
+
+class _Time(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """Seconds, or minutes or hours before colons."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Text like 75, 1:15 or 0:01:15.5 to seconds."""
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?)", str(value))
+        if match is None:
+            self.fail(f"{value!r} is no time: seconds, or [h:]m:s", param, ctx)
+        hours, minutes, seconds = match.groups()
+        return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)
 
 
 def _output_options(command: Any) -> Any:
@@ -141,6 +158,8 @@ def encode(
 @click.argument("target", metavar="[OUT]", required=False)
 @_option(DecodeOptions, "codec", "--codec")
 @_option(DecodeOptions, "crf", "--crf", type=float)
+@_option(DecodeOptions, "start", "--start", type=_Time())
+@_option(DecodeOptions, "end", "--end", type=_Time())
 @_option(DecodeOptions, "device", "--device")
 @_option(DecodeOptions, "threads", "--threads", type=int)
 @_output_options

@@ -199,6 +199,11 @@ class Reader:
             elif tag[:1].isupper():
                 raise UnsupportedFileError(f"section {tag!r} needs a newer stcodec")
 
+    @property
+    def seekable(self) -> bool:
+        """Whether `read_index` and `seek` can work."""
+        return self._stream.seekable()
+
     def read_index(self) -> Index | None:
         """The index at the end of a seekable file, None if the file is not complete. Iteration is not disturbed."""
         here = self._stream.tell()

@@ -52,9 +52,16 @@ class DecodeOptions(_Checked):
 
     codec: str = _option("libx264", "Video encoder of .mp4 and .mkv outputs.")
     crf: float | None = _option(None, "Its constant rate factor; the default is visually lossless.", 0, 63)
+    start: float | None = _option(None, "Leave out what comes before this time (seconds, or [h:]m:s).", 0, 1e9)
+    end: float | None = _option(None, "Leave out what comes after this time.", 0, 1e9)
     device: str = _option(AUTO_DEVICE, "auto, cpu, cuda[:N] or mps.")
     threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)
     overwrite: Overwrite = _option(Overwrite.NO, "Replace an existing output.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.end is not None and self.end <= (self.start or 0.0):
+            raise UsageError("the end must come after the start")
 
 
 def default(options: type, name: str) -> Any:

@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.conftest import make_video, psnr, read_times, run
+from tests.conftest import make_video, moving_picture, psnr, read_times, run
 
 
 def test_round_trip_keeps_frames_times_size_and_audio(bee: Path, bee_stp: Path, tmp_path: Path) -> None:
@@ -191,3 +191,54 @@ def test_quality_is_monotone_and_wide(tmp_path: Path, bee: Path) -> None:
     assert sizes == sorted(sizes)
     assert qualities == sorted(qualities)
     assert qualities[-1] - qualities[0] > 11
+
+
+@pytest.fixture(scope="module")
+def two_scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """A file of two segments of 20 pictures each at 25 frames/s, and its decoded y4m."""
+    folder = tmp_path_factory.mktemp("scenes")
+    source, coded, decoded = folder / "in.y4m", folder / "in.stp", folder / "out.y4m"
+    with source.open("wb") as stream:
+        stream.write(b"YUV4MPEG2 W64 H48 F25:1 C420jpeg\n")
+        for i in range(40):
+            planes = moving_picture(i, 64, 48)
+            if i >= 20:
+                planes = [255 - plane for plane in planes]
+            stream.write(b"FRAME\n" + b"".join(plane.tobytes() for plane in planes))
+    assert run("encode", source, coded, "--model", "dct").returncode == 0
+    assert run("decode", coded, decoded).returncode == 0
+    return coded, decoded.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "first", "last"), [("1.2", "0:01.4", 30, 35), ("0:0.2", "1", 5, 25), ("1", None, 25, 40)]
+)
+def test_a_part_decodes_to_the_same_pictures(
+    two_scenes: tuple[Path, bytes], tmp_path: Path, start: str, end: str | None, first: int, last: int
+) -> None:
+    coded, whole = two_scenes
+    part = tmp_path / "part.y4m"
+    until = [] if end is None else ["--end", end]
+    result = run("decode", coded, part, "--start", start, *until)
+    assert result.returncode == 0, result.stderr
+    assert part.read_bytes().split(b"FRAME\n")[1:] == whole.split(b"FRAME\n")[1:][first:last]
+
+
+def test_a_part_that_is_not_there_is_a_usage_error(two_scenes: tuple[Path, bytes], tmp_path: Path) -> None:
+    coded, _ = two_scenes
+    part = tmp_path / "part.mp4"
+    for arguments in (["--start", "9"], ["--start", "2", "--end", "1"], ["--start", "soon"]):
+        result = run("decode", coded, part, *arguments)
+        assert result.returncode == 2
+        assert not part.exists()
+
+
+def test_sound_stays_with_its_part(bee_stp: Path, tmp_path: Path) -> None:
+    part = tmp_path / "part.mp4"
+    assert run("decode", bee_stp, part, "--start", "0.3").returncode == 0
+    assert 0 <= read_times(part)[0] < 0.04
+    with av.open(str(part)) as container:
+        audio = container.streams.audio[0]
+        sounds = [float(p.pts * p.time_base) for p in container.demux(audio) if p.pts is not None]
+    assert -0.05 < min(sounds) < 0.05
+    assert 0.2 < max(sounds) < 0.6
