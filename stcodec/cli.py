@@ -127,6 +127,8 @@ def _stages(verbose: bool) -> Any:
 @_option(EncodeOptions, "threads", "--threads", type=int)
 @_option(EncodeOptions, "motion", "--motion")
 @_option(EncodeOptions, "effort", "--effort", type=int)
+@_option(EncodeOptions, "start", "--start", type=_Time())
+@_option(EncodeOptions, "end", "--end", type=_Time())
 @click.option("--no-audio", "audio", is_flag=True, flag_value=False, default=True, help="Leave the audio out.")
 @_output_options
 def encode(

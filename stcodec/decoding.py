@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 from stcodec import container, records
 from stcodec.codec import ChunkDecoder
@@ -23,11 +22,9 @@ from stcodec.timing import stage
 from stcodec.video import Packet, Picture, StreamInfo, VideoInfo
 from stcodec.video_out import open_writer, output_format
 from stcodec.weights import load_model
+from stcodec.window import PACKETS_BEHIND, Window
 
 PathLike = str | os.PathLike[str]
-
-# Seconds by which packets may lie behind the pictures of their time.
-_PACKETS_BEHIND = 2
 
 
 @dataclass(frozen=True)
@@ -57,16 +54,16 @@ def decode_steps(
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(open_input(source))
         reader = container.Reader(stream)
-        window = None
+        entry = None
         if options.start is not None or options.end is not None:
-            window = find_window(reader, options.start or 0.0, options.end, str(source))
-        pictures = decoded_items(reader, options.device, options.threads, str(source), window)
+            entry = find_entry(reader, options.start, options.end, str(source))
+        pictures = decoded_items(reader, options.device, options.threads, str(source), entry)
         info = video_info(reader.header)
         streams = [_stream_info(e) for e in reader.streams]
         total = None
         if not is_standard_stream(source) and stream.seekable():
             index = reader.read_index()
-            total = index.footer.frames if index and window is None else None
+            total = index.footer.frames if index and entry is None else None
         output: BinaryIO | Path
         if format == "y4m":
             output = stack.enter_context(open_output(target))
@@ -90,33 +87,29 @@ def decode_steps(
 
 
 @dataclass(frozen=True)
-class Window:
-    """A part of a file: seconds on the time line of its pictures' pts, from `start` up to `end` (None: to its end); reading begins
-    at byte `offset`, decoding at the segment whose first pts is `segment`."""
+class Entry:
+    """Where decoding a window begins: reading at byte `offset`, decoding at the segment whose first pts is `segment`."""
 
-    start: Fraction
-    end: Fraction | None
+    window: Window
     offset: int
     segment: int
 
 
-def find_window(reader: container.Reader, start: float, end: float | None, name: str) -> Window:
-    """The window from `start` to `end` seconds after the first picture. UsageError where there is no index, or nothing in it."""
+def find_entry(reader: container.Reader, start: float | None, end: float | None, name: str) -> Entry:
+    """The entry for `start` to `end` seconds after the first picture. UsageError where there is no index."""
     index = reader.read_index() if reader.seekable else None
     if index is None or not index.segments:
         raise UsageError(f"{name}: a part of it can be decoded only if the file is complete and no pipe")
     base = Fraction(reader.header.time_base_num, reader.header.time_base_den)
-    origin = index.segments[0][1] * base
-    begin = origin + Fraction(start).limit_denominator(1_000_000)
-    number = max((i for i, (_, pts, _) in enumerate(index.segments) if pts * base <= begin), default=0)
+    window = Window.after(index.segments[0][1] * base, start, end)
+    number = max((i for i, (_, pts, _) in enumerate(index.segments) if pts * base <= window.start), default=0)
     # Packets may lie before the pictures that they belong to.
     offset = index.segments[number - 1][0] if number else reader.first_packet
-    until = None if end is None else origin + Fraction(end).limit_denominator(1_000_000)
-    return Window(begin, until, offset, index.segments[number][1])
+    return Entry(window, offset, index.segments[number][1])
 
 
 def decoded_items(
-    reader: container.Reader, device: str, threads: int, name: str, window: Window | None = None
+    reader: container.Reader, device: str, threads: int, name: str, entry: Entry | None = None
 ) -> Iterator[Picture | Packet]:
     """Pictures and packets of an open container, in its order; of a window only, whose start becomes time zero."""
     header = reader.header
@@ -124,23 +117,25 @@ def decoded_items(
     model = load_model(header.model_id, where, header.model_sha256)
     decoder = ChunkDecoder(model, header.width, header.height, header.bit_depth, where)
     base = Fraction(header.time_base_num, header.time_base_den)
-    if window is not None:
-        reader.seek(window.offset)
+    window = entry.window if entry else None
+    if entry is not None:
+        reader.seek(entry.offset)
     shown = 0
     try:
         for item in reader:
             if isinstance(item, records.DataPacket):
                 packet = Packet(item.stream, item.pts, item.dts, item.duration, item.keyframe, item.payload)
-                inside = _inside(packet, Fraction(*reader.streams[item.stream].time_base), window)
-                if inside is not None:
-                    yield inside
+                time_base = Fraction(*reader.streams[item.stream].time_base)
+                kept = packet if window is None else window.inside(packet, time_base)
+                if kept is not None:
+                    yield kept
                 continue
-            if window is not None:
+            if entry is not None and window is not None:
                 if window.end is not None and item.pts[0] * base >= window.end:
-                    if item.pts[0] * base >= window.end + _PACKETS_BEHIND:
+                    if item.pts[0] * base >= window.end + PACKETS_BEHIND:
                         break
                     continue
-                if item.pts[0] < window.segment:
+                if item.pts[0] < entry.segment:
                     continue
             try:
                 pictures = decoder.decode(item.payload, item.first)
@@ -149,31 +144,15 @@ def decoded_items(
             if len(pictures) != len(item.pts):
                 raise DamagedFileError(f"chunk {reader.chunks_read}: wrong number of pictures")
             for planes, pts, duration in zip(pictures, item.pts, item.durations, strict=True):
-                picture = _inside(Picture(planes, pts, duration), base, window)
-                if picture is not None:
+                picture = Picture(planes, pts, duration)
+                seen = picture if window is None else window.inside(picture, base)
+                if seen is not None:
                     shown += 1
-                    yield picture
+                    yield seen
         if window is not None and not shown:
             raise UsageError(f"{name}: there is no picture in the chosen part")
     except InputError as error:
         raise type(error)(f"{name}: {error}") from error
-
-
-_Item = TypeVar("_Item", Picture, Packet)
-
-
-def _inside(item: _Item, base: Fraction, window: Window | None) -> _Item | None:
-    """The item on the time line of the window, None if it lies outside. base: seconds per unit of its pts."""
-    if window is None:
-        return item
-    time = item.pts if item.pts is not None else item.dts if isinstance(item, Packet) else None
-    if time is None or time * base < window.start or (window.end is not None and time * base >= window.end):
-        return None
-    shift = round(window.start / base)
-    if isinstance(item, Picture):
-        return dataclasses.replace(item, pts=item.pts - shift)
-    pts, dts = (None if t is None else t - shift for t in (item.pts, item.dts))
-    return dataclasses.replace(item, pts=pts, dts=dts)
 
 
 def video_info(header: records.Header) -> VideoInfo:

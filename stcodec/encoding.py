@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,14 @@ from pathlib import Path
 from stcodec import container, records
 from stcodec.codec import ChunkEncoder, CodecSettings, PreparedChunk
 from stcodec.devices import choose_device, flush_denormals, share_threads
+from stcodec.errors import UsageError
 from stcodec.files import check_input, check_output, is_standard_stream, open_input, open_output
 from stcodec.options import EncodeOptions
 from stcodec.patches import CHUNK_FRAMES, MAX_SEGMENT_CHUNKS, SceneCutDetector
 from stcodec.timing import stage
 from stcodec.video import Packet, Picture, StreamInfo, VideoInfo, VideoReader
 from stcodec.weights import Model, load_model
+from stcodec.window import cut
 
 PathLike = str | os.PathLike[str]
 
@@ -85,7 +87,14 @@ def encode_steps(
             header = make_header(info, model, options.quality)
             writer = container.Writer(output, header, [_entry(s) for s in video.streams], video.metadata)
             frames, span = 0, (0, 0)
-            for item, prepared in _prepared(chunks(video), encoder):
+            items: Iterable[Picture | Packet] = video
+            total = info.frames
+            if options.start is not None or options.end is not None:
+                items, total = (
+                    cut(video, options.start, options.end, info.time_base, [s.time_base for s in video.streams]),
+                    None,
+                )
+            for item, prepared in _prepared(chunks(items), encoder):
                 if isinstance(item, Packet):
                     writer.write_packet(
                         records.DataPacket(item.stream, item.pts, item.dts, item.duration, item.keyframe, item.data)
@@ -99,7 +108,9 @@ def encode_steps(
                     writer.write_chunk(records.VideoChunk(item.first, pts, durations, coded.payload))
                 span = (span[0] if frames else pts[0], pts[-1] + durations[-1])
                 frames += len(pts)
-                yield Progress(frames, info.frames, writer.offset)
+                yield Progress(frames, total, writer.offset)
+            if not frames:
+                raise UsageError(f"{os.fspath(source)}: there is no picture in the chosen part")
             size = writer.close()
             said.extend(n for n in video.notes if n not in said)
     duration = float((span[1] - span[0]) * info.time_base)
@@ -133,7 +144,7 @@ def _prepared(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def chunks(items: VideoReader) -> Iterator[_Cut | Packet]:
+def chunks(items: Iterable[Picture | Packet]) -> Iterator[_Cut | Packet]:
     """Group pictures into chunks; a scene cut ends a chunk and starts a segment. Packets pass through in between."""
     detector = SceneCutDetector()
     pictures: list[Picture] = []

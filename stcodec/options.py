@@ -26,6 +26,15 @@ class _Checked:
                 raise UsageError(f"{f.name} must be from {low} to {high}, not {value}")
 
 
+_START = "Leave out what comes before this time (seconds, or [h:]m:s)."
+_END = "Leave out what comes after this time."
+
+
+def _check_part(start: float | None, end: float | None) -> None:
+    if end is not None and end <= (start or 0.0):
+        raise UsageError("the end must come after the start")
+
+
 @dataclass(frozen=True)
 class EncodeOptions(_Checked):
     """Options of `encode`."""
@@ -38,10 +47,13 @@ class EncodeOptions(_Checked):
     motion: str = _option("mctf", "mctf, or none: take everything as standing still.")
     effort: int = _option(1, "How hard the encoder searches, 0 (fast) to 9.", 0, 9)
     audio: bool = _option(True, "Carry the first audio stream.")
+    start: float | None = _option(None, _START, 0, 1e9)
+    end: float | None = _option(None, _END, 0, 1e9)
     overwrite: Overwrite = _option(Overwrite.NO, "Replace an existing output.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_part(self.start, self.end)
         if self.motion not in ("mctf", "none"):
             raise UsageError(f"motion must be mctf or none, not {self.motion!r}")
 
@@ -52,16 +64,15 @@ class DecodeOptions(_Checked):
 
     codec: str = _option("libx264", "Video encoder of .mp4 and .mkv outputs.")
     crf: float | None = _option(None, "Its constant rate factor; the default is visually lossless.", 0, 63)
-    start: float | None = _option(None, "Leave out what comes before this time (seconds, or [h:]m:s).", 0, 1e9)
-    end: float | None = _option(None, "Leave out what comes after this time.", 0, 1e9)
+    start: float | None = _option(None, _START, 0, 1e9)
+    end: float | None = _option(None, _END, 0, 1e9)
     device: str = _option(AUTO_DEVICE, "auto, cpu, cuda[:N] or mps.")
     threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)
     overwrite: Overwrite = _option(Overwrite.NO, "Replace an existing output.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.end is not None and self.end <= (self.start or 0.0):
-            raise UsageError("the end must come after the start")
+        _check_part(self.start, self.end)
 
 
 def default(options: type, name: str) -> Any:

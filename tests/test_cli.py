@@ -224,9 +224,22 @@ def test_a_part_decodes_to_the_same_pictures(
     assert part.read_bytes().split(b"FRAME\n")[1:] == whole.split(b"FRAME\n")[1:][first:last]
 
 
+def test_encoding_a_part_is_encoding_that_part(tmp_path: Path) -> None:
+    head = b"YUV4MPEG2 W64 H48 F25:1 C420jpeg\n"
+    frames = [b"FRAME\n" + b"".join(p.tobytes() for p in moving_picture(i, 64, 48)) for i in range(30)]
+    whole, part = tmp_path / "whole.y4m", tmp_path / "part.y4m"
+    whole.write_bytes(head + b"".join(frames))
+    part.write_bytes(head + b"".join(frames[5:20]))
+    assert run("encode", whole, tmp_path / "a.stp", "--model", "dct", "--start", "0.2", "--end", "0.8").returncode == 0
+    assert run("encode", part, tmp_path / "b.stp", "--model", "dct").returncode == 0
+    assert (tmp_path / "a.stp").read_bytes() == (tmp_path / "b.stp").read_bytes()
+
+
 def test_a_part_that_is_not_there_is_a_usage_error(two_scenes: tuple[Path, bytes], tmp_path: Path) -> None:
     coded, _ = two_scenes
     part = tmp_path / "part.mp4"
+    assert run("encode", coded.with_name("in.y4m"), tmp_path / "x.stp", "--start", "9").returncode == 2
+    assert not (tmp_path / "x.stp").exists()
     for arguments in (["--start", "9"], ["--start", "2", "--end", "1"], ["--start", "soon"]):
         result = run("decode", coded, part, *arguments)
         assert result.returncode == 2
