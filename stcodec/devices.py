@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 
 import torch
 
 from stcodec.errors import UsageError
 from stcodec.options import AUTO_DEVICE
+
+_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
+_LARGE_BLOCK = 8 << 20
 
 
 def choose_device(name: str, threads: int) -> torch.device:
@@ -17,6 +21,7 @@ def choose_device(name: str, threads: int) -> torch.device:
     """
     torch.set_num_threads(threads or os.cpu_count() or 1)
     flush_denormals()
+    _return_large_blocks()
     # Integer networks run as floating point: nothing may round behind our back.
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -32,6 +37,16 @@ def choose_device(name: str, threads: int) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"there is no GPU number {device.index}")
     return device
+
+
+def _return_large_blocks() -> None:
+    """Have glibc map large arrays one by one, so that each is given back when it is freed: of 1080p video the heap would keep half
+    a gigabyte of holes between arrays of many sizes. Other C libraries do as they like."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
 def flush_denormals() -> None:
