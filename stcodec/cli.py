@@ -129,6 +129,7 @@ def _stages(verbose: bool) -> Any:
 @_option(EncodeOptions, "effort", "--effort", type=int)
 @_option(EncodeOptions, "start", "--start", type=_Time())
 @_option(EncodeOptions, "end", "--end", type=_Time())
+@click.option("--no-larger", is_flag=True, help=help_text(EncodeOptions, "no_larger"))
 @click.option("--no-audio", "audio", is_flag=True, flag_value=False, default=True, help="Leave the audio out.")
 @_output_options
 def encode(
@@ -229,6 +230,17 @@ def verify(path: str, deep: bool, quiet: bool) -> None:
     if bad:
         raise DamagedFileError(f"{path}: {bad} of {chunks} chunks are damaged")
     report.verified(path, chunks, frames, quiet)
+
+
+@commands.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a completion script for SHELL: eval "$(stcodec completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(commands, {}, "stcodec", "_STCODEC_COMPLETE").source())
 
 
 def _interrupt(signum: int, frame: object) -> None:

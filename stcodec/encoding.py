@@ -13,7 +13,7 @@ from pathlib import Path
 from stcodec import container, records
 from stcodec.codec import ChunkEncoder, CodecSettings, PreparedChunk
 from stcodec.devices import choose_device, flush_denormals, share_threads
-from stcodec.errors import UsageError
+from stcodec.errors import TargetError, UsageError
 from stcodec.files import check_input, check_output, is_standard_stream, open_input, open_output
 from stcodec.options import EncodeOptions
 from stcodec.patches import CHUNK_FRAMES, MAX_SEGMENT_CHUNKS, SceneCutDetector
@@ -112,9 +112,13 @@ def encode_steps(
             if not frames:
                 raise UsageError(f"{os.fspath(source)}: there is no picture in the chosen part")
             size = writer.close()
+            input_bytes = None if is_standard_stream(source) else Path(source).stat().st_size
+            if options.no_larger and input_bytes is not None and size > input_bytes:
+                raise TargetError(
+                    f"{os.fspath(source)}: at quality {options.quality} the output would have {size} bytes, the input has {input_bytes}"
+                )
             said.extend(n for n in video.notes if n not in said)
     duration = float((span[1] - span[0]) * info.time_base)
-    input_bytes = None if is_standard_stream(source) else Path(source).stat().st_size
     seconds = time.perf_counter() - start
     yield EncodeResult(frames, input_bytes, size, seconds, info.width, info.height, duration, tuple(said))
 

@@ -49,6 +49,7 @@ class EncodeOptions(_Checked):
     audio: bool = _option(True, "Carry the first audio stream.")
     start: float | None = _option(None, _START, 0, 1e9)
     end: float | None = _option(None, _END, 0, 1e9)
+    no_larger: bool = _option(False, "Fail (exit code 5) rather than write a file larger than the input.")
     overwrite: Overwrite = _option(Overwrite.NO, "Replace an existing output.")
 
     def __post_init__(self) -> None:

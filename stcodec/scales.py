@@ -99,9 +99,9 @@ def box_sum(grid: Tensor) -> Tensor:
 
 def band_sums(grid: Tensor) -> Tensor:
     """Sums over `BANDS` slices of the channels, narrow at low frequencies: integers [..., C] -> [..., BANDS]."""
-    if grid.device.type == "cpu":
+    if grid.device.type in ("cpu", "mps"):
         return grid @ _band_matrix(grid.shape[-1], grid.device)
-    # An accelerator may round in products of float32.
+    # CUDA may round in products of float32.
     return (grid.double() @ _band_matrix(grid.shape[-1], grid.device).double()).to(grid.dtype)
 
 

@@ -255,3 +255,23 @@ def test_sound_stays_with_its_part(bee_stp: Path, tmp_path: Path) -> None:
         sounds = [float(p.pts * p.time_base) for p in container.demux(audio) if p.pts is not None]
     assert -0.05 < min(sounds) < 0.05
     assert 0.2 < max(sounds) < 0.6
+
+
+def test_no_larger_refuses_and_leaves_nothing(bee: Path, tmp_path: Path) -> None:
+    result = run("encode", bee, tmp_path / "x.stp", "-q", "63", "--no-larger")
+    assert result.returncode == 5
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_and_answers(shell: str) -> None:
+    assert "_STCODEC_COMPLETE" in run("completion", shell).stdout
+
+
+def test_completion_knows_the_commands() -> None:
+    environment = {**os.environ, "_STCODEC_COMPLETE": "bash_complete", "COMP_WORDS": "stcodec en", "COMP_CWORD": "1"}
+    answer = subprocess.run(
+        [sys.executable, "-m", "stcodec"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert "plain,encode" in answer.stdout

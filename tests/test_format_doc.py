@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import re
 from pathlib import Path
@@ -37,3 +38,12 @@ def test_every_field_is_in_the_tables() -> None:
     for record in (Header, Footer):
         for field in fixed_fields(record):
             assert re.search(rf"^\| {field.name} \|", PAGE, re.M), field.name
+
+
+def test_the_page_of_commands_is_what_help_prints() -> None:
+    folder = Path(__file__).parent.parent / "docs"
+    source = importlib.util.spec_from_file_location("make_cli", folder / "make_cli.py")
+    assert source is not None and source.loader is not None
+    module = importlib.util.module_from_spec(source)
+    source.loader.exec_module(module)
+    assert (folder / "cli.md").read_text() == module.page(), "run python docs/make_cli.py"
