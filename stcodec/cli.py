@@ -249,6 +249,8 @@ def _interrupt(signum: int, frame: object) -> None:
 
 def main() -> None:
     """Run a command; turn errors into one line and an exit code."""
+    # Threads that spin while they wait make two commands on the same cores ten times slower than one after the other.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)

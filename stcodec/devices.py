@@ -15,11 +15,11 @@ _LARGE_BLOCK = 8 << 20
 
 
 def choose_device(name: str, threads: int) -> torch.device:
-    """The device called `name` ("auto": the first GPU, else the CPU), with `threads` CPU threads (0: all cores).
+    """The device called `name` ("auto": the first GPU, else the CPU), with `threads` CPU threads.
 
-    UsageError for a device that does not exist here.
+    0 threads stand for all cores that this process may use. UsageError for a device that does not exist here.
     """
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    torch.set_num_threads(threads or _cores())
     flush_denormals()
     _return_large_blocks()
     # Integer networks run as floating point: nothing may round behind our back.
@@ -37,6 +37,12 @@ def choose_device(name: str, threads: int) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"there is no GPU number {device.index}")
     return device
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _return_large_blocks() -> None:
