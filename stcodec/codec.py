@@ -17,11 +17,11 @@ from stcodec import motion, motion_search
 from stcodec.entropy import Coder, SymbolReader, SymbolWriter
 from stcodec.errors import DamagedFileError
 from stcodec.latents import CodedLatents, LatentCoder, StepContext
+from stcodec.media import Planes
 from stcodec.motion import Fields, Step
 from stcodec.patches import (
     CHUNK_FRAMES,
     Frames,
-    Planes,
     frames_from_planes,
     patchify,
     planes_from_frames,

@@ -15,13 +15,12 @@ from typing import BinaryIO
 import zstandard
 
 from stcodec.errors import DamagedFileError, UnsupportedFileError
+from stcodec.media import Packet, StreamInfo
 from stcodec.records import (
     VERSION,
-    DataPacket,
     Footer,
     Header,
     Index,
-    StreamEntry,
     VideoChunk,
     _layout,
     pack_chunk,
@@ -52,7 +51,7 @@ class Writer:
         self,
         stream: BinaryIO,
         header: Header,
-        streams: Sequence[StreamEntry] = (),
+        streams: Sequence[StreamInfo] = (),
         metadata: Mapping[str, str] | None = None,
         blobs: Mapping[str, bytes] | None = None,
     ) -> None:
@@ -87,7 +86,7 @@ class Writer:
         self._frames += len(chunk.pts)
         self._chunks += 1
 
-    def write_packet(self, packet: DataPacket) -> None:
+    def write_packet(self, packet: Packet) -> None:
         """Append a packet of a carried stream."""
         self._stream_bytes[packet.stream] += self._section(PACKET, pack_packet(packet))
 
@@ -111,7 +110,7 @@ class Reader:
         self.chunks_read = 0
         self.complete = False
         """True once iteration has met the footer."""
-        self.streams: tuple[StreamEntry, ...] = ()
+        self.streams: tuple[StreamInfo, ...] = ()
         self.metadata: dict[str, str] = {}
         self.blobs: dict[str, bytes] = {}
         if self._read(len(SIGNATURE)) != SIGNATURE:
@@ -176,7 +175,7 @@ class Reader:
                 self._pending = (at, tag, body)
                 return
 
-    def __iter__(self) -> Iterator[VideoChunk | DataPacket]:
+    def __iter__(self) -> Iterator[VideoChunk | Packet]:
         """Chunks and packets up to the footer; DamagedFileError where the file is cut off or damaged."""
         while True:
             if self._pending is not None:
@@ -198,11 +197,6 @@ class Reader:
                 return
             elif tag[:1].isupper():
                 raise UnsupportedFileError(f"section {tag!r} needs a newer stcodec")
-
-    @property
-    def seekable(self) -> bool:
-        """Whether `read_index` and `seek` can work."""
-        return self._stream.seekable()
 
     def read_index(self) -> Index | None:
         """The index at the end of a seekable file, None if the file is not complete. Iteration is not disturbed."""

@@ -17,9 +17,9 @@ from stcodec.devices import choose_device
 from stcodec.encoding import Progress
 from stcodec.errors import DamagedFileError, InputError, UsageError
 from stcodec.files import check_input, check_output, is_standard_stream, open_input, open_output, temporary_output
+from stcodec.media import Packet, Picture, VideoInfo
 from stcodec.options import DecodeOptions
 from stcodec.timing import stage
-from stcodec.video import Packet, Picture, StreamInfo, VideoInfo
 from stcodec.video_out import open_writer, output_format
 from stcodec.weights import load_model
 from stcodec.window import PACKETS_BEHIND, Window
@@ -54,23 +54,20 @@ def decode_steps(
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(open_input(source))
         reader = container.Reader(stream)
+        index = None if is_standard_stream(source) or not stream.seekable() else reader.read_index()
         entry = None
         if options.start is not None or options.end is not None:
-            entry = find_entry(reader, options.start, options.end, str(source))
+            entry = find_entry(reader, index, options.start, options.end, str(source))
         pictures = decoded_items(reader, options.device, options.threads, str(source), entry)
         info = video_info(reader.header)
-        streams = [_stream_info(e) for e in reader.streams]
-        total = None
-        if not is_standard_stream(source) and stream.seekable():
-            index = reader.read_index()
-            total = index.footer.frames if index and entry is None else None
+        total = index.footer.frames if index and entry is None else None
         output: BinaryIO | Path
         if format == "y4m":
             output = stack.enter_context(open_output(target))
         else:
             output = stack.enter_context(temporary_output(target))
         writer = open_writer(
-            output, info, streams, reader.metadata, format=format, codec=options.codec, crf=options.crf
+            output, info, reader.streams, reader.metadata, format=format, codec=options.codec, crf=options.crf
         )
         said.extend(writer.notes)
         frames = 0
@@ -95,9 +92,10 @@ class Entry:
     segment: int
 
 
-def find_entry(reader: container.Reader, start: float | None, end: float | None, name: str) -> Entry:
+def find_entry(
+    reader: container.Reader, index: records.Index | None, start: float | None, end: float | None, name: str
+) -> Entry:
     """The entry for `start` to `end` seconds after the first picture. UsageError where there is no index."""
-    index = reader.read_index() if reader.seekable else None
     if index is None or not index.segments:
         raise UsageError(f"{name}: a part of it can be decoded only if the file is complete and no pipe")
     base = Fraction(reader.header.time_base_num, reader.header.time_base_den)
@@ -123,10 +121,8 @@ def decoded_items(
     shown = 0
     try:
         for item in reader:
-            if isinstance(item, records.DataPacket):
-                packet = Packet(item.stream, item.pts, item.dts, item.duration, item.keyframe, item.payload)
-                time_base = Fraction(*reader.streams[item.stream].time_base)
-                kept = packet if window is None else window.inside(packet, time_base)
+            if isinstance(item, Packet):
+                kept = item if window is None else window.inside(item, reader.streams[item.stream].time_base)
                 if kept is not None:
                     yield kept
                 continue
@@ -174,7 +170,3 @@ def video_info(header: records.Header) -> VideoInfo:
         None,
         None,
     )
-
-
-def _stream_info(e: records.StreamEntry) -> StreamInfo:
-    return StreamInfo(e.kind, e.codec, Fraction(*e.time_base), e.extradata, e.parameters, e.metadata)

@@ -18,7 +18,7 @@ from stcodec.files import check_input, check_output, is_standard_stream, open_in
 from stcodec.options import EncodeOptions
 from stcodec.patches import CHUNK_FRAMES, MAX_SEGMENT_CHUNKS, SceneCutDetector
 from stcodec.timing import stage
-from stcodec.video import Packet, Picture, StreamInfo, VideoInfo, VideoReader
+from stcodec.video import Packet, Picture, VideoInfo, VideoReader
 from stcodec.weights import Model, load_model
 from stcodec.window import cut
 
@@ -85,20 +85,16 @@ def encode_steps(
             settings = CodecSettings(options.quality, options.motion == "mctf", options.effort)
             encoder = ChunkEncoder(model, info.width, info.height, info.bit_depth, settings, device)
             header = make_header(info, model, options.quality)
-            writer = container.Writer(output, header, [_entry(s) for s in video.streams], video.metadata)
+            writer = container.Writer(output, header, video.streams, video.metadata)
             frames, span = 0, (0, 0)
+            part = options.start is not None or options.end is not None
             items: Iterable[Picture | Packet] = video
-            total = info.frames
-            if options.start is not None or options.end is not None:
-                items, total = (
-                    cut(video, options.start, options.end, info.time_base, [s.time_base for s in video.streams]),
-                    None,
-                )
+            if part:
+                bases = [s.time_base for s in video.streams]
+                items = cut(video, options.start, options.end, info.time_base, bases)
             for item, prepared in _prepared(chunks(items), encoder):
                 if isinstance(item, Packet):
-                    writer.write_packet(
-                        records.DataPacket(item.stream, item.pts, item.dts, item.duration, item.keyframe, item.data)
-                    )
+                    writer.write_packet(item)
                     continue
                 assert prepared is not None
                 coded = encoder.encode_prepared(prepared)
@@ -108,8 +104,8 @@ def encode_steps(
                     writer.write_chunk(records.VideoChunk(item.first, pts, durations, coded.payload))
                 span = (span[0] if frames else pts[0], pts[-1] + durations[-1])
                 frames += len(pts)
-                yield Progress(frames, total, writer.offset)
-            if not frames:
+                yield Progress(frames, None if part else info.frames, writer.offset)
+            if part and not frames:
                 raise UsageError(f"{os.fspath(source)}: there is no picture in the chosen part")
             size = writer.close()
             input_bytes = None if is_standard_stream(source) else Path(source).stat().st_size
@@ -199,8 +195,3 @@ def make_header(info: VideoInfo, model: Model, quality: int) -> records.Header:
         model_sha256=model.sha256,
         model_id=model.id,
     )
-
-
-def _entry(s: StreamInfo) -> records.StreamEntry:
-    base = (s.time_base.numerator, s.time_base.denominator)
-    return records.StreamEntry(s.kind, s.codec, base, s.extradata, s.parameters, s.metadata)

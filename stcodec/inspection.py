@@ -72,7 +72,7 @@ def info(path: PathLike) -> FileInfo:
                         frames, chunks, segments = frames + len(item.pts), chunks + 1, segments + item.first
                         video_bytes += len(item.payload)
                 elif index is None:
-                    sizes[item.stream] += len(item.payload)
+                    sizes[item.stream] += len(item.data)
         except DamagedFileError:
             pass
         size = stream.seek(0, 2) if stream.seekable() else reader.offset

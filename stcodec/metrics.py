@@ -21,8 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stcodec.errors import UsageError
-
-Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
+from stcodec.media import Planes
 
 METRICS = ("psnr", "ssim", "ms-ssim")
 MAX_PSNR = 100.0

@@ -15,6 +15,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -100,13 +101,12 @@ def _tile(size: int, overlap: int) -> Tensor:
 
 
 def _sample_tiles(
-    padded: Tensor, vectors: Tensor, top: Tensor, left: Tensor, size: int, overlap: int, taps: Tensor
+    padded: Tensor, vectors: Tensor, top: Tensor, left: Tensor, size: int, overlap: int, count: int, phases: int
 ) -> Tensor:
     """Interpolated tiles [n, T, T], T = size + 2 overlap, around blocks with the corners (top, left) [n] at vectors [2, n].
 
-    padded: a plane [H + 2 margin, W + 2 margin].
+    padded: a plane [H + 2 margin, W + 2 margin]; count: taps of the filters; phases: units of the vectors per sample.
     """
-    phases, count = taps.shape
     tile, reach = size + 2 * overlap, size + 2 * overlap + count - 1
     height, width = padded.shape
     whole = torch.div(vectors, phases, rounding_mode="floor")
@@ -120,17 +120,17 @@ def _sample_tiles(
     lines = flat.as_strided((len(flat) - reach + 1, reach), (1, 1))
     first = (top * width + left).view(-1, 1) + torch.arange(reach, device=device) * width
     windows = lines.index_select(0, first.view(-1)).view(-1, reach, reach)
-    filters = _filters(taps, tile).to(device)
+    filters = _filters(count, phases, tile).to(device)
     vertical, horizontal = filters.index_select(0, part[0]), filters.index_select(0, part[1])
     return vertical @ windows @ horizontal.transpose(1, 2)
 
 
-def _filters(taps: Tensor, tile: int) -> Tensor:
-    """Interpolation as matrices [phases, tile, tile + taps - 1]."""
-    phases, count = taps.shape
+@functools.cache
+def _filters(count: int, phases: int, tile: int) -> Tensor:
+    """Interpolation as matrices [phases, tile, tile + count - 1]."""
     filters = torch.zeros(phases, tile, tile + count - 1)
     for i in range(tile):
-        filters[:, i, i : i + count] = taps
+        filters[:, i, i : i + count] = _taps(count, phases)
     return filters
 
 
@@ -180,19 +180,17 @@ def _predict_one(pair: tuple[Frames | None, Frames | None], vectors: Tensor, mod
     grown = _edge(vectors)
     weights = [torch.where(modes == BI, 0.5, (modes == side + 1).float()) for side in (0, 1)]
     quads = torch.stack([grown[..., i::2, j::2] for i in (0, 1) for j in (0, 1)])
-    whole = (quads == quads[0]).all(0).all(0).all(0)
+    whole = (quads == quads[0]).flatten(0, 2).all(0)
     parts = _whereabouts(whole, weights, grown, 2), _whereabouts(~_twice(whole), weights, grown, 1)
     planes = []
     for index in range(3):
-        block, overlap, taps = (
-            (BLOCK, OVERLAP, _taps(LUMA_TAPS, LUMA_PHASES))
-            if index == 0
-            else (BLOCK // 2, OVERLAP // 2, _taps(CHROMA_TAPS, CHROMA_PHASES))
-        )
+        block, filters = (BLOCK, (OVERLAP, LUMA_TAPS, LUMA_PHASES))
+        if index > 0:
+            block, filters = (BLOCK // 2, (OVERLAP // 2, CHROMA_TAPS, CHROMA_PHASES))
         references = [None if r is None else _padded(list(r)[index]) for r in pair]
         canvas: Tensor | None = None
         for blocks, sides in zip((2, 1), parts, strict=True):
-            layer = _layer(references, sides, modes.shape, block, blocks, overlap, taps)
+            layer = _layer(references, sides, modes.shape, block, blocks, filters)
             canvas = layer if canvas is None else canvas if layer is None else canvas + layer
         assert canvas is not None
         planes.append(canvas[2 * block : -2 * block, 2 * block : -2 * block][None, None].contiguous())
@@ -208,45 +206,55 @@ def _twice(grid: Tensor) -> Tensor:
     return grid.repeat_interleave(2, 0).repeat_interleave(2, 1)
 
 
-_Sides = list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]
+class _Users(NamedTuple):
+    """The blocks that use one reference: numbers, rows and columns [n], weights [n], vectors [2, n]."""
+
+    at: Tensor
+    row: Tensor
+    column: Tensor
+    weight: Tensor
+    vectors: Tensor
 
 
-def _whereabouts(chosen: Tensor, weights: list[Tensor], vectors: Tensor, stride: int) -> _Sides:
-    """Per reference, the chosen blocks that use it: numbers [n], rows [n], columns [n], weights [n], vectors [2, n]."""
+def _whereabouts(chosen: Tensor, weights: list[Tensor], vectors: Tensor, stride: int) -> list[_Users]:
+    """Of the chosen blocks, `stride` 8x8 blocks wide, those that use each reference."""
     found = []
     for side in (0, 1):
         weight = weights[side][::stride, ::stride]
         row, column = torch.nonzero(chosen & (weight > 0), as_tuple=True)
-        at = row * chosen.shape[1] + column
-        found.append((at, row, column, weight[row, column], vectors[side, :, ::stride, ::stride][:, row, column]))
+        own = vectors[side, :, ::stride, ::stride][:, row, column]
+        found.append(_Users(row * chosen.shape[1] + column, row, column, weight[row, column], own))
     return found
 
 
 def _layer(
     references: list[Tensor | None],
-    sides: _Sides,
+    sides: list[_Users],
     grid: torch.Size,
     block: int,
     blocks: int,
-    overlap: int,
-    taps: Tensor,
+    filters: tuple[int, int, int],
 ) -> Tensor | None:
-    """The share of a plane that blocks of one size have, with its ring; None if there are none."""
-    if not any(len(at) for at, *_ in sides):
+    """The share of a plane, with its ring, that blocks of `blocks` x `blocks` blocks have; None if there are none.
+
+    filters: overlap in samples, taps, phases.
+    """
+    if not any(len(users.at) for users in sides):
         return None
     size, rows, columns = block * blocks, grid[0] // blocks, grid[1] // blocks
+    overlap, count, phases = filters
     tile = size + 2 * overlap
     tiles: Tensor | None = None
-    for reference, (at, row, column, weight, vectors) in zip(references, sides, strict=True):
-        if not len(at):
+    for reference, users in zip(references, sides, strict=True):
+        if not len(users.at):
             continue
         if reference is None:
             raise ValueError("a block is predicted from a reference that is missing")
-        corner = (row * size - 2 * block, column * size - 2 * block)
-        found = _sample_tiles(reference, vectors, *corner, size, overlap, taps).mul_(weight.view(-1, 1, 1))
+        top, left = users.row * size - 2 * block, users.column * size - 2 * block
+        found = _sample_tiles(reference, users.vectors, top, left, size, overlap, count, phases)
         if tiles is None:
             tiles = found.new_zeros(rows * columns, tile, tile)
-        tiles.index_add_(0, at, found)
+        tiles.index_add_(0, users.at, found.mul_(users.weight.view(-1, 1, 1)))
     assert tiles is not None
     return _blend(tiles, rows, columns, size, overlap)
 

@@ -17,7 +17,10 @@ _TAPS = (
 
 
 class Phases:
-    """Sub-sample phase planes of pictures [R, H, W] with a wide margin; a block at any vector is one gather."""
+    """Sub-sample phase planes of pictures [R, H, W] with a margin; a block at any vector is one gather.
+
+    phases: 4 for quarter samples, 1 for whole ones.
+    """
 
     def __init__(self, planes: Tensor, phases: int) -> None:
         padded = F.pad(planes[:, None], (MARGIN + 2, MARGIN + 3) * 2, mode="replicate")[:, 0]
@@ -60,7 +63,10 @@ class Phases:
 
 
 class Grid:
-    """Where the blocks of P pictures lie, and which reference picture each of them looks at."""
+    """Where the rows x columns blocks of P pictures lie, in planes with a margin.
+
+    `top` and `left`: int64 [P rows columns], in samples; `picture`, likewise, the reference (`pictures` [P]) that each looks at.
+    """
 
     def __init__(self, rows: int, columns: int, block: int, pictures: Tensor) -> None:
         device, count = pictures.device, len(pictures)

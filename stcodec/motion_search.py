@@ -1,9 +1,9 @@
 """The encoder's block search: from pictures to rate-aware vectors and modes. Nothing here is normative.
 
-For every pair of a frame and a reference: a full search on quarter-size pictures (range by distance), refinement at half and
-full size to integer, half and quarter samples, and passes in which blocks try their neighbours' vectors. The cost of a
-vector is the sum of absolute differences plus an estimate of the bits of its difference from its neighbours. At the end 16x16
-blocks are split into 8x8 where that pays, and the modes (both references or one) are chosen.
+For every pair of a frame and a reference: a full search on pictures of an eighth of the size (range by distance), refinement at
+a quarter, half and full size to integer, half and quarter samples, and passes in which blocks try their neighbours' vectors. The
+cost of a vector is the sum of absolute differences plus an estimate of the bits of its difference from its neighbours. At the
+end 16x16 blocks are split into 8x8 where that pays, and the modes (both references or one) are chosen.
 """
 
 from __future__ import annotations
@@ -138,24 +138,18 @@ class _State:
         self.cost = self.cost + (now - before) * self.bit_cost
         self.around = around
 
-    def attempt(self, vectors: Tensor) -> Tensor:
-        """Keep `vectors` wherever they are cheaper; returns their cost."""
+    def attempt(self, vectors: Tensor) -> None:
+        """Keep `vectors` wherever they are cheaper."""
         cost = self._cost(vectors)
         better = cost < self.cost
         self.cost = torch.where(better, cost, self.cost)
         self.vectors = torch.where(better[:, None], vectors, self.vectors)
-        return cost
 
-    def refine(self, step: int, all_corners: bool = True) -> None:
-        """Try the four neighbours at distance `step`, and all corners or the one between the better neighbours."""
+    def refine(self, step: int) -> None:
+        """Try the eight neighbours at distance `step`."""
         centre = self.vectors
-        up, down, left, right = (self.attempt(_moved(centre, dy * step, dx * step)) for dy, dx in _CROSS)
-        if all_corners:
-            for dy, dx in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
-                self.attempt(_moved(centre, dy * step, dx * step))
-            return
-        corner = torch.stack([torch.where(up < down, -step, step), torch.where(left < right, -step, step)], dim=1)
-        self.attempt(centre + corner)
+        for dy, dx in (*_CROSS, (-1, -1), (-1, 1), (1, -1), (1, 1)):
+            self.attempt(_moved(centre, dy * step, dx * step))
 
     def propagate(self) -> None:
         """Try the neighbours' vectors and their median."""

@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stcodec.media import Planes
+
 CHUNK_FRAMES = 8
 MAX_SEGMENT_CHUNKS = 16
 MOTION_BLOCK = 16
-
-Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Frames(NamedTuple):

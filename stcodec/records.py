@@ -6,11 +6,13 @@ import dataclasses
 import json
 import struct
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, TypeVar
 
 import zstandard
 
 from stcodec.errors import DamagedFileError
+from stcodec.media import Packet, StreamInfo
 
 VERSION = 1
 MAX_UNPACKED = 1 << 26
@@ -67,36 +69,12 @@ class Footer:
 
 
 @dataclass(frozen=True)
-class StreamEntry:
-    """A stream that is carried as packets, as plain values; see `video.StreamInfo`."""
-
-    kind: str
-    codec: str
-    time_base: tuple[int, int]
-    extradata: bytes
-    parameters: dict[str, int | str]
-    metadata: dict[str, str]
-
-
-@dataclass(frozen=True)
 class VideoChunk:
     """A coded chunk: `first` starts a segment; pts and durations per picture in units of the header's time base."""
 
     first: bool
     pts: tuple[int, ...]
     durations: tuple[int, ...]
-    payload: bytes
-
-
-@dataclass(frozen=True)
-class DataPacket:
-    """A packet of stream `stream` (position in the stream table), in units of that stream's time base."""
-
-    stream: int
-    pts: int | None
-    dts: int | None
-    duration: int
-    keyframe: bool
     payload: bytes
 
 
@@ -240,18 +218,18 @@ _PACKET = struct.Struct("<HBqqI")
 _KEY, _NO_PTS, _NO_DTS = 1, 2, 4
 
 
-def pack_packet(packet: DataPacket) -> bytes:
+def pack_packet(packet: Packet) -> bytes:
     """Body of a PCKT section."""
     flags = packet.keyframe * _KEY | (packet.pts is None) * _NO_PTS | (packet.dts is None) * _NO_DTS
-    return _PACKET.pack(packet.stream, flags, packet.pts or 0, packet.dts or 0, packet.duration) + packet.payload
+    return _PACKET.pack(packet.stream, flags, packet.pts or 0, packet.dts or 0, packet.duration) + packet.data
 
 
-def unpack_packet(body: bytes) -> DataPacket:
+def unpack_packet(body: bytes) -> Packet:
     """The inverse of `pack_packet`."""
     if len(body) < _PACKET.size:
         raise DamagedFileError("a packet is too short")
     stream, flags, pts, dts, duration = _PACKET.unpack_from(body)
-    return DataPacket(
+    return Packet(
         stream,
         None if flags & _NO_PTS else pts,
         None if flags & _NO_DTS else dts,
@@ -261,21 +239,22 @@ def unpack_packet(body: bytes) -> DataPacket:
     )
 
 
-def stream_to_json(stream: StreamEntry) -> dict[str, object]:
+def stream_to_json(stream: StreamInfo) -> dict[str, object]:
     """A carried stream as plain values."""
-    return {**dataclasses.asdict(stream), "extradata": stream.extradata.hex()}
+    base = [stream.time_base.numerator, stream.time_base.denominator]
+    return {**dataclasses.asdict(stream), "time_base": base, "extradata": stream.extradata.hex()}
 
 
-def stream_from_json(value: Any) -> StreamEntry:
+def stream_from_json(value: Any) -> StreamInfo:
     """The inverse of `stream_to_json`; DamagedFileError on anything else."""
     try:
         num, den = value["time_base"]
         if not (isinstance(num, int) and isinstance(den, int) and num > 0 and den > 0):
             raise ValueError("time base")
-        return StreamEntry(
+        return StreamInfo(
             str(value["kind"]),
             str(value["codec"]),
-            (num, den),
+            Fraction(num, den),
             bytes.fromhex(value["extradata"]),
             dict(value["parameters"]),
             {str(k): str(v) for k, v in value["metadata"].items()},

@@ -8,9 +8,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
 from stcodec.bench.rd import Point, bd_rate
 from stcodec.metrics import QualityMeter
+from stcodec.weights import load_model
 from tests.conftest import make_video, run
 
 
@@ -89,7 +91,18 @@ def test_training_from_folder_to_model(tmp_path: Path, bee: Path) -> None:
     common = ("--width", 16, "--prior-blocks", 1, "--filter-blocks", 1)
     train("pack", folder, pack, "--clips", 4, "--frames", 16, "--height", 64, "--size", 96)
     train("train", pack, checkpoint, "--steps", 6, "--minutes", 2, *common)
-    assert "goes on from step 6" in train("train", pack, checkpoint, "--steps", 9, "--minutes", 2, *common)
+    # A checkpoint from before a new fit goes on with what the present base model has fitted.
+    state = torch.load(checkpoint, weights_only=True)
+    for weights in ("network", "average"):
+        state[weights]["step_gain"] += 1.0
+    torch.save(state, checkpoint)
+    log = tmp_path / "run.log"
+    log.write_text(train("train", pack, checkpoint, "--steps", 50, "--minutes", 2, *common))
+    assert "goes on from step 6" in log.read_text()
+    average = torch.load(checkpoint, weights_only=True)["average"]
+    torch.testing.assert_close(average["step_gain"], load_model("dct").network.step_gain)
+    train("plot", log, tmp_path / "run.png")
+    assert (tmp_path / "run.png").stat().st_size > 5000
     train("export", pack, checkpoint, model, "--rounds", 1, "--steps", 60)
     coded = tmp_path / "a.stp"
     assert run("encode", bee, coded, "--model", model, "-q", 40).returncode == 0

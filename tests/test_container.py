@@ -6,6 +6,7 @@ import dataclasses
 import io
 import struct
 import zlib
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 
 from stcodec.container import SECTION, SIGNATURE, Reader, Writer
 from stcodec.errors import DamagedFileError, StcodecError, UnsupportedFileError
-from stcodec.records import DataPacket, Header, StreamEntry, VideoChunk, pack_chunk, unpack_chunk
+from stcodec.media import Packet, StreamInfo
+from stcodec.records import Header, VideoChunk, pack_chunk, unpack_chunk
 
 HEADER = Header(1, 32, 8, 64, 48, 1, 1000, 25, 1, 1, 1, 90, 1, 1, 1, 1, 1, 8, bytes(range(32)), "dct")
-AUDIO = StreamEntry("audio", "aac", (1, 44100), b"\x12\x08", {"sample_rate": 44100}, {"language": "de"})
+AUDIO = StreamInfo("audio", "aac", Fraction(1, 44100), b"\x12\x08", {"sample_rate": 44100}, {"language": "de"})
 ITEMS = [
     VideoChunk(True, (0, 40, 80), (40, 40, 40), b"first"),
-    DataPacket(0, None, -5, 7, True, b"sound"),
+    Packet(0, None, -5, 7, True, b"sound"),
     VideoChunk(False, (120, 170), (50, 30), b"second"),
     VideoChunk(True, (200,), (40,), b"third"),
 ]

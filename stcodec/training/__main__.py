@@ -139,12 +139,11 @@ def plot(log: Path, target: Path) -> None:
     rows = [line.split() for line in log.read_text().splitlines() if re.match(r"\d+ [\d.]+min ", line)]
     if not rows:
         raise click.ClickException(f"{log}: holds no lines of training")
-    values = {k: [float(row[row.index(k) + 1]) for row in rows] for k in ("prior", "prior0", "filter", "filter0")}
+    values = {k: [float(row[row.index(k) + 1]) for row in rows] for k in ("prior", "filter")}
     at = [int(row[0]) for row in rows]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
     for axis, name in zip(axes, ("prior", "filter"), strict=True):
-        gain = [100 * (1 - a / b) for a, b in zip(values[name], values[name + "0"], strict=True)]
-        axis.plot(at, gain)
+        axis.plot(at, [100 * (1 - value) for value in values[name]])
         axis.set(xlabel="step", ylabel=f"{name}: percent below the linear codec")
         axis.grid(True, alpha=0.3)
     figure.tight_layout()

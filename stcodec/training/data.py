@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stcodec.errors import InputError
-from stcodec.patches import Planes
+from stcodec.media import Planes
 from stcodec.video import Picture, VideoReader
 
 VIDEO_ENDINGS = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".y4m", ".gif", ".h264"}

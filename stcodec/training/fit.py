@@ -21,8 +21,9 @@ from torch import Tensor
 from stcodec import scales, vectors
 from stcodec.codec import ChunkEncoder, CodecSettings
 from stcodec.entropy import Tables
+from stcodec.media import Planes
 from stcodec.network import ModelConfig, Network
-from stcodec.patches import CHUNK_FRAMES, Planes
+from stcodec.patches import CHUNK_FRAMES
 from stcodec.scales import GroupNetwork
 from stcodec.vectors import VectorTables
 from stcodec.weights import Model

@@ -37,8 +37,9 @@ from stcodec.codec import (
 )
 from stcodec.entropy import Coder, Tables
 from stcodec.latents import StepContext
+from stcodec.media import Planes
 from stcodec.motion import Fields, Step
-from stcodec.patches import CHUNK_FRAMES, Frames, Planes, patchify, unpatchify
+from stcodec.patches import CHUNK_FRAMES, Frames, patchify, unpatchify
 from stcodec.weights import Model, config_to_json
 
 # Parameters that `fit` finds; gradients leave them alone.
@@ -159,8 +160,10 @@ def train(
     begin = 0
     if checkpoint is not None and checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
-        network.load_state_dict(saved["network"])
-        average = saved["average"]
+        # What is fitted is the present model's: the checkpoint may come from before a new fit.
+        kept = {name: average[name] for name in FITTED}
+        network.load_state_dict({**saved["network"], **kept})
+        average = {**saved["average"], **{name: value.clone() for name, value in kept.items()}}
         optimiser.load_state_dict(saved["optimiser"])
         begin = saved["step"]
         log(f"goes on from step {begin}")
