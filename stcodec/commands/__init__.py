@@ -1,0 +1,1 @@
+"""The commands, one file each: click wiring only. `cli.py` lists them."""

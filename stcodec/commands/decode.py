@@ -1,0 +1,46 @@
+"""`stcodec decode`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from stcodec import report
+from stcodec.commands.shared import Time, default_target, option, output_options, policy, stages
+from stcodec.options import DecodeOptions
+
+
+@click.command()
+@click.argument("source", metavar="IN.stp")
+@click.argument("target", metavar="[OUT]", required=False)
+@option(DecodeOptions, "codec", "--codec")
+@option(DecodeOptions, "crf", "--crf", type=float)
+@option(DecodeOptions, "start", "--start", type=Time())
+@option(DecodeOptions, "end", "--end", type=Time())
+@option(DecodeOptions, "device", "--device")
+@option(DecodeOptions, "threads", "--threads", type=int)
+@output_options
+def decode(
+    source: str, target: str | None, overwrite: str | None, quiet: bool, verbose: bool, as_json: bool, **options: Any
+) -> None:
+    """Decode IN.stp into OUT: .mp4, .mkv, .mov, .y4m, or "-" for YUV4MPEG2 on standard output."""
+    target = default_target(source, target, ".mp4")
+    from stcodec.decoding import decode_steps
+    from stcodec.encoding import Progress
+
+    chosen = DecodeOptions(overwrite=policy(overwrite, target), **options)
+    result = None
+    with stages(verbose), report.ProgressReport(f"decoding {os.path.basename(source)}", quiet) as progress:
+        for step in decode_steps(source, target, chosen):
+            if isinstance(step, Progress):
+                progress.update(step)
+            else:
+                result = step
+    assert result is not None
+    for line in result.notes:
+        report.note(f"{target}: {line}", quiet)
+    report.decoded(target, result, quiet or as_json)
+    if as_json and target != "-":
+        report.decode_json(source, target, result)

@@ -1,0 +1,50 @@
+"""`stcodec encode`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from stcodec import report
+from stcodec.commands.shared import Time, default_target, option, output_options, policy, stages
+from stcodec.options import EncodeOptions, help_text
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="[OUT.stp]", required=False)
+@option(EncodeOptions, "quality", "-q", "--quality", type=int)
+@option(EncodeOptions, "model", "--model")
+@option(EncodeOptions, "device", "--device")
+@option(EncodeOptions, "threads", "--threads", type=int)
+@option(EncodeOptions, "motion", "--motion")
+@option(EncodeOptions, "effort", "--effort", type=int)
+@option(EncodeOptions, "start", "--start", type=Time())
+@option(EncodeOptions, "end", "--end", type=Time())
+@click.option("--no-larger", is_flag=True, help=help_text(EncodeOptions, "no_larger"))
+@click.option("--no-audio", "audio", is_flag=True, flag_value=False, default=True, help="Leave the audio out.")
+@output_options
+def encode(
+    source: str, target: str | None, overwrite: str | None, quiet: bool, verbose: bool, as_json: bool, **options: Any
+) -> None:
+    """Encode the video IN ("-" reads standard input) into OUT.stp ("-" writes standard output)."""
+    target = default_target(source, target, ".stp")
+    from stcodec.encoding import Progress, encode_steps
+
+    chosen = EncodeOptions(overwrite=policy(overwrite, target), **options)
+    notes: list[str] = []
+    result = None
+    with stages(verbose), report.ProgressReport(f"encoding {os.path.basename(source)}", quiet) as progress:
+        for step in encode_steps(source, target, chosen, notes):
+            if isinstance(step, Progress):
+                progress.update(step)
+            else:
+                result = step
+    assert result is not None
+    for line in result.notes:
+        report.note(f"{source}: {line}", quiet)
+    report.encoded(source, target, result, quiet or as_json)
+    if as_json:
+        report.encode_json(source, target, result)

@@ -1,0 +1,85 @@
+"""What several commands have in common: options, the overwrite policy, the default output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from stcodec import report
+from stcodec.errors import UsageError
+from stcodec.files import Overwrite
+from stcodec.options import default, help_text
+
+
+def option(options: type, name: str, *flags: str, **more: Any) -> Callable[[Any], Any]:
+    """A click option with default and help from the options class."""
+    return click.option(
+        *flags, name, default=default(options, name), help=help_text(options, name), show_default=True, **more
+    )
+
+
+class Time(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """Seconds, or minutes or hours before colons."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Text like 75, 1:15 or 0:01:15.5 to seconds."""
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?)", str(value))
+        if match is None:
+            self.fail(f"{value!r} is no time: seconds, or [h:]m:s", param, ctx)
+        hours, minutes, seconds = match.groups()
+        return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)
+
+
+def output_options(command: Any) -> Any:
+    """The options of every command that writes a file."""
+    for decorator in (
+        click.option("-y", "-f", "--yes", "overwrite", flag_value="yes", help="Overwrite an existing output."),
+        click.option("-n", "--no", "overwrite", flag_value="no", help="Never overwrite: exit with code 4."),
+        click.option("--quiet", is_flag=True, help="Print errors only."),
+        click.option("-v", "--verbose", is_flag=True, help="Say where the time went."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON line on stdout."),
+    ):
+        command = decorator(command)
+    return command
+
+
+def policy(overwrite: str | None, target: str) -> Overwrite:
+    """Ask where a person can answer, else refuse."""
+    if overwrite is not None:
+        return Overwrite(overwrite)
+    can_ask = target != "-" and os.path.isfile(target) and sys.stdin.isatty() and sys.stderr.isatty()
+    if can_ask and click.confirm(f"{target} exists. Overwrite?", err=True):
+        return Overwrite.YES
+    return Overwrite.NO
+
+
+@contextlib.contextmanager
+def stages(verbose: bool) -> Any:
+    """Say on stderr where the time of the block went, if `verbose`."""
+    if not verbose:
+        yield
+        return
+    from stcodec.timing import collect
+
+    with collect() as times:
+        yield
+    report.note("seconds by stage: " + ", ".join(f"{k} {v:.2f}" for k, v in sorted(times.seconds.items())))
+
+
+def default_target(source: str, target: str | None, ending: str) -> str:
+    """`target`, or the source's name with another ending. UsageError for standard input without a target."""
+    if target is not None:
+        return target
+    if source == "-":
+        raise UsageError("an output must be named when the input is standard input")
+    return os.path.splitext(source)[0] + ending
