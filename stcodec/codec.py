@@ -6,7 +6,7 @@ Payload (see docs/format.md): frame count, quality, tree, CRC-32 of the decoded 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from stcodec import motion, motion_search
-from stcodec.entropy import Coder, SymbolReader, SymbolWriter
-from stcodec.errors import DamagedFileError
-from stcodec.latents import CodedLatents, LatentCoder, StepContext
+from stcodec.entropy import Coder, SymbolWriter
+from stcodec.latents import CodedLatents, LatentCoder, SparseValues, StepContext
 from stcodec.media import Planes
 from stcodec.motion import Fields, Step
 from stcodec.patches import (
@@ -24,15 +23,14 @@ from stcodec.patches import (
     Frames,
     frames_from_planes,
     patchify,
-    planes_from_frames,
     unpatchify,
 )
 from stcodec.timing import stage
 from stcodec.vectors import CodedField, FieldShape, code_fields, step_hints
 from stcodec.weights import Model
 
-_HEADER = struct.Struct("<BBBI")
-_VECTORS_FLAG = 0x80
+HEADER = struct.Struct("<BBBI")
+VECTORS_FLAG = 0x80
 INTRA, KEY = 0, 1
 
 # Squared error in units of step**2 that is worth one bit: intra, key, and the three levels of two-sided frames.
@@ -73,14 +71,29 @@ class EncodedChunk:
 
 
 @dataclass
-class _Decoded:
-    """What later steps need of a coded frame: its picture, symbols [1, rows, columns, C] and transformed picture."""
+class Decoded:
+    """What later steps need of a coded frame: its picture, if there is one yet, and the magnitudes of its symbols
+    [1, rows, columns, C]; `values`: its symbols, where there is no picture."""
 
     picture: Frames | None
     magnitudes: Tensor
+    values: SparseValues | None = None
 
 
-class _ChunkCoder:
+@dataclass(frozen=True)
+class Prediction:
+    """What is expected of the N frames of a step: coefficients `base` of the motion-compensated prediction and the `mean` of the
+    latents, [N, C, rows, columns]; `size` [N, C, 1, 1] are the quantisation steps, for `kinds` and `qualities` [N]."""
+
+    kind: int
+    kinds: Tensor
+    qualities: Tensor
+    size: Tensor
+    base: Tensor
+    mean: Tensor
+
+
+class ChunkCoder:
     """State and steps that encoder and decoder share."""
 
     def __init__(
@@ -97,7 +110,7 @@ class _ChunkCoder:
         self.vector_observer: Coder | None = None
         """Training only: sees every coded vector symbol before the writer does."""
         self.stats = ChunkStats()
-        self._previous: _Decoded | None = None
+        self._previous: Decoded | None = None
         self._key_field: CodedField | None = None
         self._memory: Tensor | None = None
 
@@ -112,11 +125,11 @@ class _ChunkCoder:
         steps: Sequence[Step],
         quality: int,
         use_motion: bool,
-        source: _Source | None,
+        source: Source | None,
         pictures: bool,
-    ) -> dict[int, _Decoded]:
+    ) -> dict[int, Decoded]:
         """Code a chunk step by step, coarse to fine; `source` is the encoder's, None when decoding."""
-        done: dict[int, _Decoded] = {}
+        done: dict[int, Decoded] = {}
         if self._previous is not None:
             done[-1] = self._previous
         coded_fields: dict[int, CodedField] = {}
@@ -144,7 +157,7 @@ class _ChunkCoder:
         step: Step,
         coded: dict[int, CodedField],
         use_motion: bool,
-        source: _Source | None,
+        source: Source | None,
     ) -> Fields | None:
         available = np.array([[r is not None for r in pair] for pair in step.references])
         if not available.any():
@@ -166,7 +179,7 @@ class _ChunkCoder:
             coded[frame] = CodedField(fields.vectors[i].numpy(), frame, step.references[i])
         return Fields(fields.vectors.to(self.device), fields.modes.to(self.device))
 
-    def _context(self, step: Step, quality: int, fields: Fields | None, done: dict[int, _Decoded]) -> StepContext:
+    def _context(self, step: Step, quality: int, fields: Fields | None, done: dict[int, Decoded]) -> StepContext:
         n = len(step.frames)
         shape = (n, self.rows, self.columns, self.patch.channels)
         references = torch.zeros(shape, device=self.device)
@@ -188,56 +201,71 @@ class _ChunkCoder:
         step: Step,
         context: StepContext,
         fields: Fields | None,
-        done: dict[int, _Decoded],
-        source: _Source | None,
+        done: dict[int, Decoded],
+        source: Source | None,
         pictures: bool,
     ) -> None:
-        n = len(step.frames)
-        mean = base = size = kind = quality = None
+        prediction = None
         if pictures:
-            kind = torch.full((n,), context.kind, dtype=torch.long, device=self.device)
-            quality = torch.full((n,), float(context.quality), device=self.device)
-            size = self.network.step(quality, kind)
-            with stage("prediction"):
-                base = self._predict(step, fields, done, n)
-            with stage("network"):
-                state = self._state(n) if context.kind == KEY else self._null_state(n)
-                mean = self.network.predict(base, state, size, quality, kind)
+            before = {number: frame.picture for number, frame in done.items() if frame.picture is not None}
+            prediction = self._prediction(step, context.kind, context.quality, fields, before)
         wanted = None
         if source is not None:
             wanted = self.network.transform(patchify(source.frames.take(step.frames), self.patch))
             self.latents.rate_weight = _RATE_WEIGHTS[context.kind]
         with stage("latents"):
-            coded = self._code_latents(coder, context, wanted, mean, size)
-        if pictures:
+            coded = self._code_latents(coder, context, wanted, prediction)
+        frames = None
+        if prediction is not None:
             assert coded.decoded is not None and coded.mean is not None
-            assert base is not None and size is not None and quality is not None and kind is not None
-            with stage("network"):
-                restored, features = self.network.restore(coded.decoded, coded.mean, base, size, quality, kind)
-                frames = unpatchify(self.network.inverse(restored), self.patch)
-                frames = Frames(*(plane.clamp(0.0, 1.0) for plane in frames))
-            if context.kind <= KEY and features is not None:
-                self._memory = self.network.memory(self._state(n), features)
+            frames = self._restore(coded.decoded, coded.mean, prediction)
         for i, frame in enumerate(step.frames):
-            picture = frames.take([i]) if pictures else None
-            done[frame] = _Decoded(picture, coded.magnitudes[i : i + 1])
+            picture = None if frames is None else frames.take([i])
+            done[frame] = Decoded(picture, coded.magnitudes[i : i + 1], coded.values)
+
+    def _prediction(
+        self, step: Step, kind: int, quality: int, fields: Fields | None, before: Mapping[int, Frames]
+    ) -> Prediction:
+        """What is expected of the frames of a step, from the pictures decoded before."""
+        n = len(step.frames)
+        kinds = torch.full((n,), kind, dtype=torch.long, device=self.device)
+        qualities = torch.full((n,), float(quality), device=self.device)
+        size = self.network.step(qualities, kinds)
+        with stage("prediction"):
+            base = self._predict(step, fields, before, n)
+        with stage("network"):
+            state = self._state(n) if kind == KEY else self._null_state(n)
+            mean = self.network.predict(base, state, size, qualities, kinds)
+        return Prediction(kind, kinds, qualities, size, base, mean)
+
+    def _restore(self, decoded: Tensor, mean: Tensor, prediction: Prediction) -> Frames:
+        """The pictures of decoded latents and their refined means; key frames renew the memory."""
+        p = prediction
+        with stage("network"):
+            restored, features = self.network.restore(decoded, mean, p.base, p.size, p.qualities, p.kinds)
+            frames = unpatchify(self.network.inverse(restored), self.patch)
+            frames = Frames(*(plane.clamp_(0.0, 1.0) for plane in frames))
+        if p.kind <= KEY and features is not None:
+            self._memory = self.network.memory(self._state(len(decoded)), features)
+        return frames
 
     def _code_latents(
-        self, coder: Coder, context: StepContext, wanted: Tensor | None, mean: Tensor | None, size: Tensor | None
+        self, coder: Coder, context: StepContext, wanted: Tensor | None, prediction: Prediction | None
     ) -> CodedLatents:
         before = coder.bits if isinstance(coder, SymbolWriter) else 0.0
+        mean, size = (None, None) if prediction is None else (prediction.mean, prediction.size)
         coded = self.latents.code(coder, context, wanted, mean, size)
         if isinstance(coder, SymbolWriter):
             bits = self.stats.latent_bits
             bits[context.kind] = bits.get(context.kind, 0.0) + coder.bits - before
         return coded
 
-    def _predict(self, step: Step, fields: Fields | None, done: dict[int, _Decoded], n: int) -> Tensor:
+    def _predict(self, step: Step, fields: Fields | None, before: Mapping[int, Frames], n: int) -> Tensor:
         """Coefficients of the motion-compensated prediction; of an intra frame, the mean of all pictures."""
         if fields is None:
             shape = (n, self.patch.channels, self.rows, self.columns)
             return self.network.intra_mean[None, :, None, None].expand(shape)
-        sides = [[None if (r := pair[k]) is None else done[r].picture for pair in step.references] for k in (0, 1)]
+        sides = [[None if (r := pair[k]) is None else before[r] for pair in step.references] for k in (0, 1)]
         frames = motion.predict(sides[0], sides[1], fields)
         return self.network.transform(patchify(frames, self.patch))
 
@@ -261,7 +289,7 @@ class PreparedChunk:
     fields: dict[int, Fields]
 
 
-class _Source:
+class Source:
     """The encoder's side of a chunk: the pictures to code and the motion found between them."""
 
     def __init__(self, frames: Frames, fields: dict[int, Fields]) -> None:
@@ -269,6 +297,7 @@ class _Source:
         self._fields = fields
 
     def fields(self, step: Step) -> Fields:
+        """The motion of the frames of a step."""
         parts = [self._fields[frame] for frame in step.frames]
         return Fields(torch.cat([p.vectors for p in parts]), torch.cat([p.modes for p in parts]))
 
@@ -298,7 +327,7 @@ def vector_spread(vectors: Tensor, grid: tuple[int, int]) -> Tensor:
     return torch.nn.functional.adaptive_max_pool2d(spread, grid).permute(0, 2, 3, 1)
 
 
-class ChunkEncoder(_ChunkCoder):
+class ChunkEncoder(ChunkCoder):
     """Encodes the chunks of a video in order. Pictures are `width` x `height` 4:2:0 planes of `bit_depth` 8 or 10."""
 
     def __init__(
@@ -337,12 +366,12 @@ class ChunkEncoder(_ChunkCoder):
         steps = motion.steps(chunk.tree, chunk.first)
         writer = SymbolWriter()
         self.stats = stats = ChunkStats()
-        source = _Source(chunk.frames, chunk.fields)
+        source = Source(chunk.frames, chunk.fields)
         self.run_chunk(writer, steps, quality, self.settings.motion, source, pictures=True)
         with stage("entropy"):
             words = writer.finish()
-        tree = chunk.tree | (_VECTORS_FLAG if self.settings.motion else 0)
-        header = _HEADER.pack(chunk.count, quality, tree, writer.crc)
+        tree = chunk.tree | (VECTORS_FLAG if self.settings.motion else 0)
+        header = HEADER.pack(chunk.count, quality, tree, writer.crc)
         return EncodedChunk(header + words, chunk.count, stats)
 
     def _find_motion(self, frames: Frames, first: bool) -> tuple[int, dict[int, Fields]]:
@@ -363,37 +392,3 @@ class ChunkEncoder(_ChunkCoder):
                     pairs.append((frame + offset, a, b))
         found = motion_search.search(luma, pairs, settings)
         return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, found, strict=True)}
-
-
-class ChunkDecoder(_ChunkCoder):
-    """Decodes the chunks of a video in order, from the first chunk of any segment on."""
-
-    def decode(self, payload: bytes, first: bool) -> list[Planes]:
-        """The pictures of a chunk; DamagedFileError where the symbols are not those that were encoded."""
-        count, done = self._run(payload, first, pictures=True)
-        pictures = [done[i].picture for i in range(count)]
-        frames = Frames(*(torch.cat(planes) for planes in zip(*pictures, strict=True)))
-        return planes_from_frames(frames, self.height, self.width, self.bit_depth)
-
-    def check(self, payload: bytes, first: bool) -> int:
-        """Decode the symbols only and check them; returns the number of frames. DamagedFileError as in `decode`."""
-        return self._run(payload, first, pictures=False)[0]
-
-    def _run(self, payload: bytes, first: bool, pictures: bool) -> tuple[int, dict[int, _Decoded]]:
-        if len(payload) < _HEADER.size:
-            raise DamagedFileError("a chunk is too short")
-        count, quality, tree, crc = _HEADER.unpack_from(payload)
-        use_motion, tree = bool(tree & _VECTORS_FLAG), tree & ~_VECTORS_FLAG
-        if not (1 <= count <= CHUNK_FRAMES and quality < 64 and tree < len(motion.TREES)):
-            raise DamagedFileError("a chunk header holds impossible values")
-        if first:
-            self.start_segment()
-        elif self._previous is None:
-            raise DamagedFileError("a segment does not start with its first chunk")
-        steps = motion.steps(tree, first)
-        reader = SymbolReader(payload[_HEADER.size :])
-        done = self.run_chunk(reader, steps, quality, use_motion, None, pictures)
-        reader.finish()
-        if reader.crc != crc:
-            raise DamagedFileError("decoded symbols are not those that were encoded")
-        return count, done

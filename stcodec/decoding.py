@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
+import torch
+
 from stcodec import container, records
-from stcodec.codec import ChunkDecoder
-from stcodec.devices import choose_device
+from stcodec.ahead import run_ahead
+from stcodec.chunk_decoder import ChunkDecoder, ChunkSymbols
+from stcodec.devices import choose_device, flush_denormals, share_threads
 from stcodec.encoding import Progress
 from stcodec.errors import DamagedFileError, InputError, UsageError
 from stcodec.files import check_input, check_output, is_standard_stream, open_input, open_output, temporary_output
@@ -113,33 +116,37 @@ def decoded_items(
     header = reader.header
     where = choose_device(device, threads)
     model = load_model(header.model_id, where, header.model_sha256)
-    decoder = ChunkDecoder(model, header.width, header.height, header.bit_depth, where)
+    workers = torch.get_num_threads() if where.type == "cpu" else 1
+    share_threads(min(workers, 4))
+    decoder = ChunkDecoder(model, header.width, header.height, header.bit_depth, where, workers)
     base = Fraction(header.time_base_num, header.time_base_den)
     window = entry.window if entry else None
     if entry is not None:
         reader.seek(entry.offset)
     shown = 0
-    try:
-        for item in reader:
-            if isinstance(item, Packet):
-                kept = item if window is None else window.inside(item, reader.streams[item.stream].time_base)
-                if kept is not None:
-                    yield kept
-                continue
-            if entry is not None and window is not None:
-                if window.end is not None and item.pts[0] * base >= window.end:
-                    if item.pts[0] * base >= window.end + PACKETS_BEHIND:
-                        break
-                    continue
-                if item.pts[0] < entry.segment:
-                    continue
+
+    def read(item: Packet | _Chunk) -> Callable[[], ChunkSymbols] | None:
+        if isinstance(item, Packet):
+            return None
+
+        def symbols() -> ChunkSymbols:
             try:
-                pictures = decoder.decode(item.payload, item.first)
+                return decoder.read(item.chunk.payload, item.chunk.first)
             except DamagedFileError as error:
-                raise DamagedFileError(f"chunk {reader.chunks_read}: {error}") from error
-            if len(pictures) != len(item.pts):
-                raise DamagedFileError(f"chunk {reader.chunks_read}: wrong number of pictures")
-            for planes, pts, duration in zip(pictures, item.pts, item.durations, strict=True):
+                raise DamagedFileError(f"chunk {item.number}: {error}") from error
+
+        return symbols
+
+    try:
+        for item, symbols in run_ahead(_wanted(reader, entry, base), read, flush_denormals):
+            if isinstance(item, Packet):
+                yield item
+                continue
+            chunk = item.chunk
+            assert symbols is not None
+            if symbols.count != len(chunk.pts):
+                raise DamagedFileError(f"chunk {item.number}: wrong number of pictures")
+            for planes, pts, duration in zip(decoder.pictures(symbols), chunk.pts, chunk.durations, strict=True):
                 picture = Picture(planes, pts, duration)
                 seen = picture if window is None else window.inside(picture, base)
                 if seen is not None:
@@ -149,6 +156,33 @@ def decoded_items(
             raise UsageError(f"{name}: there is no picture in the chosen part")
     except InputError as error:
         raise type(error)(f"{name}: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """A chunk and its number in the file, from 1."""
+
+    number: int
+    chunk: records.VideoChunk
+
+
+def _wanted(reader: container.Reader, entry: Entry | None, base: Fraction) -> Iterator[Packet | _Chunk]:
+    """What of the container has to be decoded or passed on."""
+    for item in reader:
+        if isinstance(item, Packet):
+            kept = item if entry is None else entry.window.inside(item, reader.streams[item.stream].time_base)
+            if kept is not None:
+                yield kept
+            continue
+        if entry is not None:
+            end = entry.window.end
+            if end is not None and item.pts[0] * base >= end:
+                if item.pts[0] * base >= end + PACKETS_BEHIND:
+                    break
+                continue
+            if item.pts[0] < entry.segment:
+                continue
+        yield _Chunk(reader.chunks_read, item)
 
 
 def video_info(header: records.Header) -> VideoInfo:

@@ -61,7 +61,9 @@ def flush_denormals() -> None:
     torch.set_flush_denormal(True)
 
 
-def share_threads() -> None:
-    """Let the operations of every thread take half of the cores: two of them work at the same time. Threads of one operation
-    that wait for a busy core cost more than they bring."""
-    torch.set_num_threads(max(1, torch.get_num_threads() // 2))
+def share_threads(by: int = 2) -> None:
+    """Let the operations of every thread take one part in `by` of the cores: so many of them work at the same time.
+
+    Threads of one operation that wait for a busy core cost more than they bring.
+    """
+    torch.set_num_threads(max(1, torch.get_num_threads() // by))

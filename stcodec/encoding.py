@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from stcodec import container, records
+from stcodec.ahead import run_ahead
 from stcodec.codec import ChunkEncoder, CodecSettings, PreparedChunk
 from stcodec.devices import choose_device, flush_denormals, share_threads
 from stcodec.errors import TargetError, UsageError
@@ -123,25 +122,14 @@ def _prepared(
     items: Iterator[_Cut | Packet], encoder: ChunkEncoder
 ) -> Iterator[tuple[_Cut | Packet, PreparedChunk | None]]:
     """Prepare each chunk in a thread, while the one before it is being coded."""
-    waiting: deque[tuple[_Cut | Packet, Future[PreparedChunk] | None]] = deque()
-    ahead = 0
+
+    def prepare(item: _Cut | Packet) -> Callable[[], PreparedChunk] | None:
+        if isinstance(item, Packet):
+            return None
+        return lambda: encoder.prepare([p.planes for p in item.pictures], item.first)
+
     share_threads()
-    with ThreadPoolExecutor(1, initializer=flush_denormals) as pool:
-        try:
-            for item in items:
-                future = None
-                if isinstance(item, _Cut):
-                    future = pool.submit(encoder.prepare, [p.planes for p in item.pictures], item.first)
-                    ahead += 1
-                waiting.append((item, future))
-                while ahead > 1:
-                    done, made = waiting.popleft()
-                    ahead -= made is not None
-                    yield done, made.result() if made else None
-            for done, made in waiting:
-                yield done, made.result() if made else None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    return run_ahead(items, prepare, flush_denormals)
 
 
 def chunks(items: Iterable[Picture | Packet]) -> Iterator[_Cut | Packet]:

@@ -130,7 +130,7 @@ def verify(path: PathLike, deep: bool = False) -> Iterator[ChunkReport]:
     After a chunk whose symbols are wrong it goes on with the next segment. Raises DamagedFileError where the container
     itself is damaged or cut off, since nothing after that can be trusted to be found.
     """
-    from stcodec.codec import ChunkDecoder
+    from stcodec.chunk_decoder import ChunkDecoder
     from stcodec.devices import choose_device
     from stcodec.weights import load_model
 

@@ -41,11 +41,35 @@ class StepContext:
 
 @dataclass
 class CodedLatents:
-    """decoded [N, C, rows, columns] float, mean likewise (both None without means); magnitudes [N, rows, columns, C]."""
+    """decoded [N, C, rows, columns] float, mean likewise (both None without means); magnitudes [N, rows, columns, C].
+
+    values: without means, the dequantised symbols in units of the step (see `SparseValues`).
+    """
 
     decoded: Tensor | None
     mean: Tensor | None
     magnitudes: Tensor
+    values: SparseValues | None = None
+
+
+@dataclass(frozen=True)
+class SparseValues:
+    """A float tensor [N, rows * columns, C] that is mostly zero: where in the flat tensor it is not, and what is there."""
+
+    at: Tensor
+    values: Tensor
+
+    @classmethod
+    def of(cls, dense: Tensor) -> SparseValues:
+        """The non-zero elements of `dense`."""
+        at = torch.nonzero(dense.view(-1))[:, 0]
+        return cls(at, dense.view(-1)[at])
+
+    def dense(self, shape: tuple[int, ...]) -> Tensor:
+        """The whole tensor."""
+        full = torch.zeros(shape, device=self.values.device)
+        full.view(-1)[self.at] = self.values
+        return full
 
 
 def _rows(grid: Tensor) -> Tensor:
@@ -80,9 +104,11 @@ class _Means:
         """Take dequantised symbols [N, p, C] of the patches `at`, whose means are `here`."""
         self.errors.index_copy_(1, at, here + values * self.step - self.base.index_select(1, at))
 
-    def decoded(self) -> Tensor:
-        """Decoded latents [N, rows * columns, C]."""
-        return self.base + self.errors[:, :-1]
+    def grids(self, rows: int, columns: int) -> tuple[Tensor, Tensor]:
+        """Decoded latents and refined means, [N, C, rows, columns]."""
+        both = (self.base + self.errors[:, :-1], self.refined)
+        decoded, refined = (t.view(len(t), rows, columns, -1).permute(0, 3, 1, 2) for t in both)
+        return decoded, refined
 
 
 class Observer(Protocol):
@@ -127,6 +153,8 @@ class LatentCoder:
         means = None
         if mean is not None and step is not None:
             means = _Means(mean, step, self._network, context.kind)
+        else:
+            everything = torch.zeros(n, patches, channels, device=self._device)
         target = None if latents is None else _rows(latents)
         for lattice, (at, near) in enumerate(scales.lattices(rows, columns, self._device)):
             if not len(at):
@@ -144,7 +172,7 @@ class LatentCoder:
                     wanted_here = (target.index_select(1, at) - here).mul_(means.inverse)
                     self._observe_spatial(means, target, lattice, at, near)
             context_class = context.kind * scales.LATTICES + lattice
-            values = torch.zeros(n, len(at), channels, device=self._device) if means is not None else None
+            values = torch.zeros(n, len(at), channels, device=self._device)
             start = 0
             for number, (group, end) in enumerate(zip(self._groups, self._ends, strict=True)):
                 lower = scales.log_magnitude(own[..., :start]).view(n * len(at), start) if start else None
@@ -160,18 +188,28 @@ class LatentCoder:
                     index, _ = self._code_floor(coder, index, None)
                 symbols = self._code(coder, wanted, index).view(n, len(at), end - start)
                 own[..., start:end] = symbols.abs().clamp_(max=scales.LARGEST_MAGNITUDE)
-                if values is not None:
-                    values[..., start:end] = self._dequantise(symbols, index)
+                values[..., start:end] = self._dequantise(symbols, index)
                 start = end
             magnitudes.index_copy_(1, at, own)
-            if means is not None and values is not None and here is not None:
+            if means is None:
+                everything.index_copy_(1, at, values)
+            elif here is not None:
                 means.put(at, here, values)
         shape = (n, rows, columns, channels)
         magnitudes = magnitudes[:, :-1].reshape(shape)
         if means is None:
-            return CodedLatents(None, None, magnitudes)
-        decoded, refined = (t.view(shape).permute(0, 3, 1, 2) for t in (means.decoded(), means.refined))
-        return CodedLatents(decoded, refined, magnitudes)
+            return CodedLatents(None, None, magnitudes, SparseValues.of(everything))
+        return CodedLatents(*means.grids(rows, columns), magnitudes)
+
+    def reconstruct(self, values: SparseValues, mean: Tensor, step: Tensor, kind: int) -> tuple[Tensor, Tensor]:
+        """Decoded latents and refined means [N, C, rows, columns] from symbols that were read without means."""
+        n, channels, rows, columns = mean.shape
+        means = _Means(mean, step, self._network, kind)
+        dense = values.dense((n, rows * columns, channels))
+        for lattice, (at, near) in enumerate(scales.lattices(rows, columns, self._device)):
+            if len(at):
+                means.put(at, means.refine(lattice, at, near), dense.index_select(1, at))
+        return means.grids(rows, columns)
 
     def _observe_spatial(self, means: _Means, target: Tensor, lattice: int, at: Tensor, near: Tensor | None) -> None:
         if self.observer is None or near is None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from stcodec.codec import ChunkDecoder, ChunkEncoder, CodecSettings
+from stcodec.chunk_decoder import ChunkDecoder
+from stcodec.codec import ChunkEncoder, CodecSettings
 from stcodec.errors import DamagedFileError
 from stcodec.network import ModelConfig, Network
 from stcodec.patches import PatchSize, SceneCutDetector, frames_from_planes, patchify, planes_from_frames, unpatchify

@@ -7,7 +7,7 @@ import io
 import re
 from pathlib import Path
 
-from stcodec.codec import ChunkDecoder
+from stcodec.chunk_decoder import ChunkDecoder
 from stcodec.container import Reader
 from stcodec.records import Footer, Header, VideoChunk, fixed_fields
 from stcodec.weights import load_model

@@ -28,12 +28,12 @@ from stcodec import motion
 from stcodec.codec import (
     _RATE_WEIGHTS,
     KEY,
+    ChunkCoder,
     ChunkEncoder,
     CodecSettings,
+    Decoded,
     PreparedChunk,
-    _ChunkCoder,
-    _Decoded,
-    _Source,
+    Source,
 )
 from stcodec.entropy import Coder, Tables
 from stcodec.latents import StepContext
@@ -71,7 +71,7 @@ class Losses:
         self.values[name] = self.values.get(name, 0.0) + float(value.detach())
 
 
-class TrainingCoder(_ChunkCoder):
+class TrainingCoder(ChunkCoder):
     """Codes prepared chunks and collects losses; gradients stay within a step, but for the memory."""
 
     losses: Losses
@@ -82,7 +82,7 @@ class TrainingCoder(_ChunkCoder):
         self.start_segment()
         for number, chunk in enumerate(chunks):
             steps = motion.steps(chunk.tree, number == 0)
-            source = _Source(chunk.frames, chunk.fields)
+            source = Source(chunk.frames, chunk.fields)
             with torch.enable_grad():
                 self.run_chunk(NullCoder(), steps, quality, True, source, pictures=True)
         return self.losses
@@ -93,8 +93,8 @@ class TrainingCoder(_ChunkCoder):
         step: Step,
         context: StepContext,
         fields: Fields | None,
-        done: dict[int, _Decoded],
-        source: _Source | None,
+        done: dict[int, Decoded],
+        source: Source | None,
         pictures: bool,
     ) -> None:
         assert source is not None
@@ -103,7 +103,8 @@ class TrainingCoder(_ChunkCoder):
         quality = torch.full((n,), float(context.quality), device=self.device)
         with torch.no_grad():
             size = network.step(quality, kind)
-            base = self._predict(step, fields, done, n)
+            before = {number: frame.picture for number, frame in done.items() if frame.picture is not None}
+            base = self._predict(step, fields, before, n)
             target = network.transform(patchify(source.frames.take(step.frames), self.patch))
         state = self._state(n) if context.kind == KEY else self._null_state(n)
         with torch.enable_grad():
@@ -126,7 +127,7 @@ class TrainingCoder(_ChunkCoder):
             frames = unpatchify(network.inverse(restored), self.patch)
             frames = Frames(*(plane.clamp(0.0, 1.0) for plane in frames))
         for i, frame in enumerate(step.frames):
-            done[frame] = _Decoded(frames.take([i]), coded.magnitudes[i : i + 1])
+            done[frame] = Decoded(frames.take([i]), coded.magnitudes[i : i + 1])
 
 
 def prepare(model: Model, clip: Sequence[Planes], quality: int, effort: int = 1) -> list[PreparedChunk]:

@@ -1,0 +1,46 @@
+"""Work done one item ahead, in a thread, while the item before it is being used."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+def run_ahead(
+    items: Iterable[Item], work: Callable[[Item], Callable[[], Made] | None], initializer: Callable[[], None]
+) -> Iterator[tuple[Item, Made | None]]:
+    """Yield every item with what `work(item)()` made in a thread; `work` gives None for items without work, which keep their place.
+
+    At most one item with work waits while another is being used. An error of `items` comes after what was read before it; an
+    error of the work when its item is due.
+    """
+    waiting: deque[tuple[Item, Future[Made] | None]] = deque()
+    source, failure, ahead = iter(items), None, 0
+    with ThreadPoolExecutor(1, initializer=initializer) as pool:
+        try:
+            while True:
+                try:
+                    item = next(source)
+                except StopIteration:
+                    break
+                except Exception as error:
+                    failure = error
+                    break
+                call = work(item)
+                waiting.append((item, None if call is None else pool.submit(call)))
+                ahead += call is not None
+                while ahead > 1:
+                    done, made = waiting.popleft()
+                    ahead -= made is not None
+                    yield done, made.result() if made else None
+            for done, made in waiting:
+                yield done, made.result() if made else None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    if failure is not None:
+        raise failure

@@ -1,0 +1,135 @@
+"""Payloads -> pictures, in two halves: symbols need no pictures, so those of the next chunk can be read at the same time."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+
+from stcodec import motion
+from stcodec.codec import HEADER, VECTORS_FLAG, ChunkCoder, Decoded, Source
+from stcodec.devices import flush_denormals
+from stcodec.entropy import Coder, SymbolReader
+from stcodec.errors import DamagedFileError
+from stcodec.latents import SparseValues, StepContext
+from stcodec.media import Planes
+from stcodec.motion import Fields, Step
+from stcodec.patches import CHUNK_FRAMES, Frames, planes_from_frames
+from stcodec.timing import stage
+from stcodec.weights import Model
+
+_MOST_WORKERS = 4  # frames of the widest level of a tree
+
+
+@dataclass(frozen=True)
+class FrameSymbols:
+    """What was read of one frame: its step (of this frame alone), kind, motion and dequantised symbols."""
+
+    step: Step
+    kind: int
+    fields: Fields | None
+    values: SparseValues
+
+
+@dataclass(frozen=True)
+class ChunkSymbols:
+    """What was read of a chunk: how many of its 8 frames are shown, and all of them in the order of decoding."""
+
+    count: int
+    first: bool
+    quality: int
+    frames: tuple[FrameSymbols, ...]
+
+
+class ChunkDecoder(ChunkCoder):
+    """Decodes the chunks of a video in order, from the first chunk of any segment on.
+
+    `read` and `pictures` keep their states apart: one thread may read ahead while another makes pictures. With `workers` > 1, frames
+    of one level are made at the same time.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        width: int,
+        height: int,
+        bit_depth: int,
+        device: torch.device | str = "cpu",
+        workers: int = 1,
+    ) -> None:
+        super().__init__(model, width, height, bit_depth, device)
+        self._read: list[FrameSymbols] = []
+        self._before: Frames | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        if workers > 1:
+            self._pool = ThreadPoolExecutor(min(workers, _MOST_WORKERS), initializer=flush_denormals)
+
+    def decode(self, payload: bytes, first: bool) -> list[Planes]:
+        """The pictures of a chunk; DamagedFileError where the symbols are not those that were encoded."""
+        return self.pictures(self.read(payload, first))
+
+    def check(self, payload: bytes, first: bool) -> int:
+        """Decode the symbols only and check them; returns the number of frames. DamagedFileError as in `decode`."""
+        return self.read(payload, first).count
+
+    def read(self, payload: bytes, first: bool) -> ChunkSymbols:
+        """The symbols of a chunk; DamagedFileError where they are not those that were encoded."""
+        if len(payload) < HEADER.size:
+            raise DamagedFileError("a chunk is too short")
+        count, quality, tree, crc = HEADER.unpack_from(payload)
+        use_motion, tree = bool(tree & VECTORS_FLAG), tree & ~VECTORS_FLAG
+        if not (1 <= count <= CHUNK_FRAMES and quality < 64 and tree < len(motion.TREES)):
+            raise DamagedFileError("a chunk header holds impossible values")
+        if first:
+            self._previous = self._key_field = None
+        elif self._previous is None:
+            raise DamagedFileError("a segment does not start with its first chunk")
+        self._read = []
+        reader = SymbolReader(payload[HEADER.size :])
+        self.run_chunk(reader, motion.steps(tree, first), quality, use_motion, None, pictures=False)
+        reader.finish()
+        if reader.crc != crc:
+            raise DamagedFileError("decoded symbols are not those that were encoded")
+        return ChunkSymbols(count, first, quality, tuple(self._read))
+
+    def _code_step(
+        self,
+        coder: Coder,
+        step: Step,
+        context: StepContext,
+        fields: Fields | None,
+        done: dict[int, Decoded],
+        source: Source | None,
+        pictures: bool,
+    ) -> None:
+        super()._code_step(coder, step, context, fields, done, source, pictures)
+        values = done[step.frames[0]].values
+        assert values is not None
+        self._read.append(FrameSymbols(step, context.kind, fields, values))
+
+    def pictures(self, symbols: ChunkSymbols) -> list[Planes]:
+        """The pictures of a chunk whose symbols have been read. Chunks come in order."""
+        if symbols.first:
+            self._memory = self._before = None
+        done: dict[int, Frames] = {} if self._before is None else {-1: self._before}
+
+        def make(frame: FrameSymbols) -> Frames:
+            with torch.no_grad():
+                return self._picture(frame, symbols.quality, done)
+
+        for level in range(4):
+            frames = [f for f in symbols.frames if f.step.level == level]
+            # Key frames follow from each other, through the pictures and the memory.
+            made = map(make, frames) if self._pool is None or level == 0 else self._pool.map(make, frames)
+            for frame, picture in zip(frames, made, strict=True):
+                done[frame.step.frames[0]] = picture
+        self._before = done[CHUNK_FRAMES - 1]
+        shown = Frames(*(torch.cat(planes) for planes in zip(*(done[i] for i in range(symbols.count)), strict=True)))
+        return planes_from_frames(shown, self.height, self.width, self.bit_depth)
+
+    def _picture(self, frame: FrameSymbols, quality: int, done: dict[int, Frames]) -> Frames:
+        prediction = self._prediction(frame.step, frame.kind, quality, frame.fields, done)
+        with stage("latents"):
+            decoded, mean = self.latents.reconstruct(frame.values, prediction.mean, prediction.size, frame.kind)
+        return self._restore(decoded, mean, prediction)
