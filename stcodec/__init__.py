@@ -54,17 +54,19 @@ def encode(
 ) -> EncodeResult:
     """Encode the video file `src` into the `.stp` file `dst`.
 
-    `options` are the fields of `stcodec.options.EncodeOptions` (quality 0..63, model, device, threads, motion, effort, audio,
-    overwrite; an existing `dst` is refused unless overwrite=True). `progress` is called after every chunk. Raises errors of
-    `stcodec.errors`; `dst` appears only when it is complete.
+    `options` are the fields of `stcodec.options.EncodeOptions`: quality 0..63, or one of target_size (bytes), target_bitrate
+    (bits per second), min_psnr (dB) and min_ssim; model, device, threads, motion, effort, audio, overwrite; an existing `dst` is
+    refused unless overwrite=True. `progress` is called after every chunk. Raises errors of `stcodec.errors`, TargetError where
+    no quality reaches the target; `dst` appears only when it is complete.
     """
-    from stcodec.encoding import Progress, encode_steps
+    from stcodec.encoding import EncodeResult, Progress
     from stcodec.options import EncodeOptions
+    from stcodec.search import search_steps
 
-    for step in encode_steps(src, dst, EncodeOptions(**_with_policy(options))):
-        if not isinstance(step, Progress):
+    for step in search_steps(src, dst, EncodeOptions(**_with_policy(options))):
+        if isinstance(step, EncodeResult):
             return step
-        if progress is not None:
+        if progress is not None and isinstance(step, Progress):
             progress(step)
     raise AssertionError("an encode ends with its result")
 

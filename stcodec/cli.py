@@ -20,6 +20,7 @@ _COMMANDS = {
     "decode": ("stcodec.commands.decode", "Decode a .stp file into a video file."),
     "encode": ("stcodec.commands.encode", "Encode a video into a .stp file."),
     "info": ("stcodec.commands.info", "Show what is in a .stp file."),
+    "sample": ("stcodec.commands.sample", "Predict size and quality from samples."),
     "verify": ("stcodec.commands.verify", "Check that a .stp file is intact."),
 }
 

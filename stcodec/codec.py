@@ -358,11 +358,11 @@ class ChunkEncoder(ChunkCoder):
             tree, fields = self._find_motion(frames, first) if self.settings.motion else (0, {})
         return PreparedChunk(frames, len(chunk), first, tree, fields)
 
-    def encode_prepared(self, chunk: PreparedChunk) -> EncodedChunk:
-        """Code what `prepare` made of a chunk."""
+    def encode_prepared(self, chunk: PreparedChunk, quality: int | None = None) -> EncodedChunk:
+        """Code what `prepare` made of a chunk, at `quality` (0..63) instead of the settings' if given."""
         if chunk.first:
             self.start_segment()
-        quality = self.settings.quality
+        quality = self.settings.quality if quality is None else quality
         steps = motion.steps(chunk.tree, chunk.first)
         writer = SymbolWriter()
         self.stats = stats = ChunkStats()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from stcodec import container, records
 from stcodec.ahead import run_ahead
@@ -52,8 +53,18 @@ class EncodeResult:
         return None if self.input_bytes is None else self.input_bytes / max(1, self.output_bytes)
 
 
+class QualityControl(Protocol):
+    """Chooses the quality of each chunk, and is told its size in bytes."""
+
+    def choose(self) -> int:
+        """The quality, 0..63, of the next chunk."""
+
+    def coded(self, quality: int, size: int) -> None:
+        """The chunk has been coded."""
+
+
 @dataclass(frozen=True)
-class _Cut:
+class Cut:
     """Pictures of one chunk, and whether it starts a segment."""
 
     pictures: list[Picture]
@@ -61,11 +72,16 @@ class _Cut:
 
 
 def encode_steps(
-    source: PathLike, target: PathLike, options: EncodeOptions, notes: list[str] | None = None
+    source: PathLike,
+    target: PathLike,
+    options: EncodeOptions,
+    notes: list[str] | None = None,
+    control: QualityControl | None = None,
 ) -> Iterator[Progress | EncodeResult]:
     """Encode `source` into `target`, yielding progress after every chunk and the result at the end.
 
-    `notes` takes a line for whatever a user should know. Errors of `stcodec.errors`; the output appears only when complete.
+    `notes` takes a line for whatever a user should know. `control` chooses the quality of each chunk; without it all have that of
+    the options, whose targets belong to `search.search_steps`. Errors of `stcodec.errors`; the output appears only when complete.
     """
     check_input(source)
     check_output(target, options.overwrite, source)
@@ -87,16 +103,15 @@ def encode_steps(
             writer = container.Writer(output, header, video.streams, video.metadata)
             frames, span = 0, (0, 0)
             part = options.start is not None or options.end is not None
-            items: Iterable[Picture | Packet] = video
-            if part:
-                bases = [s.time_base for s in video.streams]
-                items = cut(video, options.start, options.end, info.time_base, bases)
-            for item, prepared in _prepared(chunks(items), encoder):
+            for item, prepared in _prepared(chunks(chosen_part(video, options)), encoder):
                 if isinstance(item, Packet):
                     writer.write_packet(item)
                     continue
                 assert prepared is not None
-                coded = encoder.encode_prepared(prepared)
+                quality = control.choose() if control is not None else options.quality
+                coded = encoder.encode_prepared(prepared, quality)
+                if control is not None:
+                    control.coded(quality, len(coded.payload))
                 pts = tuple(p.pts for p in item.pictures)
                 durations = tuple(max(0, p.duration) for p in item.pictures)
                 with stage("container"):
@@ -118,12 +133,19 @@ def encode_steps(
     yield EncodeResult(frames, input_bytes, size, seconds, info.width, info.height, duration, tuple(said))
 
 
+def chosen_part(video: VideoReader, options: EncodeOptions) -> Iterable[Picture | Packet]:
+    """What `video` yields, from the start to the end that the options ask for."""
+    if options.start is None and options.end is None:
+        return video
+    return cut(video, options.start, options.end, video.info.time_base, [s.time_base for s in video.streams])
+
+
 def _prepared(
-    items: Iterator[_Cut | Packet], encoder: ChunkEncoder
-) -> Iterator[tuple[_Cut | Packet, PreparedChunk | None]]:
+    items: Iterator[Cut | Packet], encoder: ChunkEncoder
+) -> Iterator[tuple[Cut | Packet, PreparedChunk | None]]:
     """Prepare each chunk in a thread, while the one before it is being coded."""
 
-    def prepare(item: _Cut | Packet) -> Callable[[], PreparedChunk] | None:
+    def prepare(item: Cut | Packet) -> Callable[[], PreparedChunk] | None:
         if isinstance(item, Packet):
             return None
         return lambda: encoder.prepare([p.planes for p in item.pictures], item.first)
@@ -132,7 +154,7 @@ def _prepared(
     return run_ahead(items, prepare, flush_denormals)
 
 
-def chunks(items: Iterable[Picture | Packet]) -> Iterator[_Cut | Packet]:
+def chunks(items: Iterable[Picture | Packet]) -> Iterator[Cut | Packet]:
     """Group pictures into chunks; a scene cut ends a chunk and starts a segment. Packets pass through in between."""
     detector = SceneCutDetector()
     pictures: list[Picture] = []
@@ -148,14 +170,14 @@ def chunks(items: Iterable[Picture | Packet]) -> Iterator[_Cut | Packet]:
             continue
         if detector.is_cut(item.planes[0]) and (pictures or in_segment):
             if pictures:
-                yield _Cut(pictures, in_segment == 0)
+                yield Cut(pictures, in_segment == 0)
             pictures, in_segment = [], 0
         pictures.append(item)
         if len(pictures) == CHUNK_FRAMES:
-            yield _Cut(pictures, in_segment == 0)
+            yield Cut(pictures, in_segment == 0)
             pictures, in_segment = [], (in_segment + 1) % MAX_SEGMENT_CHUNKS
     if pictures:
-        yield _Cut(pictures, in_segment == 0)
+        yield Cut(pictures, in_segment == 0)
 
 
 def make_header(info: VideoInfo, model: Model, quality: int) -> records.Header:

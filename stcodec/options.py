@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,19 @@ def _check_part(start: float | None, end: float | None) -> None:
         raise UsageError("the end must come after the start")
 
 
+TARGETS = ("target_size", "target_bitrate", "min_psnr", "min_ssim")
+"""Options that ask for a result instead of a quality."""
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
+
+
+def parse_amount(text: str) -> int:
+    """Bytes or bits from text like 25MB, 900 kB, 1.5MiB or 800k. UsageError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+) ?([kmg]i?|)(?:b|bps|bit/s)?", text.strip().lower())
+    if match is None:
+        raise UsageError(f"{text!r} is no amount: a number and a unit, such as 25MB, 20MiB or 800k")
+    return round(float(match[1]) * _UNITS[match[2]])
+
+
 @dataclass(frozen=True)
 class EncodeOptions(_Checked):
     """Options of `encode`."""
@@ -50,11 +64,20 @@ class EncodeOptions(_Checked):
     start: float | None = _option(None, _START, 0, 1e9)
     end: float | None = _option(None, _END, 0, 1e9)
     no_larger: bool = _option(False, "Fail (exit code 5) rather than write a file larger than the input.")
+    target_size: int | None = _option(None, "Size of the whole output, within 3 %: 25MB, 900kB, 20MiB.", 1, 1e15)
+    target_bitrate: int | None = _option(None, "Bits per second of the whole output, within 3 %: 800k, 1.5M.", 1, 1e12)
+    min_psnr: float | None = _option(None, "The lowest quality with this PSNR (6:1:1) in dB, found on samples.", 0, 100)
+    min_ssim: float | None = _option(None, "The lowest quality with this MS-SSIM, found on samples.", 0, 1)
     overwrite: Overwrite = _option(Overwrite.NO, "Replace an existing output.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_part(self.start, self.end)
+        targets = [name for name in TARGETS if getattr(self, name) is not None]
+        if self.quality != default(EncodeOptions, "quality"):
+            targets.append("quality")
+        if len(targets) > 1:
+            raise UsageError(f"{targets[0]} and {targets[1]} exclude each other")
         if self.motion not in ("mctf", "none"):
             raise UsageError(f"motion must be mctf or none, not {self.motion!r}")
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stcodec.decoding import DecodeResult
     from stcodec.encoding import EncodeResult, Progress
     from stcodec.inspection import ChunkReport, FileInfo
+    from stcodec.samples import Survey, Trial
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -106,6 +107,42 @@ def encoded(source: str, target: str, result: EncodeResult, quiet: bool) -> None
     )
     if result.ratio is not None and result.ratio < 1:
         note(f"{target} is larger than {source}")
+
+
+def tried(trial: Trial, quiet: bool) -> None:
+    """One step of a search."""
+    if quiet:
+        return
+    values = [f"about {human_size(trial.bytes)}"]
+    if trial.psnr is not None and trial.ms_ssim is None:
+        values.append(f"PSNR {trial.psnr:.2f} dB")
+    if trial.ms_ssim is not None:
+        values.append(f"MS-SSIM {trial.ms_ssim:.4f}")
+    print(f"stcodec: tried quality {trial.quality}: {', '.join(values)}", file=sys.stderr, flush=True)
+
+
+def sampled(source: str, trial: Trial, seen: Survey, as_json: bool) -> None:
+    """A prediction, for people or as JSON."""
+    if not as_json:
+        print(
+            f"{source}: at quality {trial.quality} about {trial.bytes / 1000:.1f} kB ({trial.bit_rate / 1000:.0f} kbit/s), "
+            f"PSNR {trial.psnr:.2f} dB, MS-SSIM {trial.ms_ssim:.4f}; from {trial.frames} of {seen.frames} frames"
+        )
+        return
+    print_json(
+        {
+            "event": "sampled",
+            "input": source,
+            "quality": trial.quality,
+            "output_bytes": trial.bytes,
+            "bit_rate": round(trial.bit_rate),
+            "psnr": trial.psnr,
+            "ms_ssim": trial.ms_ssim,
+            "sampled_frames": trial.frames,
+            "frames": seen.frames,
+            "duration": seen.duration,
+        }
+    )
 
 
 def decoded(target: str, result: DecodeResult, quiet: bool) -> None:

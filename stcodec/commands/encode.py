@@ -6,10 +6,12 @@ import os
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from stcodec import report
-from stcodec.commands.shared import Time, default_target, option, output_options, policy, stages
-from stcodec.options import EncodeOptions, help_text
+from stcodec.commands.shared import Amount, Time, default_target, option, output_options, policy, stages
+from stcodec.errors import UsageError
+from stcodec.options import TARGETS, EncodeOptions, help_text
 
 
 @click.command()
@@ -23,6 +25,10 @@ from stcodec.options import EncodeOptions, help_text
 @option(EncodeOptions, "effort", "--effort", type=int)
 @option(EncodeOptions, "start", "--start", type=Time())
 @option(EncodeOptions, "end", "--end", type=Time())
+@option(EncodeOptions, "target_size", "--target-size", type=Amount())
+@option(EncodeOptions, "target_bitrate", "--target-bitrate", type=Amount())
+@option(EncodeOptions, "min_psnr", "--min-psnr", type=float)
+@option(EncodeOptions, "min_ssim", "--min-ssim", type=float)
 @click.option("--no-larger", is_flag=True, help=help_text(EncodeOptions, "no_larger"))
 @click.option("--no-audio", "audio", is_flag=True, flag_value=False, default=True, help="Leave the audio out.")
 @output_options
@@ -30,18 +36,26 @@ def encode(
     source: str, target: str | None, overwrite: str | None, quiet: bool, verbose: bool, as_json: bool, **options: Any
 ) -> None:
     """Encode the video IN ("-" reads standard input) into OUT.stp ("-" writes standard output)."""
+    # The options class cannot tell a quality that was asked for from the default.
+    asked = click.get_current_context().get_parameter_source("quality") is not ParameterSource.DEFAULT
+    given = [name for name in TARGETS if options[name] is not None]
+    if asked and given:
+        raise UsageError(f"--{given[0].replace('_', '-')} and --quality exclude each other")
     target = default_target(source, target, ".stp")
-    from stcodec.encoding import Progress, encode_steps
+    from stcodec.encoding import EncodeResult, Progress
+    from stcodec.search import search_steps
 
     chosen = EncodeOptions(overwrite=policy(overwrite, target), **options)
     notes: list[str] = []
     result = None
     with stages(verbose), report.ProgressReport(f"encoding {os.path.basename(source)}", quiet) as progress:
-        for step in encode_steps(source, target, chosen, notes):
+        for step in search_steps(source, target, chosen, notes):
             if isinstance(step, Progress):
                 progress.update(step)
-            else:
+            elif isinstance(step, EncodeResult):
                 result = step
+            else:
+                report.tried(step, quiet)
     assert result is not None
     for line in result.notes:
         report.note(f"{source}: {line}", quiet)

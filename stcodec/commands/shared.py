@@ -14,7 +14,7 @@ import click
 from stcodec import report
 from stcodec.errors import UsageError
 from stcodec.files import Overwrite
-from stcodec.options import default, help_text
+from stcodec.options import default, help_text, parse_amount
 
 
 def option(options: type, name: str, *flags: str, **more: Any) -> Callable[[Any], Any]:
@@ -38,6 +38,21 @@ class Time(click.ParamType):  # type: ignore[type-arg, unused-ignore]
             self.fail(f"{value!r} is no time: seconds, or [h:]m:s", param, ctx)
         hours, minutes, seconds = match.groups()
         return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)
+
+
+class Amount(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """Bytes or bits with a unit, such as 25MB or 800k."""
+
+    name = "amount"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Text to a whole number."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_amount(str(value))
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
 
 
 def output_options(command: Any) -> Any:

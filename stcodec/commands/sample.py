@@ -1,0 +1,32 @@
+"""`stcodec sample`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from stcodec import report
+from stcodec.commands.shared import Time, option
+from stcodec.options import EncodeOptions
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@option(EncodeOptions, "quality", "-q", "--quality", type=int)
+@option(EncodeOptions, "model", "--model")
+@option(EncodeOptions, "device", "--device")
+@option(EncodeOptions, "threads", "--threads", type=int)
+@option(EncodeOptions, "motion", "--motion")
+@option(EncodeOptions, "effort", "--effort", type=int)
+@option(EncodeOptions, "start", "--start", type=Time())
+@option(EncodeOptions, "end", "--end", type=Time())
+@click.option("--no-audio", "audio", is_flag=True, flag_value=False, default=True, help="Leave the audio out.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def sample(source: str, as_json: bool, **options: Any) -> None:
+    """Predict size and quality of the video IN by encoding a few seconds of it; writes nothing."""
+    chosen = EncodeOptions(**options)
+    from stcodec import search
+
+    trial, seen = search.sample(source, chosen)
+    report.sampled(source, trial, seen, as_json)
