@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 
 from stcodec import motion
 from stcodec.codec import HEADER, VECTORS_FLAG, ChunkCoder, Decoded, Source
-from stcodec.devices import flush_denormals
 from stcodec.entropy import Coder, SymbolReader
 from stcodec.errors import DamagedFileError
 from stcodec.latents import SparseValues, StepContext
@@ -18,8 +16,6 @@ from stcodec.motion import Fields, Step
 from stcodec.patches import CHUNK_FRAMES, Frames, planes_from_frames
 from stcodec.timing import stage
 from stcodec.weights import Model
-
-_MOST_WORKERS = 4  # frames of the widest level of a tree
 
 
 @dataclass(frozen=True)
@@ -45,8 +41,7 @@ class ChunkSymbols:
 class ChunkDecoder(ChunkCoder):
     """Decodes the chunks of a video in order, from the first chunk of any segment on.
 
-    `read` and `pictures` keep their states apart: one thread may read ahead while another makes pictures. With `workers` > 1, frames
-    of one level are made at the same time.
+    `read` and `pictures` keep their states apart: one thread may read ahead while another makes pictures.
     """
 
     def __init__(
@@ -58,12 +53,9 @@ class ChunkDecoder(ChunkCoder):
         device: torch.device | str = "cpu",
         workers: int = 1,
     ) -> None:
-        super().__init__(model, width, height, bit_depth, device)
+        super().__init__(model, width, height, bit_depth, device, workers)
         self._read: list[FrameSymbols] = []
         self._before: Frames | None = None
-        self._pool: ThreadPoolExecutor | None = None
-        if workers > 1:
-            self._pool = ThreadPoolExecutor(min(workers, _MOST_WORKERS), initializer=flush_denormals)
 
     def decode(self, payload: bytes, first: bool) -> list[Planes]:
         """The pictures of a chunk; DamagedFileError where the symbols are not those that were encoded."""

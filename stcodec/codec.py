@@ -6,22 +6,23 @@ Payload (see docs/format.md): frame count, quality, tree, CRC-32 of the decoded 
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stcodec import motion, motion_search
+from stcodec import motion
+from stcodec.devices import flush_denormals
 from stcodec.entropy import Coder, SymbolWriter
 from stcodec.latents import CodedLatents, LatentCoder, SparseValues, StepContext
-from stcodec.media import Planes
 from stcodec.motion import Fields, Step
 from stcodec.patches import (
     CHUNK_FRAMES,
     Frames,
-    frames_from_planes,
     patchify,
     unpatchify,
 )
@@ -33,19 +34,10 @@ HEADER = struct.Struct("<BBBI")
 VECTORS_FLAG = 0x80
 INTRA, KEY = 0, 1
 
+_MOST_WORKERS = 4  # frames of the widest step of a tree
+
 # Squared error in units of step**2 that is worth one bit: intra, key, and the three levels of two-sided frames.
 _RATE_WEIGHTS = (0.16, 0.19, 0.225, 0.24, 0.26)
-# Sum of absolute differences, in units of the step, that is worth one bit of motion.
-_MOTION_BIT_COST = 3.0
-
-
-@dataclass(frozen=True)
-class CodecSettings:
-    """What the encoder may choose. quality 0..63; motion: search for motion, or take every vector as zero."""
-
-    quality: int = 32
-    motion: bool = True
-    effort: int = 1
 
 
 @dataclass
@@ -54,20 +46,17 @@ class ChunkStats:
 
     vector_bits: float = 0.0
     latent_bits: dict[int, float] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def add_latents(self, kind: int, bits: float) -> None:
+        """Count the latents of a frame; any thread may."""
+        with self._lock:
+            self.latent_bits[kind] = self.latent_bits.get(kind, 0.0) + bits
 
     @property
     def total_bits(self) -> float:
         """The ideal size of the ANS words."""
         return self.vector_bits + sum(self.latent_bits.values())
-
-
-@dataclass(frozen=True)
-class EncodedChunk:
-    """One chunk's payload; `frames` 1..8."""
-
-    payload: bytes
-    frames: int
-    stats: ChunkStats
 
 
 @dataclass
@@ -94,10 +83,16 @@ class Prediction:
 
 
 class ChunkCoder:
-    """State and steps that encoder and decoder share."""
+    """State and steps that encoder and decoder share. With `workers` > 1, frames of one step are worked on at the same time."""
 
     def __init__(
-        self, model: Model, width: int, height: int, bit_depth: int, device: torch.device | str = "cpu"
+        self,
+        model: Model,
+        width: int,
+        height: int,
+        bit_depth: int,
+        device: torch.device | str = "cpu",
+        workers: int = 1,
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device)
@@ -113,6 +108,9 @@ class ChunkCoder:
         self._previous: Decoded | None = None
         self._key_field: CodedField | None = None
         self._memory: Tensor | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        if workers > 1:
+            self._pool = ThreadPoolExecutor(min(workers, _MOST_WORKERS), initializer=flush_denormals)
 
     def start_segment(self) -> None:
         """Forget everything: what follows decodes alone."""
@@ -137,11 +135,7 @@ class ChunkCoder:
             coded_fields[-1] = self._key_field
         for step in steps:
             fields = self._code_fields(coder, step, coded_fields, use_motion, source)
-            # Frame by frame: at large sizes a batch of frames would only cost memory.
-            for i, single in enumerate(step.singles()):
-                own = None if fields is None else Fields(fields.vectors[i : i + 1], fields.modes[i : i + 1])
-                context = self._context(single, quality, own, done)
-                self._code_step(coder, single, context, own, done, source, pictures)
+            self._code_frames(coder, step, fields, quality, done, source, pictures)
         last = steps_key(steps)
         self._previous = done[last]
         self._key_field = None
@@ -150,6 +144,38 @@ class ChunkCoder:
             at = [None if r is None else r - CHUNK_FRAMES for r in field.references]
             self._key_field = CodedField(field.vectors, -1, (at[0], at[1]))
         return done
+
+    def _code_frames(
+        self,
+        coder: Coder,
+        step: Step,
+        fields: Fields | None,
+        quality: int,
+        done: dict[int, Decoded],
+        source: Source | None,
+        pictures: bool,
+    ) -> None:
+        """Code the frames of a step one by one: at large sizes a batch of frames would only cost memory."""
+
+        def code(own: Coder, i: int, single: Step) -> None:
+            field = None if fields is None else Fields(fields.vectors[i : i + 1], fields.modes[i : i + 1])
+            context = self._context(single, quality, field, done)
+            self._code_step(own, single, context, field, done, source, pictures)
+
+        def code_apart(i: int, single: Step) -> SymbolWriter:
+            own = SymbolWriter()
+            with torch.no_grad():
+                code(own, i, single)
+            return own
+
+        singles = step.singles()
+        if self._pool is None or len(singles) == 1 or not isinstance(coder, SymbolWriter):
+            for i, single in enumerate(singles):
+                code(coder, i, single)
+            return
+        # No frame of a step depends on another, but what they write has an order.
+        for own in self._pool.map(code_apart, range(len(singles)), singles):
+            coder.append(own)
 
     def _code_fields(
         self,
@@ -256,8 +282,7 @@ class ChunkCoder:
         mean, size = (None, None) if prediction is None else (prediction.mean, prediction.size)
         coded = self.latents.code(coder, context, wanted, mean, size)
         if isinstance(coder, SymbolWriter):
-            bits = self.stats.latent_bits
-            bits[context.kind] = bits.get(context.kind, 0.0) + coder.bits - before
+            self.stats.add_latents(context.kind, coder.bits - before)
         return coded
 
     def _predict(self, step: Step, fields: Fields | None, before: Mapping[int, Frames], n: int) -> Tensor:
@@ -276,17 +301,6 @@ class ChunkCoder:
 
     def _state(self, n: int) -> Tensor:
         return self._null_state(n) if self._memory is None else self._memory
-
-
-@dataclass(frozen=True)
-class PreparedChunk:
-    """Source pictures (always 8, of which `count` are shown), tree, and the motion of each predicted frame."""
-
-    frames: Frames
-    count: int
-    first: bool
-    tree: int
-    fields: dict[int, Fields]
 
 
 class Source:
@@ -325,70 +339,3 @@ def vector_spread(vectors: Tensor, grid: tuple[int, int]) -> Tensor:
     spread[..., 1:, :] = down
     spread[..., 1:] = torch.maximum(spread[..., 1:], right)
     return torch.nn.functional.adaptive_max_pool2d(spread, grid).permute(0, 2, 3, 1)
-
-
-class ChunkEncoder(ChunkCoder):
-    """Encodes the chunks of a video in order. Pictures are `width` x `height` 4:2:0 planes of `bit_depth` 8 or 10."""
-
-    def __init__(
-        self,
-        model: Model,
-        width: int,
-        height: int,
-        bit_depth: int,
-        settings: CodecSettings,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(model, width, height, bit_depth, device)
-        self.settings = settings
-        self._last_source: Frames | None = None
-
-    def encode(self, chunk: Sequence[Planes], first: bool) -> EncodedChunk:
-        """Encode 1..8 pictures; `first` starts a segment. Missing frames of the chunk repeat the last picture."""
-        return self.encode_prepared(self.prepare(chunk, first))
-
-    def prepare(self, chunk: Sequence[Planes], first: bool) -> PreparedChunk:
-        """The part of encoding that looks at source pictures alone. Chunks come in order; this may run in a thread of
-        its own, ahead of `encode_prepared`."""
-        if not 1 <= len(chunk) <= CHUNK_FRAMES:
-            raise ValueError(f"a chunk has 1 to {CHUNK_FRAMES} pictures, not {len(chunk)}")
-        padded = list(chunk) + [chunk[-1]] * (CHUNK_FRAMES - len(chunk))
-        with stage("motion"), torch.no_grad():
-            frames = frames_from_planes(padded, self.bit_depth, self.patch, self.device)
-            tree, fields = self._find_motion(frames, first) if self.settings.motion else (0, {})
-        return PreparedChunk(frames, len(chunk), first, tree, fields)
-
-    def encode_prepared(self, chunk: PreparedChunk, quality: int | None = None) -> EncodedChunk:
-        """Code what `prepare` made of a chunk, at `quality` (0..63) instead of the settings' if given."""
-        if chunk.first:
-            self.start_segment()
-        quality = self.settings.quality if quality is None else quality
-        steps = motion.steps(chunk.tree, chunk.first)
-        writer = SymbolWriter()
-        self.stats = stats = ChunkStats()
-        source = Source(chunk.frames, chunk.fields)
-        self.run_chunk(writer, steps, quality, self.settings.motion, source, pictures=True)
-        with stage("entropy"):
-            words = writer.finish()
-        tree = chunk.tree | (VECTORS_FLAG if self.settings.motion else 0)
-        header = HEADER.pack(chunk.count, quality, tree, writer.crc)
-        return EncodedChunk(header + words, chunk.count, stats)
-
-    def _find_motion(self, frames: Frames, first: bool) -> tuple[int, dict[int, Fields]]:
-        """The tree of a chunk and the motion of each of its predicted frames, found on source pictures."""
-        before = None if first else self._last_source
-        self._last_source = frames.take([CHUNK_FRAMES - 1])
-        luma = frames.y if before is None else torch.cat([before.y, frames.y])
-        offset = 0 if before is None else 1
-        kind = torch.tensor([KEY], device=self.device)
-        size = float(self.network.step(torch.tensor([float(self.settings.quality)], device=self.device), kind).min())
-        settings = motion_search.SearchSettings(bit_cost=_MOTION_BIT_COST * size, effort=self.settings.effort)
-        tree = 0 if before is None else motion_search.choose_tree(before.y, frames.y, settings)
-        pairs = []
-        for step in motion.steps(tree, first):
-            for frame, pair in zip(step.frames, step.references, strict=True):
-                if pair != (None, None):
-                    a, b = (None if r is None else r + offset for r in pair)
-                    pairs.append((frame + offset, a, b))
-        found = motion_search.search(luma, pairs, settings)
-        return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, found, strict=True)}

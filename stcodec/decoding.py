@@ -11,8 +11,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
-import torch
-
 from stcodec import container, records
 from stcodec.ahead import run_ahead
 from stcodec.chunk_decoder import ChunkDecoder, ChunkSymbols
@@ -116,8 +114,7 @@ def decoded_items(
     header = reader.header
     where = choose_device(device, threads)
     model = load_model(header.model_id, where, header.model_sha256)
-    workers = torch.get_num_threads() if where.type == "cpu" else 1
-    share_threads(min(workers, 4))
+    workers = share_threads(where)
     decoder = ChunkDecoder(model, header.width, header.height, header.bit_depth, where, workers)
     base = Fraction(header.time_base_num, header.time_base_den)
     window = entry.window if entry else None

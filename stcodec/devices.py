@@ -61,9 +61,11 @@ def flush_denormals() -> None:
     torch.set_flush_denormal(True)
 
 
-def share_threads(by: int = 2) -> None:
-    """Let the operations of every thread take one part in `by` of the cores: so many of them work at the same time.
+def share_threads(device: torch.device) -> int:
+    """How many frames to work on at the same time; the operations of each then take their share of the cores.
 
     Threads of one operation that wait for a busy core cost more than they bring.
     """
-    torch.set_num_threads(max(1, torch.get_num_threads() // by))
+    workers = min(torch.get_num_threads(), 4) if device.type == "cpu" else 1
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    return workers

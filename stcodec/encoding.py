@@ -11,7 +11,7 @@ from typing import Protocol
 
 from stcodec import container, records
 from stcodec.ahead import run_ahead
-from stcodec.codec import ChunkEncoder, CodecSettings, PreparedChunk
+from stcodec.chunk_encoder import ChunkEncoder, CodecSettings, PreparedChunk
 from stcodec.devices import choose_device, flush_denormals, share_threads
 from stcodec.errors import TargetError, UsageError
 from stcodec.files import check_input, check_output, is_standard_stream, open_input, open_output
@@ -98,7 +98,8 @@ def encode_steps(
             said.extend(video.notes)
             info = video.info
             settings = CodecSettings(options.quality, options.motion == "mctf", options.effort)
-            encoder = ChunkEncoder(model, info.width, info.height, info.bit_depth, settings, device)
+            workers = share_threads(device)
+            encoder = ChunkEncoder(model, info.width, info.height, info.bit_depth, settings, device, workers)
             header = make_header(info, model, options.quality)
             writer = container.Writer(output, header, video.streams, video.metadata)
             frames, span = 0, (0, 0)
@@ -150,7 +151,6 @@ def _prepared(
             return None
         return lambda: encoder.prepare([p.planes for p in item.pictures], item.first)
 
-    share_threads()
     return run_ahead(items, prepare, flush_denormals)
 
 

@@ -103,15 +103,20 @@ class SymbolWriter:
 
     def __init__(self) -> None:
         self._calls: list[tuple[np.ndarray, object]] = []
-        self.crc = 0
+        self._checked: list[bytes] = []
         self.bits = 0.0
+
+    @property
+    def crc(self) -> int:
+        """CRC-32 of all symbols so far, as little-endian int32."""
+        return zlib.crc32(b"".join(self._checked))
 
     def code(self, symbols: np.ndarray | None, index: np.ndarray, tables: Tables) -> np.ndarray:
         """Take `symbols` (int32 [n], |s| < 2**20; 0 wherever the index is 0); see `Coder.code`."""
         assert symbols is not None
         order, counts = _groups(index, len(tables))
         values = symbols[order].astype(np.int32)
-        self.crc = zlib.crc32(values.astype("<i4").tobytes(), self.crc)
+        self._checked.append(values.astype("<i4").tobytes())
         of = index[order]
         supports = tables.supports[of]
         letters = values + supports
@@ -142,6 +147,12 @@ class SymbolWriter:
     def _uniform(self, value: int, size: int) -> None:
         self._calls.append((np.array([value], dtype=np.int32), _model.Uniform(size)))
         self.bits += float(np.log2(size))
+
+    def append(self, other: SymbolWriter) -> None:
+        """Take everything that another writer has collected, after what is here."""
+        self._calls += other._calls
+        self._checked += other._checked
+        self.bits += other.bits
 
     def finish(self) -> bytes:
         """The words as little-endian uint32, to be read from the end (ANS is a stack)."""

@@ -12,7 +12,7 @@ import torch
 
 from stcodec import container, records
 from stcodec.chunk_decoder import ChunkDecoder
-from stcodec.codec import ChunkEncoder, CodecSettings
+from stcodec.chunk_encoder import ChunkEncoder, CodecSettings
 from stcodec.encoding import Cut, chosen_part, chunks, make_header
 from stcodec.errors import UsageError
 from stcodec.media import Packet, VideoInfo

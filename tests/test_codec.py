@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stcodec.chunk_decoder import ChunkDecoder
-from stcodec.codec import ChunkEncoder, CodecSettings
+from stcodec.chunk_encoder import ChunkEncoder, CodecSettings
 from stcodec.errors import DamagedFileError
 from stcodec.network import ModelConfig, Network
 from stcodec.patches import PatchSize, SceneCutDetector, frames_from_planes, patchify, planes_from_frames, unpatchify

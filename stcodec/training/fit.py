@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stcodec import scales, vectors
-from stcodec.codec import ChunkEncoder, CodecSettings
+from stcodec.chunk_encoder import ChunkEncoder, CodecSettings
 from stcodec.entropy import Tables
 from stcodec.media import Planes
 from stcodec.network import ModelConfig, Network

@@ -25,16 +25,8 @@ import torch
 from torch import Tensor
 
 from stcodec import motion
-from stcodec.codec import (
-    _RATE_WEIGHTS,
-    KEY,
-    ChunkCoder,
-    ChunkEncoder,
-    CodecSettings,
-    Decoded,
-    PreparedChunk,
-    Source,
-)
+from stcodec.chunk_encoder import ChunkEncoder, CodecSettings, PreparedChunk
+from stcodec.codec import _RATE_WEIGHTS, KEY, ChunkCoder, Decoded, Source
 from stcodec.entropy import Coder, Tables
 from stcodec.latents import StepContext
 from stcodec.media import Planes

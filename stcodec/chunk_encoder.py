@@ -1,0 +1,117 @@
+"""Pictures -> payloads, in two halves: motion needs source pictures alone, so the next chunk can be searched at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from stcodec import motion, motion_search
+from stcodec.codec import HEADER, KEY, VECTORS_FLAG, ChunkCoder, ChunkStats, Source
+from stcodec.entropy import SymbolWriter
+from stcodec.media import Planes
+from stcodec.motion import Fields
+from stcodec.patches import CHUNK_FRAMES, Frames, frames_from_planes
+from stcodec.timing import stage
+from stcodec.weights import Model
+
+# Sum of absolute differences, in units of the step, that is worth one bit of motion.
+_MOTION_BIT_COST = 3.0
+
+
+@dataclass(frozen=True)
+class CodecSettings:
+    """What the encoder may choose. quality 0..63; motion: search for motion, or take every vector as zero."""
+
+    quality: int = 32
+    motion: bool = True
+    effort: int = 1
+
+
+@dataclass(frozen=True)
+class EncodedChunk:
+    """One chunk's payload; `frames` 1..8."""
+
+    payload: bytes
+    frames: int
+    stats: ChunkStats
+
+
+@dataclass(frozen=True)
+class PreparedChunk:
+    """Source pictures (always 8, of which `count` are shown), tree, and the motion of each predicted frame."""
+
+    frames: Frames
+    count: int
+    first: bool
+    tree: int
+    fields: dict[int, Fields]
+
+
+class ChunkEncoder(ChunkCoder):
+    """Encodes the chunks of a video in order. Pictures are `width` x `height` 4:2:0 planes of `bit_depth` 8 or 10."""
+
+    def __init__(
+        self,
+        model: Model,
+        width: int,
+        height: int,
+        bit_depth: int,
+        settings: CodecSettings,
+        device: torch.device | str = "cpu",
+        workers: int = 1,
+    ) -> None:
+        super().__init__(model, width, height, bit_depth, device, workers)
+        self.settings = settings
+        self._last_source: Frames | None = None
+
+    def encode(self, chunk: Sequence[Planes], first: bool) -> EncodedChunk:
+        """Encode 1..8 pictures; `first` starts a segment. Missing frames of the chunk repeat the last picture."""
+        return self.encode_prepared(self.prepare(chunk, first))
+
+    def prepare(self, chunk: Sequence[Planes], first: bool) -> PreparedChunk:
+        """The part of encoding that looks at source pictures alone. Chunks come in order; this may run in a thread of
+        its own, ahead of `encode_prepared`."""
+        if not 1 <= len(chunk) <= CHUNK_FRAMES:
+            raise ValueError(f"a chunk has 1 to {CHUNK_FRAMES} pictures, not {len(chunk)}")
+        padded = list(chunk) + [chunk[-1]] * (CHUNK_FRAMES - len(chunk))
+        with stage("motion"), torch.no_grad():
+            frames = frames_from_planes(padded, self.bit_depth, self.patch, self.device)
+            tree, fields = self._find_motion(frames, first) if self.settings.motion else (0, {})
+        return PreparedChunk(frames, len(chunk), first, tree, fields)
+
+    def encode_prepared(self, chunk: PreparedChunk, quality: int | None = None) -> EncodedChunk:
+        """Code what `prepare` made of a chunk, at `quality` (0..63) instead of the settings' if given."""
+        if chunk.first:
+            self.start_segment()
+        quality = self.settings.quality if quality is None else quality
+        steps = motion.steps(chunk.tree, chunk.first)
+        writer = SymbolWriter()
+        self.stats = stats = ChunkStats()
+        source = Source(chunk.frames, chunk.fields)
+        self.run_chunk(writer, steps, quality, self.settings.motion, source, pictures=True)
+        with stage("entropy"):
+            words = writer.finish()
+        tree = chunk.tree | (VECTORS_FLAG if self.settings.motion else 0)
+        header = HEADER.pack(chunk.count, quality, tree, writer.crc)
+        return EncodedChunk(header + words, chunk.count, stats)
+
+    def _find_motion(self, frames: Frames, first: bool) -> tuple[int, dict[int, Fields]]:
+        """The tree of a chunk and the motion of each of its predicted frames, found on source pictures."""
+        before = None if first else self._last_source
+        self._last_source = frames.take([CHUNK_FRAMES - 1])
+        luma = frames.y if before is None else torch.cat([before.y, frames.y])
+        offset = 0 if before is None else 1
+        kind = torch.tensor([KEY], device=self.device)
+        size = float(self.network.step(torch.tensor([float(self.settings.quality)], device=self.device), kind).min())
+        settings = motion_search.SearchSettings(bit_cost=_MOTION_BIT_COST * size, effort=self.settings.effort)
+        tree = 0 if before is None else motion_search.choose_tree(before.y, frames.y, settings)
+        pairs = []
+        for step in motion.steps(tree, first):
+            for frame, pair in zip(step.frames, step.references, strict=True):
+                if pair != (None, None):
+                    a, b = (None if r is None else r + offset for r in pair)
+                    pairs.append((frame + offset, a, b))
+        found = motion_search.search(luma, pairs, settings)
+        return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, found, strict=True)}
