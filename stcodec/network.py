@@ -1,6 +1,7 @@
 """The floating-point networks of the codec, each once, top to bottom.
 
-All of them work at one resolution, one vector per patch, on tensors [N, C, rows, columns]. Every residual branch ends in a
+All of them work at one resolution, one vector per patch, on tensors [N, C, rows, columns] whose vectors lie in one piece in memory
+(torch's channels_last). Every residual branch ends in a
 zero-initialised layer, so that an untrained network *is* the linear DCT codec, and training starts from there.
 """
 
@@ -38,7 +39,19 @@ class ModelConfig:
             raise ValueError("frequency groups must increase and end at the number of channels")
 
 
-def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution, as one product of matrices."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, rows, columns] -> [N, outputs, rows, columns]."""
+        rows = nn.functional.linear(x.permute(0, 2, 3, 1), self.weight[:, :, 0, 0], self.bias)
+        return rows.permute(0, 3, 1, 2)
+
+
+def _zero(layer: Pointwise) -> Pointwise:
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -50,17 +63,17 @@ class Block(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.expand = nn.Conv2d(width, width, 1)
+        self.expand = Pointwise(width, width)
         self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
-        self.project = _zero(nn.Conv2d(width, width, 1))
-        self.gate = nn.Conv2d(width, 2 * width, 1)
-        self.merge = _zero(nn.Conv2d(width, width, 1))
+        self.project = _zero(Pointwise(width, width))
+        self.gate = Pointwise(width, 2 * width)
+        self.merge = _zero(Pointwise(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, width, rows, columns] -> the same shape."""
-        x = x + self.project(self.depthwise(nn.functional.leaky_relu(self.expand(x), 0.1)))
+        x = self.project(self.depthwise(nn.functional.leaky_relu(self.expand(x), 0.1, inplace=True))).add_(x)
         value, gate = self.gate(x).chunk(2, dim=1)
-        return x + self.merge(value * gate.clamp(0.0, 1.0))
+        return self.merge(value * gate.clamp(0.0, 1.0)).add_(x)
 
 
 class Condition(nn.Module):
@@ -86,7 +99,7 @@ class Trunk(nn.Module):
 
     def __init__(self, inputs: int, width: int, blocks: int) -> None:
         super().__init__()
-        self.enter = nn.Conv2d(inputs, width, 1)
+        self.enter = Pointwise(inputs, width)
         self.condition = Condition(width)
         self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
 
@@ -101,7 +114,7 @@ class Memory(nn.Module):
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
         self.null = nn.Parameter(torch.zeros(1, channels, 1, 1))
-        self.gate = nn.Conv2d(width + channels, 2 * channels, 1)
+        self.gate = Pointwise(width + channels, 2 * channels)
 
     def start(self, n: int, rows: int, columns: int) -> Tensor:
         """The null memory, [n, channels, rows, columns]."""
@@ -109,24 +122,29 @@ class Memory(nn.Module):
 
     def forward(self, state: Tensor, features: Tensor) -> Tensor:
         """The state after a key frame with the filter's features [N, width, rows, columns]."""
-        gate, candidate = self.gate(torch.cat([features, state], dim=1)).chunk(2, dim=1)
+        gate, candidate = self.gate(_cat([features, state])).chunk(2, dim=1)
         gate = torch.clamp(0.5 + 0.25 * gate, 0.0, 1.0)
         return state + gate * (candidate.clamp(-4.0, 4.0) - state)
 
 
+def _cat(parts: list[Tensor]) -> Tensor:
+    """Along the channels; the vectors lie in one piece whatever the parts' layout is."""
+    return torch.cat([part.permute(0, 2, 3, 1) for part in parts], dim=-1).permute(0, 3, 1, 2)
+
+
 def compress(x: Tensor) -> Tensor:
     """Coefficients in units of the step -> network input: linear around zero, logarithmic far out."""
-    # The inverse hyperbolic sine, several times faster than the library's.
-    size = x.abs()
-    return (
-        size.add_(torch.addcmul(x.new_ones(()), x, x).sqrt_()).log_().copysign_(x)
-        if not x.requires_grad
-        else torch.asinh(x)
-    )
+    if x.requires_grad:
+        return torch.asinh(x)
+    # The same, several times faster than the library's.
+    return (x * x).add_(1.0).sqrt_().add_(x.abs()).log_().copysign_(x)
 
 
 class Network(nn.Module):
     """Everything floating point: the linear basis and mean predictor, and the prior and filter around them."""
+
+    basis: Tensor
+    frequency: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -135,6 +153,7 @@ class Network(nn.Module):
         basis, frequency = dct_basis(config.patch)
         self.register_buffer("basis", basis)
         self.register_buffer("frequency", frequency)
+        self._dc = int((frequency == 0).sum())
         # Linear prediction of a patch from the decoded errors of four neighbours, per kind of frame, lattices B and C.
         self.spatial = nn.Parameter(torch.zeros(FRAME_KINDS, LATTICES - 1, 4 * channels, channels))
         self.intra_mean = nn.Parameter(basis.sum(1) * 0.5)
@@ -144,9 +163,9 @@ class Network(nn.Module):
         self.centroids = nn.Parameter(torch.zeros(SCALE_COUNT, 2))
         if config.width:
             self.prior = Trunk(channels + config.memory, config.width, config.prior_blocks)
-            self.prior_out = _zero(nn.Conv2d(config.width, channels, 1))
+            self.prior_out = _zero(Pointwise(config.width, channels))
             self.filter = Trunk(3 * channels, config.width, config.filter_blocks)
-            self.filter_out = _zero(nn.Conv2d(config.width, channels, 1))
+            self.filter_out = _zero(Pointwise(config.width, channels))
             self.memory = Memory(config.width, config.memory)
 
     def step(self, quality: Tensor, kind: Tensor) -> Tensor:
@@ -156,19 +175,17 @@ class Network(nn.Module):
 
     def transform(self, patches: Tensor) -> Tensor:
         """Patch vectors [N, C, rows, columns] -> coefficients of the same shape (orthonormal)."""
-        return torch.einsum("kc,nchw->nkhw", self.basis, patches)
+        return (patches.permute(0, 2, 3, 1) @ self.basis.T).permute(0, 3, 1, 2)
 
     def inverse(self, coefficients: Tensor) -> Tensor:
         """Coefficients -> patch vectors; the inverse of `transform`."""
-        return torch.einsum("kc,nkhw->nchw", self.basis, coefficients)
+        return (coefficients.permute(0, 2, 3, 1) @ self.basis).permute(0, 3, 1, 2)
 
     def _flatten_dc(self, x: Tensor) -> Tensor:
         """Take the mean of the 3x3 neighbourhood off the DC rows: the networks see contrast, not brightness."""
-        dc = self.frequency == 0
-        mean = nn.functional.avg_pool2d(nn.functional.pad(x[:, dc], (1, 1, 1, 1), mode="replicate"), 3, 1)
-        x = x.clone()
-        x[:, dc] -= mean
-        return x
+        dc = x[:, : self._dc]
+        mean = nn.functional.avg_pool2d(nn.functional.pad(dc, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        return _cat([dc - mean, x[:, self._dc :]])
 
     def predict(self, predicted: Tensor, state: Tensor, step: Tensor, quality: Tensor, kind: Tensor) -> Tensor:
         """The mean of the latent: motion-compensated coefficients plus what the prior network corrects.
@@ -179,7 +196,7 @@ class Network(nn.Module):
         if not self.config.width:
             return predicted
         inputs = compress(self._flatten_dc(predicted) / step)
-        features = self.prior(torch.cat([inputs, state], dim=1), quality, kind)
+        features = self.prior(_cat([inputs, state]), quality, kind)
         return predicted + step * self.prior_out(features)
 
     def restore(
@@ -189,6 +206,6 @@ class Network(nn.Module):
         if not self.config.width:
             return decoded, None
         parts = [self._flatten_dc(decoded) / step, (decoded - mean) / step, (decoded - predicted) / step]
-        inputs = compress(torch.cat(parts, dim=1))
+        inputs = compress(_cat(parts))
         features = self.filter(inputs, quality, kind)
         return decoded + step * self.filter_out(features), features

@@ -89,30 +89,28 @@ def planes_from_frames(frames: Frames, height: int, width: int, bit_depth: int) 
     return [(planes[0][i], planes[1][i], planes[2][i]) for i in range(len(planes[0]))]
 
 
-def _unshuffle(plane: Tensor, h: int, w: int) -> Tensor:
-    n, _, height, width = plane.shape
-    blocks = plane.reshape(n, height // h, h, width // w, w).permute(0, 2, 4, 1, 3)
-    return blocks.reshape(n, h * w, height // h, width // w)
-
-
-def _shuffle(blocks: Tensor, h: int, w: int) -> Tensor:
-    n, _, rows, columns = blocks.shape
-    plane = blocks.reshape(n, h, w, rows, columns).permute(0, 3, 1, 4, 2)
-    return plane.reshape(n, 1, rows * h, columns * w)
+def _parts(vectors: Tensor, patch: PatchSize) -> tuple[tuple[Tensor, int, int], ...]:
+    """Views [N, H/h, W/w, block height, block width] of the three planes in rows of patch vectors [N, H/h, W/w, C]."""
+    h, w = patch.h, patch.w
+    luma, chroma = h * w, (h // 2) * (w // 2)
+    starts = ((0, luma, h, w), (luma, chroma, h // 2, w // 2), (luma + chroma, chroma, h // 2, w // 2))
+    return tuple((vectors[..., a : a + n].unflatten(-1, (y, x)), y, x) for a, n, y, x in starts)
 
 
 def patchify(frames: Frames, patch: PatchSize) -> Tensor:
-    """Frames -> patch vectors [N, patch.channels, H/h, W/w]; a permutation, hence exact."""
-    h, w = patch.h, patch.w
-    parts = [_unshuffle(frames.y, h, w), _unshuffle(frames.u, h // 2, w // 2)]
-    return torch.cat([*parts, _unshuffle(frames.v, h // 2, w // 2)], dim=1)
+    """Frames -> patch vectors [N, patch.channels, H/h, W/w]; a permutation, hence exact. A vector lies in one piece in memory."""
+    n, _, height, width = frames.y.shape
+    vectors = frames.y.new_empty(n, height // patch.h, width // patch.w, patch.channels)
+    for plane, (part, h, w) in zip(frames, _parts(vectors, patch), strict=True):
+        part.copy_(plane.view(n, part.shape[1], h, part.shape[2], w).transpose(2, 3))
+    return vectors.permute(0, 3, 1, 2)
 
 
 def unpatchify(vectors: Tensor, patch: PatchSize) -> Frames:
     """Patch vectors [N, patch.channels, H/h, W/w] -> Frames; the inverse of `patchify`."""
-    h, w = patch.h, patch.w
-    y, u, v = vectors.split([h * w, h * w // 4, h * w // 4], dim=1)
-    return Frames(_shuffle(y, h, w), _shuffle(u, h // 2, w // 2), _shuffle(v, h // 2, w // 2))
+    n, _, rows, columns = vectors.shape
+    parts = _parts(vectors.permute(0, 2, 3, 1), patch)
+    return Frames(*(part.transpose(2, 3).reshape(n, 1, rows * h, columns * w) for part, h, w in parts))
 
 
 def dct_matrix(size: int) -> np.ndarray:
