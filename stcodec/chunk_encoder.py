@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from stcodec import motion, motion_search
-from stcodec.codec import HEADER, KEY, VECTORS_FLAG, ChunkCoder, ChunkStats, Source
+from stcodec.codec import HEADER, VECTORS_FLAG, ChunkCoder, ChunkStats, Source
 from stcodec.entropy import SymbolWriter
 from stcodec.media import Planes
 from stcodec.motion import Fields
 from stcodec.patches import CHUNK_FRAMES, Frames, frames_from_planes
 from stcodec.timing import stage
 from stcodec.weights import Model
-
-# Sum of absolute differences, in units of the step, that is worth one bit of motion.
-_MOTION_BIT_COST = 3.0
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,11 @@ class EncodedChunk:
 
 @dataclass(frozen=True)
 class PreparedChunk:
-    """Source pictures (always 8, of which `count` are shown), tree, and the motion of each predicted frame."""
+    """Source pictures (always 8, of which `count` are shown), the luma [1, 1, H, W] of the one before, tree, and the motion of each
+    predicted frame."""
 
     frames: Frames
+    before: Tensor | None
     count: int
     first: bool
     tree: int
@@ -64,7 +64,7 @@ class ChunkEncoder(ChunkCoder):
     ) -> None:
         super().__init__(model, width, height, bit_depth, device, workers)
         self.settings = settings
-        self._last_source: Frames | None = None
+        self._last_source: Tensor | None = None
 
     def encode(self, chunk: Sequence[Planes], first: bool) -> EncodedChunk:
         """Encode 1..8 pictures; `first` starts a segment. Missing frames of the chunk repeat the last picture."""
@@ -78,8 +78,10 @@ class ChunkEncoder(ChunkCoder):
         padded = list(chunk) + [chunk[-1]] * (CHUNK_FRAMES - len(chunk))
         with stage("motion"), torch.no_grad():
             frames = frames_from_planes(padded, self.bit_depth, self.patch, self.device)
-            tree, fields = self._find_motion(frames, first) if self.settings.motion else (0, {})
-        return PreparedChunk(frames, len(chunk), first, tree, fields)
+            before = None if first else self._last_source
+            self._last_source = frames.y[CHUNK_FRAMES - 1 :]
+            tree, fields = self._find_motion(frames, before) if self.settings.motion else (0, {})
+        return PreparedChunk(frames, before, len(chunk), first, tree, fields)
 
     def encode_prepared(self, chunk: PreparedChunk, quality: int | None = None) -> EncodedChunk:
         """Code what `prepare` made of a chunk, at `quality` (0..63) instead of the settings' if given."""
@@ -89,7 +91,7 @@ class ChunkEncoder(ChunkCoder):
         steps = motion.steps(chunk.tree, chunk.first)
         writer = SymbolWriter()
         self.stats = stats = ChunkStats()
-        source = Source(chunk.frames, chunk.fields)
+        source = Source(chunk.frames, chunk.before, chunk.fields)
         self.run_chunk(writer, steps, quality, self.settings.motion, source, pictures=True)
         with stage("entropy"):
             words = writer.finish()
@@ -97,18 +99,15 @@ class ChunkEncoder(ChunkCoder):
         header = HEADER.pack(chunk.count, quality, tree, writer.crc)
         return EncodedChunk(header + words, chunk.count, stats)
 
-    def _find_motion(self, frames: Frames, first: bool) -> tuple[int, dict[int, Fields]]:
+    def _find_motion(self, frames: Frames, before: Tensor | None) -> tuple[int, dict[int, Fields]]:
         """The tree of a chunk and the motion of each of its predicted frames, found on source pictures."""
-        before = None if first else self._last_source
-        self._last_source = frames.take([CHUNK_FRAMES - 1])
-        luma = frames.y if before is None else torch.cat([before.y, frames.y])
+        luma = frames.y if before is None else torch.cat([before, frames.y])
         offset = 0 if before is None else 1
-        kind = torch.tensor([KEY], device=self.device)
-        size = float(self.network.step(torch.tensor([float(self.settings.quality)], device=self.device), kind).min())
-        settings = motion_search.SearchSettings(bit_cost=_MOTION_BIT_COST * size, effort=self.settings.effort)
-        tree = 0 if before is None else motion_search.choose_tree(before.y, frames.y, settings)
+        cost = self.motion_bit_cost(self.settings.quality)
+        settings = motion_search.SearchSettings(cost, self.settings.effort)
+        tree = 0 if before is None else motion_search.choose_tree(before, frames.y, settings)
         pairs = []
-        for step in motion.steps(tree, first):
+        for step in motion.steps(tree, before is None):
             for frame, pair in zip(step.frames, step.references, strict=True):
                 if pair != (None, None):
                     a, b = (None if r is None else r + offset for r in pair)

@@ -20,6 +20,7 @@ from stcodec.devices import flush_denormals
 from stcodec.entropy import Coder, SymbolWriter
 from stcodec.latents import CodedLatents, LatentCoder, SparseValues, StepContext
 from stcodec.motion import Fields, Step
+from stcodec.motion_choice import VectorChooser
 from stcodec.patches import (
     CHUNK_FRAMES,
     Frames,
@@ -34,6 +35,8 @@ HEADER = struct.Struct("<BBBI")
 VECTORS_FLAG = 0x80
 INTRA, KEY = 0, 1
 
+# Sum of absolute differences, in units of the step, that is worth one bit of motion.
+_MOTION_BIT_COST = 3.0
 _MOST_WORKERS = 4  # frames of the widest step of a tree
 
 # Squared error in units of step**2 that is worth one bit: intra, key, and the three levels of two-sided frames.
@@ -134,7 +137,7 @@ class ChunkCoder:
         if self._key_field is not None:
             coded_fields[-1] = self._key_field
         for step in steps:
-            fields = self._code_fields(coder, step, coded_fields, use_motion, source)
+            fields = self._code_fields(coder, step, quality, coded_fields, use_motion, source)
             self._code_frames(coder, step, fields, quality, done, source, pictures)
         last = steps_key(steps)
         self._previous = done[last]
@@ -181,6 +184,7 @@ class ChunkCoder:
         self,
         coder: Coder,
         step: Step,
+        quality: int,
         coded: dict[int, CodedField],
         use_motion: bool,
         source: Source | None,
@@ -193,17 +197,28 @@ class ChunkCoder:
             fields = still_fields(shape, available)
         else:
             with stage("vectors"):
-                wanted = source.fields(step) if source is not None else None
+                wanted = chooser = None
+                if source is not None:
+                    wanted = source.fields(step)
+                    cost = self.motion_bit_cost(quality)
+                    chooser = VectorChooser(step, source.luma(step), wanted, self.model.vector_tables, cost)
                 hints = step_hints(step, coded, shape)
-                if self.vector_observer is not None:
-                    code_fields(self.vector_observer, wanted, shape, available, hints, self.model.vector_tables)
+                tables = self.model.vector_tables
                 before = coder.bits if isinstance(coder, SymbolWriter) else 0.0
-                fields = code_fields(coder, wanted, shape, available, hints, self.model.vector_tables)
+                fields = code_fields(coder, wanted, shape, available, hints, tables, chooser)
+                if self.vector_observer is not None:
+                    code_fields(self.vector_observer, fields, shape, available, hints, tables)
                 if isinstance(coder, SymbolWriter):
                     self.stats.vector_bits += coder.bits - before
         for i, frame in enumerate(step.frames):
             coded[frame] = CodedField(fields.vectors[i].numpy(), frame, step.references[i])
         return Fields(fields.vectors.to(self.device), fields.modes.to(self.device))
+
+    def motion_bit_cost(self, quality: int) -> float:
+        """Absolute difference, summed over samples in [0, 1], that is worth one bit of motion."""
+        level = torch.tensor([float(quality)], device=self.device)
+        step = self.network.step(level, torch.tensor([KEY], device=self.device))
+        return _MOTION_BIT_COST * float(step.min())
 
     def _context(self, step: Step, quality: int, fields: Fields | None, done: dict[int, Decoded]) -> StepContext:
         n = len(step.frames)
@@ -304,11 +319,18 @@ class ChunkCoder:
 
 
 class Source:
-    """The encoder's side of a chunk: the pictures to code and the motion found between them."""
+    """The encoder's side of a chunk: the pictures to code, the luma [1, 1, H, W] of the one before, and the motion between them."""
 
-    def __init__(self, frames: Frames, fields: dict[int, Fields]) -> None:
+    def __init__(self, frames: Frames, before: Tensor | None, fields: dict[int, Fields]) -> None:
         self.frames = frames
+        self._before = before
         self._fields = fields
+
+    def luma(self, step: Step) -> dict[int, Tensor]:
+        """The luma of the frames and references of a step, by number."""
+        numbers = {*step.frames, *(r for pair in step.references for r in pair if r is not None)}
+        planes = {n: self.frames.y[n : n + 1] for n in numbers if n >= 0}
+        return planes if self._before is None else {-1: self._before, **planes}
 
     def fields(self, step: Step) -> Fields:
         """The motion of the frames of a step."""

@@ -88,7 +88,7 @@ class _Means:
         self.step = step.view(n, 1, channels)
         self.inverse = 1.0 / self.step
         self.kind = kind
-        self._predictors = network.spatial[kind]
+        self._predictors = network.spatial
 
     def refine(self, lattice: int, at: Tensor, near: Tensor | None) -> Tensor:
         """Means [N, p, C] of the patches `at`, given their decoded neighbours."""
@@ -96,7 +96,7 @@ class _Means:
         if near is not None:
             n, _, channels = self.errors.shape
             around = self.errors.index_select(1, near).view(n, len(at), 4 * channels)
-            here = here + around @ self._predictors[lattice - 1]
+            here = here + around @ self._predictors[scales.predictor_number(self.kind, lattice)]
             self.refined.index_copy_(1, at, here)
         return here
 
@@ -156,7 +156,7 @@ class LatentCoder:
         else:
             everything = torch.zeros(n, patches, channels, device=self._device)
         target = None if latents is None else _rows(latents)
-        for lattice, (at, near) in enumerate(scales.lattices(rows, columns, self._device)):
+        for lattice, (at, near) in enumerate(scales.lattice_positions(rows, columns, context.kind, self._device)):
             if not len(at):
                 continue
             around = torch.zeros(n, len(at), channels, device=self._device)
@@ -171,7 +171,7 @@ class LatentCoder:
                 if target is not None:
                     wanted_here = (target.index_select(1, at) - here).mul_(means.inverse)
                     self._observe_spatial(means, target, lattice, at, near)
-            context_class = context.kind * scales.LATTICES + lattice
+            context_class = scales.context_class(context.kind, lattice)
             values = torch.zeros(n, len(at), channels, device=self._device)
             start = 0
             for number, (group, end) in enumerate(zip(self._groups, self._ends, strict=True)):
@@ -206,7 +206,7 @@ class LatentCoder:
         n, channels, rows, columns = mean.shape
         means = _Means(mean, step, self._network, kind)
         dense = values.dense((n, rows * columns, channels))
-        for lattice, (at, near) in enumerate(scales.lattices(rows, columns, self._device)):
+        for lattice, (at, near) in enumerate(scales.lattice_positions(rows, columns, kind, self._device)):
             if len(at):
                 means.put(at, means.refine(lattice, at, near), dense.index_select(1, at))
         return means.grids(rows, columns)

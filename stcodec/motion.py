@@ -100,15 +100,24 @@ def _tile(size: int, overlap: int) -> Tensor:
     return window[:, None] * window[None, :]
 
 
-def _sample_tiles(
-    padded: Tensor, vectors: Tensor, top: Tensor, left: Tensor, size: int, overlap: int, count: int, phases: int
+def sample_tiles(
+    padded: Tensor,
+    vectors: Tensor,
+    top: Tensor,
+    left: Tensor,
+    size: int,
+    overlap: int,
+    count: int,
+    phases: int,
+    picture: Tensor | None = None,
 ) -> Tensor:
     """Interpolated tiles [n, T, T], T = size + 2 overlap, around blocks with the corners (top, left) [n] at vectors [2, n].
 
-    padded: a plane [H + 2 margin, W + 2 margin]; count: taps of the filters; phases: units of the vectors per sample.
+    padded: planes as from `pad`, one or, with `picture` [n], several; count: taps of the filters; phases: units of the vectors per
+    sample.
     """
     tile, reach = size + 2 * overlap, size + 2 * overlap + count - 1
-    height, width = padded.shape
+    height, width = padded.shape[-2:]
     whole = torch.div(vectors, phases, rounding_mode="floor")
     part = (vectors - whole * phases).long()
     device = padded.device
@@ -118,6 +127,8 @@ def _sample_tiles(
     # Whole rows of a window are taken at once: a view in which row i starts at sample i.
     flat = padded.view(-1)
     lines = flat.as_strided((len(flat) - reach + 1, reach), (1, 1))
+    if picture is not None:
+        top = top + picture * height
     first = (top * width + left).view(-1, 1) + torch.arange(reach, device=device) * width
     windows = lines.index_select(0, first.view(-1)).view(-1, reach, reach)
     filters = _filters(count, phases, tile).to(device)
@@ -187,7 +198,7 @@ def _predict_one(pair: tuple[Frames | None, Frames | None], vectors: Tensor, mod
         block, filters = (BLOCK, (OVERLAP, LUMA_TAPS, LUMA_PHASES))
         if index > 0:
             block, filters = (BLOCK // 2, (OVERLAP // 2, CHROMA_TAPS, CHROMA_PHASES))
-        references = [None if r is None else _padded(list(r)[index]) for r in pair]
+        references = [None if r is None else pad(list(r)[index]) for r in pair]
         canvas: Tensor | None = None
         for blocks, sides in zip((2, 1), parts, strict=True):
             layer = _layer(references, sides, modes.shape, block, blocks, filters)
@@ -197,9 +208,9 @@ def _predict_one(pair: tuple[Frames | None, Frames | None], vectors: Tensor, mod
     return Frames(*planes)
 
 
-def _padded(plane: Tensor) -> Tensor:
-    """[1, 1, H, W] -> [H + 2 margin, W + 2 margin]."""
-    return F.pad(plane, (_MARGIN,) * 4, mode="replicate")[0, 0]
+def pad(planes: Tensor) -> Tensor:
+    """[R, 1, H, W] -> [R, H + 2 margin, W + 2 margin], for `sample_tiles`."""
+    return F.pad(planes, (_MARGIN,) * 4, mode="replicate")[:, 0]
 
 
 def _twice(grid: Tensor) -> Tensor:
@@ -251,7 +262,7 @@ def _layer(
         if reference is None:
             raise ValueError("a block is predicted from a reference that is missing")
         top, left = users.row * size - 2 * block, users.column * size - 2 * block
-        found = _sample_tiles(reference, users.vectors, top, left, size, overlap, count, phases)
+        found = sample_tiles(reference, users.vectors, top, left, size, overlap, count, phases)
         if tiles is None:
             tiles = found.new_zeros(rows * columns, tile, tile)
         tiles.index_add_(0, users.at, found.mul_(users.weight.view(-1, 1, 1)))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from stcodec.patches import PatchSize, dct_basis
-from stcodec.scales import FRAME_KINDS, LATTICES, SCALE_COUNT
+from stcodec.scales import FRAME_KINDS, PREDICTORS, SCALE_COUNT
 
 QUALITY_LEVELS = 64
 COARSEST_STEP, FINEST_STEP = 96 / 255, 2 / 255
@@ -154,8 +154,8 @@ class Network(nn.Module):
         self.register_buffer("basis", basis)
         self.register_buffer("frequency", frequency)
         self._dc = int((frequency == 0).sum())
-        # Linear prediction of a patch from the decoded errors of four neighbours, per kind of frame, lattices B and C.
-        self.spatial = nn.Parameter(torch.zeros(FRAME_KINDS, LATTICES - 1, 4 * channels, channels))
+        # Linear prediction of a patch from the decoded errors of four neighbours; see `scales.predictor_number`.
+        self.spatial = nn.Parameter(torch.zeros(PREDICTORS, 4 * channels, channels))
         self.intra_mean = nn.Parameter(basis.sum(1) * 0.5)
         # log2 of the step of each kind of frame and channel, relative to that of the quality level.
         self.step_gain = nn.Parameter(torch.zeros(FRAME_KINDS, channels))

@@ -7,7 +7,7 @@ exact in any summation order, so the network runs as ordinary float32 matrix pro
 accelerator (where float32 products may be taken in reduced precision).
 
 Per patch and frequency group: `hidden = clamp(floor((x W1 + b1[c]) / 2**6), 0, 255)`, `index = clamp(floor((hidden W2 + b2[c]) /
-2**8), 0, 63)`, with `c` the context class: one of five kinds of frame times three lattice passes.
+2**8), 0, 63)`, with `c` the context class: one for every lattice pass of the five kinds of frame.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from torch import Tensor
 
 SCALE_COUNT = 64
 FRAME_KINDS = 5  # intra, key, and the three levels of two-sided frames
-LATTICES = 3
-CLASSES = FRAME_KINDS * LATTICES
+LATTICES, INTRA_LATTICES = 3, 7
+CLASSES = INTRA_LATTICES + (FRAME_KINDS - 1) * LATTICES
+PREDICTORS = CLASSES - FRAME_KINDS
 SHIFT_1, SHIFT_2 = 6, 8
 HIDDEN_MAX = 255
 INPUT_MAX = 63
@@ -59,35 +60,55 @@ def input_size(channels: int) -> int:
     return 3 * channels + 2 * BANDS + SCALARS
 
 
-@functools.lru_cache(maxsize=8)
-def lattices(rows: int, columns: int, device: torch.device) -> tuple[tuple[Tensor, Tensor | None], ...]:
-    """Positions of the patches of each lattice, and of their four neighbours that are decoded before them.
+def lattices(kind: int) -> int:
+    """Number of passes over the patches of a frame of `kind`."""
+    return INTRA_LATTICES if kind == 0 else LATTICES
 
-    Lattice A is (even row, even column) and has none, B is (odd, odd) with its diagonal neighbours, C the rest with
-    (left, right, above, below). Positions int64 [p] count through the grid; neighbours int64 [p * 4] likewise,
-    rows * columns standing for "outside the picture".
+
+def context_class(kind: int, lattice: int) -> int:
+    """Which biases of the scale network serve a pass; all passes of all kinds of frames have their own."""
+    return lattice if kind == 0 else INTRA_LATTICES + (kind - 1) * LATTICES + lattice
+
+
+def predictor_number(kind: int, lattice: int) -> int:
+    """Which predictor from neighbours serves a pass; the first pass of a frame has none."""
+    return lattice - 1 if kind == 0 else INTRA_LATTICES - 1 + (kind - 1) * (LATTICES - 1) + lattice - 1
+
+
+@functools.lru_cache(maxsize=8)
+def lattice_positions(
+    rows: int, columns: int, kind: int, device: torch.device
+) -> tuple[tuple[Tensor, Tensor | None], ...]:
+    """Positions of the patches of each lattice of a frame of `kind`, and of their four neighbours that are decoded before them.
+
+    The first lattice has every d-th row and column, d = 8 in intra frames and 2 in others, and no neighbours. Then, for each
+    d halved, B adds the middles of squares, with the diagonal neighbours, and C the middles of sides, with those left, right,
+    above and below, until d is 1. Positions int64 [p] count through the grid; neighbours int64 [p * 4] likewise, rows *
+    columns standing for "outside the picture".
     """
     row = torch.arange(rows).repeat_interleave(columns)
     column = torch.arange(columns).repeat(rows)
+    spacing = 1 << (lattices(kind) - 1) // 2
     found: list[tuple[Tensor, Tensor | None]] = []
-    for lattice, offsets in enumerate(_NEIGHBOURS):
-        odd_row, odd_column = row % 2 == 1, column % 2 == 1
-        chosen = (~odd_row & ~odd_column, odd_row & odd_column, odd_row ^ odd_column)[lattice]
-        at = torch.nonzero(chosen)[:, 0]
-        near = []
-        for dy, dx in offsets:
-            y, x = row[at] + dy, column[at] + dx
-            inside = (y >= 0) & (y < rows) & (x >= 0) & (x < columns)
-            near.append(torch.where(inside, y * columns + x, rows * columns))
-        found.append((at.to(device), torch.stack(near, 1).reshape(-1).to(device) if near else None))
+    at = torch.nonzero((row % spacing == 0) & (column % spacing == 0))[:, 0]
+    found.append((at.to(device), None))
+    while spacing > 1:
+        spacing //= 2
+        odd_row, odd_column = row // spacing % 2 == 1, column // spacing % 2 == 1
+        on_grid = (row % spacing == 0) & (column % spacing == 0)
+        for chosen, offsets in ((odd_row & odd_column, _DIAGONAL), (odd_row ^ odd_column, _DIRECT)):
+            at = torch.nonzero(chosen & on_grid)[:, 0]
+            near = []
+            for dy, dx in offsets:
+                y, x = row[at] + dy * spacing, column[at] + dx * spacing
+                inside = (y >= 0) & (y < rows) & (x >= 0) & (x < columns)
+                near.append(torch.where(inside, y * columns + x, rows * columns))
+            found.append((at.to(device), torch.stack(near, 1).reshape(-1).to(device)))
     return tuple(found)
 
 
-_NEIGHBOURS: tuple[tuple[tuple[int, int], ...], ...] = (
-    (),
-    ((-1, -1), (-1, 1), (1, -1), (1, 1)),
-    ((0, -1), (0, 1), (-1, 0), (1, 0)),
-)
+_DIAGONAL = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+_DIRECT = ((0, -1), (0, 1), (-1, 0), (1, 0))
 
 
 def box_sum(grid: Tensor) -> Tensor:

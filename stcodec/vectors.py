@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -49,6 +50,11 @@ class VectorTables:
 
     tables: Tables
 
+    @functools.cached_property
+    def costs(self) -> np.ndarray:
+        """Bits of each magnitude, as `entropy.Tables.costs` has them."""
+        return self.tables.costs()
+
     def pack(self) -> dict[str, np.ndarray]:
         """As int32 arrays, to be stored with the weights."""
         sizes = np.array([len(row) for row in self.tables.counts], dtype=np.int32)
@@ -62,6 +68,17 @@ class VectorTables:
         if len(tables) != TABLE_COUNT + 1:
             raise ValueError(f"{len(tables) - 1} vector tables where {TABLE_COUNT} are needed")
         return cls(tables)
+
+
+class Chooser(Protocol):
+    """What an encoder may say about the vectors of a pass; see `motion_choice`."""
+
+    def choose(
+        self, positions: np.ndarray, wanted: np.ndarray, predicted: np.ndarray, index: np.ndarray, free: np.ndarray
+    ) -> np.ndarray:
+        """The vectors to code, int [n, 2, 2, p]: those wanted or, where `free` [n, 2, p], others. `predicted` likewise; `index`
+        [n, 2, p]: the table of dy."""
+        ...
 
 
 def table_support(index: int) -> int:
@@ -125,8 +142,10 @@ def code_fields(
     available: np.ndarray,
     hints: np.ndarray | None,
     tables: VectorTables,
+    chooser: Chooser | None = None,
 ) -> Fields:
-    """Code the motion of one step; the same call writes (`fields` given) and reads (None).
+    """Code the motion of one step; the same call writes (`fields` given) and reads (None). With a `chooser`, what is written may be
+    other vectors than those of `fields`.
 
     available: bool [n, 2], which references exist (at least one per frame). hints: int [n, 2, 2, rows, columns], expected
     vectors of the 16x16 blocks, or None. Returns what a decoder has: unused vectors take their prediction.
@@ -140,7 +159,13 @@ def code_fields(
         wanted_modes = fields.modes.cpu().numpy().astype(np.int32)
     modes = _code_modes(coder, wanted_modes, shape, available, tables.tables)
     used = np.stack([modes != SECOND, modes != FIRST], axis=1) & available[:, :, None, None]
-    vectors, spreads = _code_vectors(coder, wanted, shape, used, hints, tables.tables)
+    free = None
+    if wanted is not None and wanted_fine is not None:
+        free = used & (wanted_fine == wanted[:, :, :, :, None, :, None]).all(axis=(2, 4, 6))
+    vectors, spreads = _code_vectors(coder, wanted, shape, used, hints, tables.tables, chooser, free)
+    if wanted_fine is not None and free is not None:
+        whole = np.broadcast_to(free[:, :, None, :, None, :, None], wanted_fine.shape)
+        wanted_fine = np.where(whole, vectors[:, :, :, :, None, :, None], wanted_fine)
     fine = _code_children(coder, wanted_fine, vectors, spreads, used, tables.tables)
     if np.abs(fine).max(initial=0) > LIMIT:
         raise DamagedFileError("a decoded motion vector is out of range")
@@ -181,6 +206,8 @@ def _code_vectors(
     used: np.ndarray,
     hints: np.ndarray | None,
     tables: Tables,
+    chooser: Chooser | None,
+    free: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The 16x16 vectors [n, 2, 2, rows, columns] and, per block, the spread class of their predictors [n, rows, columns]."""
     n, cells = shape.n, shape.rows * shape.columns
@@ -188,8 +215,9 @@ def _code_vectors(
     spreads = np.zeros((n, 2, cells), dtype=np.int32)
     sizes = np.zeros((n, 2, cells + 1), dtype=np.int32)  # |residual|, both components; the last cell is "outside"
     hint_all = None if hints is None else np.clip(hints, -LIMIT, LIMIT).reshape(n, 2, 2, cells)
-    target = None if wanted is None else wanted.reshape(n, 2, 2, cells)
+    target = None if wanted is None else wanted.reshape(n, 2, 2, cells).copy()
     coded_here = used.reshape(n, 2, cells)
+    open_here = None if free is None else free.reshape(n, 2, cells)
     for positions, near in _passes(shape.rows, shape.columns):
         hint = None if hint_all is None else hint_all[..., positions]
         prediction, spread = _predict(vectors, positions, near, hint)
@@ -198,6 +226,9 @@ def _code_vectors(
         base = RESIDUAL_BASE + level * ACTIVITIES + np.minimum(2, (around + 2) // 3)
         base = base + 3 * RESIDUAL_SET * (not len(near) or hint is None)
         here = coded_here[:, :, positions]
+        if chooser is not None and target is not None and open_here is not None:
+            some = target[..., positions]
+            target[..., positions] = chooser.choose(positions, some, prediction, base, open_here[:, :, positions])
         residual = np.zeros_like(prediction)
         for component in (0, 1):
             index = base

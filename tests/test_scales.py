@@ -78,12 +78,20 @@ def test_logarithm_of_magnitudes() -> None:
     assert values.tolist() == [0, 6, 12, 18, 60, 60]
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 2), (3, 5), (6, 4)])
-def test_lattices_cover_the_grid_and_look_back_only(rows: int, columns: int) -> None:
+@pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 2), (3, 5), (6, 4), (17, 33)])
+def test_lattices_cover_the_grid_and_look_back_only(rows: int, columns: int, kind: int) -> None:
     seen: set[int] = set()
-    for at, near in scales.lattices(rows, columns, torch.device("cpu")):
+    for at, near in scales.lattice_positions(rows, columns, kind, torch.device("cpu")):
+        assert not seen & set(at.tolist())
         if near is not None:
             known = set(near.tolist()) - {rows * columns}
             assert known <= seen
         seen |= set(at.tolist())
     assert seen == set(range(rows * columns))
+
+
+def test_every_pass_has_biases_and_a_predictor_of_its_own() -> None:
+    passes = [(kind, lattice) for kind in range(scales.FRAME_KINDS) for lattice in range(scales.lattices(kind))]
+    assert [scales.context_class(*p) for p in passes] == list(range(CLASSES))
+    assert [scales.predictor_number(*p) for p in passes if p[1]] == list(range(scales.PREDICTORS))

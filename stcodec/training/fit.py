@@ -76,9 +76,8 @@ class Collector:
     def __init__(self, config: ModelConfig, patches_per_pass: int, seed: int = 0) -> None:
         self.samples = [Sample() for _ in config.groups]
         channels = config.patch.channels
-        shape = (scales.FRAME_KINDS, scales.LATTICES - 1)
-        self.normal = torch.zeros(*shape, 4 * channels, 4 * channels, dtype=torch.float64)
-        self.moment = torch.zeros(*shape, 4 * channels, channels, dtype=torch.float64)
+        self.normal = torch.zeros(scales.PREDICTORS, 4 * channels, 4 * channels, dtype=torch.float64)
+        self.moment = torch.zeros(scales.PREDICTORS, 4 * channels, channels, dtype=torch.float64)
         self.centroid_sum = torch.zeros(scales.SCALE_COUNT, 2, dtype=torch.float64)
         self.centroid_count = torch.zeros(scales.SCALE_COUNT, 2, dtype=torch.float64)
         self._keep = patches_per_pass
@@ -101,21 +100,18 @@ class Collector:
     def spatial(self, kind: int, lattice: int, near: Tensor, error: Tensor) -> None:
         """See `latents.Observer`."""
         near, error = near.clamp(-200, 200), error.clamp(-200, 200)
-        self.normal[kind, lattice - 1] += (near.T @ near).double()
-        self.moment[kind, lattice - 1] += (near.T @ error).double()
+        number = scales.predictor_number(kind, lattice)
+        self.normal[number] += (near.T @ near).double()
+        self.moment[number] += (near.T @ error).double()
 
     def spatial_predictors(self, ridge: float = 0.02) -> Tensor:
-        """Least-squares predictors [kinds, 2, 4 C, C] with a ridge relative to the mean energy."""
+        """Least-squares predictors [predictors, 4 C, C] with a ridge relative to the mean energy."""
         solved = torch.zeros_like(self.moment)
-        for kind in range(scales.FRAME_KINDS):
-            for lattice in range(scales.LATTICES - 1):
-                normal = self.normal[kind, lattice]
-                energy = float(normal.diagonal().mean())
-                if energy > 0:
-                    eye = torch.eye(len(normal), dtype=torch.float64)
-                    solved[kind, lattice] = torch.linalg.solve(
-                        normal + ridge * energy * eye, self.moment[kind, lattice]
-                    )
+        for number, (normal, moment) in enumerate(zip(self.normal, self.moment, strict=True)):
+            energy = float(normal.diagonal().mean())
+            if energy > 0:
+                eye = torch.eye(len(normal), dtype=torch.float64)
+                solved[number] = torch.linalg.solve(normal + ridge * energy * eye, moment)
         return solved.float()
 
     def centroids(self) -> Tensor:

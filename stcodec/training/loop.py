@@ -74,7 +74,7 @@ class TrainingCoder(ChunkCoder):
         self.start_segment()
         for number, chunk in enumerate(chunks):
             steps = motion.steps(chunk.tree, number == 0)
-            source = Source(chunk.frames, chunk.fields)
+            source = Source(chunk.frames, chunk.before, chunk.fields)
             with torch.enable_grad():
                 self.run_chunk(NullCoder(), steps, quality, True, source, pictures=True)
         return self.losses

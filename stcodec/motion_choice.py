@@ -1,0 +1,78 @@
+"""The encoder's last word on vectors: a block takes the vector that the decoder expects where its own gains less than it costs.
+
+The search (`motion_search`) estimates the bits of a vector from its neighbours on all sides; only in the order of coding is it
+known what a vector is predicted by, and which table codes the difference. Nothing here is normative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stcodec import motion
+from stcodec.motion import BI, Fields, Step
+from stcodec.motion_blocks import absolute_difference, blocks_of
+from stcodec.vectors import RESIDUAL_SET, VectorTables
+
+_BLOCK = 16
+# What a difference in one of two references that are averaged counts.
+_HALF = 0.8
+
+
+class VectorChooser:
+    """Chooses the vectors of the frames of a step, by their absolute differences on source pictures.
+
+    luma: source pictures [N, 1, H, W] in [0, 1] by number of frame, -1 being the one before the chunk; fields: what the search found.
+    bit_cost: absolute difference, summed over samples in [0, 1], that is worth one bit.
+    """
+
+    def __init__(
+        self, step: Step, luma: Mapping[int, Tensor], fields: Fields, tables: VectorTables, bit_cost: float
+    ) -> None:
+        references = sorted({r for pair in step.references for r in pair if r is not None})
+        self._padded = motion.pad(torch.cat([luma[r] for r in references]))
+        number = {r: i for i, r in enumerate(references)}
+        self._picture = np.array([[number.get(r, 0) if r is not None else 0 for r in pair] for pair in step.references])
+        rows, self._columns = fields.modes.shape[1:]
+        blocks = [blocks_of(luma[frame][:, 0], _BLOCK) for frame in step.frames]
+        self._blocks, self._cells = torch.cat(blocks), rows * self._columns
+        self._weight = np.where(fields.modes.cpu().numpy() == BI, _HALF, 1.0).reshape(len(step.frames), -1)
+        self._costs, self._bit_cost = tables.costs, bit_cost
+
+    def choose(
+        self, positions: np.ndarray, wanted: np.ndarray, predicted: np.ndarray, index: np.ndarray, free: np.ndarray
+    ) -> np.ndarray:
+        """See `vectors.Chooser`."""
+        residual = np.abs(wanted - predicted)
+        frame, side, at = np.nonzero(free & residual.any(2))
+        if not len(at):
+            return wanted
+        own, other = wanted[frame, side, :, at], predicted[frame, side, :, at]
+        saved = self._bits(index[frame, side, at], residual[frame, side, :, at])
+        cell = positions[at]
+        lost = self._difference(frame, side, cell, other) - self._difference(frame, side, cell, own)
+        take = lost * self._weight[frame, cell] < self._bit_cost * saved
+        chosen = wanted.copy()
+        chosen[frame[take], side[take], :, at[take]] = other[take]
+        return chosen
+
+    def _bits(self, index: np.ndarray, residual: np.ndarray) -> np.ndarray:
+        """How many bits residuals [n, 2] cost more than none."""
+        dy, dx = np.minimum(residual, self._costs.shape[1] - 1).T
+        table = index.astype(np.int64)
+        across = table + RESIDUAL_SET * (1 + (dy != 0))
+        zero = self._costs[table, 0] + self._costs[table + RESIDUAL_SET, 0]
+        return self._costs[table, dy] + self._costs[across, dx] - zero
+
+    def _difference(self, frame: np.ndarray, side: np.ndarray, cell: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        device = self._blocks.device
+        top, left = (torch.from_numpy(n * _BLOCK).to(device) for n in np.divmod(cell, self._columns))
+        picture = torch.from_numpy(self._picture[frame, side]).to(device)
+        where = torch.from_numpy(np.ascontiguousarray(vectors.T)).to(device)
+        shape = (_BLOCK, 0, motion.LUMA_TAPS, motion.LUMA_PHASES)
+        tiles = motion.sample_tiles(self._padded, where, top, left, *shape, picture)
+        blocks = self._blocks.index_select(0, torch.from_numpy(frame * self._cells + cell).to(device))
+        return absolute_difference(tiles.flatten(1), blocks).cpu().numpy()
