@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stcodec import scales
 from stcodec.chunk_decoder import ChunkDecoder
-from stcodec.codec import INTRA, KEY, ChunkEncoder, CodecSettings
+from stcodec.chunk_encoder import ChunkEncoder, CodecSettings
+from stcodec.codec import INTRA, KEY
 from stcodec.media import Planes
 from stcodec.patches import CHUNK_FRAMES
 from stcodec.timing import collect

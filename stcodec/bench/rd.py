@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import stcodec
-from stcodec import inspection
+from stcodec import inspection, vmaf
 from stcodec.bench import ANCHOR
 from stcodec.bench import peers as peer_codecs
 from stcodec.bench.curves import Curve, Point, percent, with_bd_rates
@@ -136,7 +137,8 @@ class _ClipBench:
         import av
 
         wanted = [m for m in METRICS if m in self._plan.metrics]
-        key = repr((_CACHE_VERSION, self._digest, peer, crf, wanted, av.__version__, av.library_versions))
+        tool = Path(vmaf.available() or "").name if "vmaf" in wanted else ""
+        key = repr((_CACHE_VERSION, self._digest, peer, crf, wanted, tool, av.__version__, av.library_versions))
         return self._plan.cache / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
     def _point(self, setting: int, size: int, stream: int, decoded: Path) -> Point:
@@ -146,4 +148,6 @@ class _ClipBench:
             meter.add(a, b)
         q = meter.result()
         score = None
+        if "vmaf" in wanted:
+            score = statistics.fmean(vmaf.vmaf(self._clip.path, decoded))
         return Point(setting, size, stream, q.psnr_611, q.psnr_y, q.psnr_u, q.psnr_v, q.ms_ssim, score)

@@ -21,8 +21,6 @@ from stcodec.bench.peers import Peer
 from stcodec.bench.sources import Clip, first_info, pictures, prepare, to_y4m
 from stcodec.timing import STAGES
 
-SIZES = {"360p": 360, "720p": 720, "1080p": 1080}
-
 
 @dataclass(frozen=True)
 class Run:
@@ -67,11 +65,14 @@ def measure(
     peers: dict[str, Peer],
     log: Callable[[str], None],
 ) -> list[Speed]:
-    """Encode and decode `source`, scaled to every size, with every codec, all in one run. threads 0: each codec's default."""
+    """Encode and decode `source`, scaled to every size (such as "720p"), with every codec, all in one run.
+
+    threads 0: each codec's default.
+    """
     results = []
     with tempfile.TemporaryDirectory(prefix="stcodec-bench-") as name:
         for size in sizes:
-            clip = prepare(source, Path(name), {}, SIZES[size] / first_info(source).height, frames)
+            clip = prepare(source, Path(name), {}, int(size.removesuffix("p")) / first_info(source).height, frames)
             results.append(_own(clip, size, model, quality, threads, Path(name)))
             log(line(results[-1]))
             for label, peer in peers.items():

@@ -1,10 +1,11 @@
-"""`stcodec bench`: wiring of the measurements."""
+"""`stcodec bench`."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -64,6 +65,14 @@ def _words(ctx: click.Context, param: click.Parameter, text: str) -> list[str]:
     return [word for word in text.split(",") if word]
 
 
+def _sizes(ctx: click.Context, param: click.Parameter, text: str) -> list[str]:
+    words = _words(ctx, param, text)
+    for word in words:
+        if not re.fullmatch(r"[1-9]\d{1,3}p", word):
+            raise click.BadParameter(f"{word!r} is no number of rows such as 720p")
+    return words
+
+
 def _chosen(known: dict[str, str]) -> Any:
     def callback(ctx: click.Context, param: click.Parameter, text: str) -> list[str]:
         words = _words(ctx, param, text)
@@ -76,7 +85,6 @@ def _chosen(known: dict[str, str]) -> Any:
 
 
 _METRICS = {"psnr": "psnr", "ssim": "ms-ssim", "ms-ssim": "ms-ssim", "vmaf": "vmaf"}
-_SIZES = {size: size for size in ("360p", "720p", "1080p")}
 _MODEL = default(EncodeOptions, "model")
 _QUALITY = default(EncodeOptions, "quality")
 
@@ -123,6 +131,7 @@ def rd(
     scale: float | None,
     motion: list[str],
     peers: str,
+    metrics: list[str],
     json_path: Path | None,
     plot_path: Path | None,
     overwrite: str | None,
@@ -144,9 +153,13 @@ def rd(
         check_input(clip)
     table = read_table(sources)
 
+    from stcodec import vmaf
     from stcodec.bench.rd import Plan, measure
 
-    plan = Plan(clips=clips, table=table, scale=scale, motions=motion, peers=found_peers, **more)
+    if "vmaf" in metrics and vmaf.available() is None:
+        reporting.note("VMAF is left out: there is no ffmpeg with libvmaf (pip install 'stcodec[bench]')")
+        metrics = [metric for metric in metrics if metric != "vmaf"]
+    plan = Plan(clips=clips, table=table, scale=scale, motions=motion, metrics=metrics, peers=found_peers, **more)
     curves: list[tables.Curve] = []
     for found in measure(plan, reporting.say):
         curves += found
@@ -166,7 +179,7 @@ def rd(
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with temporary_output(path) as temporary:
-        temporary.write_text(json.dumps(_rounded(content), indent=1) + "\n")
+        temporary.write_text(json.dumps(_rounded(content)) + "\n")
 
 
 def _rounded(value: Any) -> Any:
@@ -186,8 +199,8 @@ def _rounded(value: Any) -> Any:
     "--sizes",
     default="360p,720p,1080p",
     show_default=True,
-    callback=_chosen(_SIZES),
-    help="Sizes that the clip is scaled to, by commas.",
+    callback=_sizes,
+    help="Rows that the clip is scaled to, by commas.",
 )
 @click.option("--frames", type=click.IntRange(1), default=32, show_default=True, help="At most so many frames.")
 @click.option("--model", default=_MODEL, show_default=True)
