@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 
+import stcodec
 from stcodec import vmaf
 from stcodec.bench.curves import Curve, Point, bd_rate, summary, with_bd_rates
 from stcodec.bench.peers import coded_bytes, encode, find_peer
@@ -57,8 +58,8 @@ def test_rd_measures_what_files_hold(measured: tuple[Path, subprocess.CompletedP
     clip = prepare(folder / "pan.mkv", tmp_path, {}, 0.5, 8)
     assert (clip.width, clip.height, clip.frames) == (96, 64, 8)
     coded, back = tmp_path / "a.stp", tmp_path / "a.y4m"
-    assert run("encode", clip.path, coded, "-q", 30, "--model", "dct").returncode == 0
-    assert run("decode", coded, back).returncode == 0
+    stcodec.encode(clip.path, coded, quality=30, model="dct", threads=1)
+    stcodec.decode(coded, back, threads=1)
     point = curves[2]["points"][1]
     assert (point["setting"], point["bytes"]) == (30, coded.stat().st_size)
     assert 0 < point["stream_bytes"] < point["bytes"]

@@ -100,8 +100,7 @@ def _leave_interrupts() -> None:
 def _own(clip: Clip, size: str, model: str, quality: int, threads: int, folder: Path) -> Speed:
     coded, back = folder / "own.stp", folder / "own.y4m"
     encode = in_child(_encode_own, clip.path, coded, model, quality, threads)
-    decode = in_child(_decode_own, coded, back, model, threads)
-    networks = in_child(_networks, model, clip.height, clip.width, threads)
+    decode, networks = in_child(_decode_own, coded, back, model, threads, clip.height, clip.width)
     settings = f"quality {quality}, {_words(threads)}"
     shape = clip.width, clip.height, clip.frames
     return Speed(f"stp:{model}", settings, size, *shape, coded.stat().st_size, encode, decode, networks)
@@ -139,12 +138,16 @@ def _encode_own(source: Path, coded: Path, model: str, quality: int, threads: in
     return _run(lambda: stcodec.encode(source, coded, quality=quality, model=model, threads=threads, overwrite=True))
 
 
-def _decode_own(coded: Path, back: Path, model: str, threads: int) -> Run:
+def _decode_own(coded: Path, back: Path, model: str, threads: int, height: int, width: int) -> tuple[Run, float]:
     import stcodec
+    from stcodec.bench.complexity import networks_alone
+    from stcodec.devices import choose_device
     from stcodec.weights import load_model
 
-    load_model(model)
-    return _run(lambda: stcodec.decode(coded, back, threads=threads, overwrite=True))
+    loaded = load_model(model)
+    run = _run(lambda: stcodec.decode(coded, back, threads=threads, overwrite=True))
+    choose_device("cpu", threads)
+    return run, networks_alone(loaded, height, width)
 
 
 def _encode_peer(clip: Clip, peer: Peer, crf: int, coded: Path, threads: int) -> Run:
@@ -153,15 +156,6 @@ def _encode_peer(clip: Clip, peer: Peer, crf: int, coded: Path, threads: int) ->
 
 def _decode_peer(coded: Path, back: Path) -> Run:
     return _run(lambda: to_y4m(coded, back))
-
-
-def _networks(model: str, height: int, width: int, threads: int) -> float:
-    from stcodec.bench.complexity import networks_alone
-    from stcodec.devices import choose_device
-    from stcodec.weights import load_model
-
-    choose_device("cpu", threads)
-    return networks_alone(load_model(model), height, width)
 
 
 def _count(source: Path, model: str, quality: int) -> Any:
