@@ -49,7 +49,12 @@ def test_rd_measures_what_files_hold(measured: tuple[Path, subprocess.CompletedP
         "PSNR 6:1:1",
     ):
         assert text in done.stdout
-    curves = json.loads((folder / "r.json").read_text())["curves"]
+    result = json.loads((folder / "r.json").read_text())
+    curves, clips = result["curves"], result["clips"]
+    assert [(c["name"], c["kind"], c["scale"], c["width"], c["frames"]) for c in clips] == [
+        ("pan", "moving", 0.5, 96, 8),
+        ("pan2", "other", 1, 64, 4),
+    ]
     assert [(c["clip"], c["codec"]) for c in curves] == [
         (clip, codec) for clip in ("pan", "pan2") for codec in ("x264-medium", "svtav1-p12", "stp:dct")
     ]

@@ -11,7 +11,11 @@ from stcodec.bench.speed import Run, Speed, stages_of
 
 _HOW = f"""# Benchmarks
 
-Written by `{{command}}` from the JSON that the measurements below wrote: change nothing here by hand.
+Written from the JSON of the measurements below by
+
+    {{command}}
+
+Change nothing here by hand.
 
 ## How it is measured
 
@@ -46,9 +50,8 @@ reading and writing raw video is. Peers are called through the same Python reade
 disturbs them, and only ratios within one run mean something. The load average of the minute at the end was {load}."""
 
 
-def page(results: list[dict[str, Any]], output: Path) -> str:
+def page(results: list[dict[str, Any]], output: Path, command: str) -> str:
     """Markdown from the contents of result files, for `output`; plots go into a folder of its name beside it."""
-    command = f"stcodec bench report RESULTS.json... -o {output.name} -y"
     parts = [_HOW.format(command=command)]
     for result in results:
         if "curves" in result:
@@ -72,7 +75,7 @@ def _rate_distortion(result: dict[str, Any], output: Path) -> list[str]:
     first = next(c.clip for c in curves)
     rows = [f"| {c.codec} | {c.settings.removesuffix(' (from the cache)')} |" for c in curves if c.clip == first]
     parts.append("\n".join(["| codec | settings |", "|---|---|", *rows]))
-    parts.append("\n".join(overview(curves)))
+    parts += ["\n".join(_clips(result["clips"])), "\n".join(overview(curves))]
     folder = output.parent / output.stem
     folder.mkdir(exist_ok=True)
     written = plots.plot(curves, folder / "rd.png")
@@ -83,6 +86,21 @@ def _rate_distortion(result: dict[str, Any], output: Path) -> list[str]:
         parts.append(f"![{BD_RATES[key].label} over bytes, a panel per clip]({folder.name}/{path.name})")
     parts += ["### Coded video alone, without container", "\n".join(summary(curves, "psnr-streams"))]
     return [*parts, "### All points", "\n".join(_points(curves))]
+
+
+def _clips(clips: list[dict[str, Any]]) -> list[str]:
+    lines = ["| clip | content | scale | size | frames | frames/s |", "|---|---|---:|---:|---:|---:|"]
+    for c in clips:
+        cells = [
+            c["name"],
+            c["kind"],
+            f"{c['scale']:g}",
+            f"{c['width']}x{c['height']}",
+            str(c["frames"]),
+            f"{c['rate']:g}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def _points(curves: list[Curve]) -> list[str]:

@@ -50,6 +50,10 @@ def _plot(curves: Sequence[Curve], key: str, path: Path) -> None:
 
     clips = list(dict.fromkeys(c.clip for c in curves))
     codecs = list(dict.fromkeys(c.codec for c in curves))
+    own = [c for c in codecs if c.startswith("stp:")]
+    styles: dict[str, dict[str, object]] = {c: {"color": f"C{i % 10}", "linewidth": 1} for i, c in enumerate(codecs)}
+    for i, c in enumerate(own):
+        styles[c] = {"color": "black", "linewidth": 1.8, "linestyle": ("-", "--", ":", "-.")[i % 4], "zorder": 3}
     columns = min(3, len(clips))
     rows = -(-len(clips) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(4.8 * columns, 3.6 * rows), squeeze=False)
@@ -60,16 +64,13 @@ def _plot(curves: Sequence[Curve], key: str, path: Path) -> None:
             continue
         for curve in (c for c in curves if c.clip == clips[number]):
             points = sorted(curve.points, key=lambda p: p.bytes)
-            own = curve.codec.startswith("stp:")
             axis.plot(
                 [p.bytes / 1000 for p in points],
                 [BD_RATES[key].quality(p) for p in points],
                 marker="o",
                 markersize=4,
-                linewidth=2 if own else 1,
-                color=f"C{codecs.index(curve.codec) % 10}",
                 label=curve.codec,
-                zorder=3 if own else 2,
+                **styles[curve.codec],
             )
         axis.set(title=clips[number], xlabel="kB", ylabel=PLOTTED[key], xscale="log")
         axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))

@@ -37,14 +37,14 @@ class Plan:
     models: Sequence[str] = ("stc-1",)
     motions: Sequence[str] = ("mctf",)
     effort: int = 1
-    qualities: Sequence[int] = (10, 20, 30, 40, 50)
+    qualities: Sequence[int] = (0, 10, 20, 30, 40, 50)
     peers: dict[str, Peer] = field(default_factory=dict)
     metrics: Sequence[str] = ("psnr",)
     cache: Path | None = None
 
 
-def measure(plan: Plan, log: Callable[[str], None]) -> Iterator[list[Curve]]:
-    """Measure clip after clip with every codec; yields the curves of each, the anchor's first."""
+def measure(plan: Plan, log: Callable[[str], None]) -> Iterator[tuple[Clip, list[Curve]]]:
+    """Measure clip after clip with every codec; yields it and its curves, the anchor's first. Its file is gone by then."""
     wanted = {ANCHOR: peer_codecs.find_peer(ANCHOR), **plan.peers}
     with tempfile.TemporaryDirectory(prefix="stcodec-bench-") as name:
         for number, source in enumerate(plan.clips, 1):
@@ -62,7 +62,7 @@ def measure(plan: Plan, log: Callable[[str], None]) -> Iterator[list[Curve]]:
                     found.append(bench.own(model, motion))
                     log(line(found[-1]))
             clip.path.unlink()
-            yield with_bd_rates(found)
+            yield clip, with_bd_rates(found)
 
 
 def line(curve: Curve) -> str:

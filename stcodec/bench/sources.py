@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,12 @@ class Clip:
     height: int
     frames: int
     rate: Fraction
+
+    def description(self) -> dict[str, Any]:
+        """Plain values, for JSON: all but the file."""
+        values = {**vars(self), "rate": round(float(self.rate), 3)}
+        del values["path"]
+        return values
 
 
 def read_table(path: Path | None) -> dict[str, dict[str, str]]:

@@ -28,7 +28,7 @@ def bench() -> None:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on, and the command, whose paths are cut down to names."""
+    """What the numbers were measured on, and the command."""
     import av
     import torch
 
@@ -39,7 +39,6 @@ def machine() -> dict[str, Any]:
     if info.exists():
         names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
         cpu = names[0] if names else cpu
-    words = [Path(word).name if os.sep in word else word for word in sys.argv[1:]]
     return {
         "cpu": cpu,
         "cores": os.cpu_count(),
@@ -50,8 +49,13 @@ def machine() -> dict[str, Any]:
         "av": av.__version__,
         "libraries": {k: ".".join(map(str, v)) for k, v in av.library_versions.items() if k == "libavcodec"},
         "stcodec": stcodec.__version__,
-        "command": " ".join(["stcodec", *words]),
+        "command": _command(),
     }
+
+
+def _command() -> str:
+    """The command, with absolute paths cut down to names: they say more of a machine than of a measurement."""
+    return " ".join(["stcodec", *(Path(word).name if os.path.isabs(word) else word for word in sys.argv[1:])])
 
 
 def _numbers(ctx: click.Context, param: click.Parameter, text: str) -> list[int]:
@@ -106,7 +110,7 @@ _QUALITY = default(EncodeOptions, "quality")
     help="Other codecs, by commas: encoder, preset and perhaps a tune, as in x264-veryslow-psnr, x265-medium, svtav1-p6.",
 )
 @click.option(
-    "--qualities", default="10,20,30,40,50", show_default=True, callback=_numbers, help="Qualities of the .stp files."
+    "--qualities", default="0,10,20,30,40,50", show_default=True, callback=_numbers, help="Qualities of the .stp files."
 )
 @click.option(
     "--metrics",
@@ -161,11 +165,13 @@ def rd(
         metrics = [metric for metric in metrics if metric != "vmaf"]
     plan = Plan(clips=clips, table=table, scale=scale, motions=motion, metrics=metrics, peers=found_peers, **more)
     curves: list[tables.Curve] = []
-    for found in measure(plan, reporting.say):
+    described = []
+    for measured, found in measure(plan, reporting.say):
+        described.append(measured.description())
         curves += found
         reporting.say("\n".join(["", *tables.clip_table(found), ""]))
         if json_path is not None:
-            _write_json(json_path, {"machine": machine(), "curves": [asdict(c) for c in curves]})
+            _write_json(json_path, {"machine": machine(), "clips": described, "curves": [asdict(c) for c in curves]})
     for c in curves:
         if c.clip == curves[0].clip:
             reporting.say(f"{c.codec}: {c.settings}")
@@ -262,7 +268,7 @@ def report(results: tuple[Path, ...], output: Path, overwrite: str | None) -> No
         except ValueError as error:
             raise InputError(f"{path}: not a result of a benchmark ({error})") from error
     try:
-        text = page(contents, output)
+        text = page(contents, output, _command())
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{', '.join(map(str, results))}: not results of this version's benchmarks ({error!r})"
