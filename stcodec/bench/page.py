@@ -73,7 +73,7 @@ def _rate_distortion(result: dict[str, Any], output: Path) -> list[str]:
     curves = [Curve.from_json(c) for c in result["curves"]]
     parts = ["## Rate and distortion", _where(result["machine"])]
     first = next(c.clip for c in curves)
-    rows = [f"| {c.codec} | {c.settings.removesuffix(' (from the cache)')} |" for c in curves if c.clip == first]
+    rows = [f"| {c.codec} | {c.settings} |" for c in curves if c.clip == first]
     parts.append("\n".join(["| codec | settings |", "|---|---|", *rows]))
     parts += ["\n".join(_clips(result["clips"])), "\n".join(overview(curves))]
     folder = output.parent / output.stem
