@@ -77,7 +77,7 @@ class _ClipBench:
 
     def __init__(self, plan: Plan, clip: Clip, folder: Path) -> None:
         self._plan, self._clip, self._folder = plan, clip, folder
-        self._digest = hashlib.sha256(clip.path.read_bytes()).hexdigest()
+        self._digest = _digest(clip.path)
 
     def own(self, model: str, motion: str) -> Curve:
         """The curve of a model."""
@@ -151,3 +151,12 @@ class _ClipBench:
         if "vmaf" in wanted:
             score = statistics.fmean(vmaf.vmaf(self._clip.path, decoded))
         return Point(setting, size, stream, q.psnr_611, q.psnr_y, q.psnr_u, q.psnr_v, q.ms_ssim, score)
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file of any length."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while part := stream.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()

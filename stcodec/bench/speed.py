@@ -5,8 +5,8 @@ Every encode and decode runs in a process of its own, one after another, so that
 
 from __future__ import annotations
 
+import math
 import multiprocessing
-import resource
 import signal
 import sys
 import tempfile
@@ -168,13 +168,17 @@ def _count(source: Path, model: str, quality: int) -> Any:
 
 
 def _peak_memory() -> float:
-    """Peak resident memory of this process so far, in MB."""
+    """Peak resident memory of this process so far, in MB; NaN where the system does not say."""
     status = Path("/proc/self/status")
     if status.exists():
         # What `getrusage` says includes the process that this one was started from.
         peaks = [text.split()[1] for text in status.read_text().splitlines() if text.startswith("VmHWM:")]
         if peaks:
             return int(peaks[0]) * 1024 / 1e6
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return math.nan
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
