@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,22 +64,22 @@ def measure(
     threads: int,
     peers: dict[str, Peer],
     log: Callable[[str], None],
-) -> list[Speed]:
+) -> Iterator[Speed]:
     """Encode and decode `source`, scaled to every size (such as "720p"), with every codec, all in one run.
 
     threads 0: each codec's default.
     """
-    results = []
     with tempfile.TemporaryDirectory(prefix="stcodec-bench-") as name:
         for size in sizes:
             clip = prepare(source, Path(name), {}, int(size.removesuffix("p")) / first_info(source).height, frames)
-            results.append(_own(clip, size, model, quality, threads, Path(name)))
-            log(line(results[-1]))
+            own = _own(clip, size, model, quality, threads, Path(name))
+            log(line(own))
+            yield own
             for label, peer in peers.items():
-                results.append(_peer(clip, size, label, peer, threads, Path(name)))
-                log(line(results[-1]))
+                other = _peer(clip, size, label, peer, threads, Path(name))
+                log(line(other))
+                yield other
             clip.path.unlink()
-    return results
 
 
 def count(source: Path, model: str, quality: int) -> Any:

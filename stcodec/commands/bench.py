@@ -220,7 +220,9 @@ def _rounded(value: Any) -> Any:
     show_default=True,
     help="Other codecs to time in the same run, by commas.",
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write everything as JSON.")
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), help="Write everything as JSON, after each codec."
+)
 @_overwrite
 def speed(
     clip: Path,
@@ -245,10 +247,11 @@ def speed(
 
     complexity = asdict(measuring.count(clip, model, quality))
     reporting.say(f"{model}: {complexity_line(complexity)}")
-    results = measuring.measure(clip, sizes, frames, model, quality, threads, found, reporting.say)
-    if json_path is not None:
-        content = {"machine": machine(), "speed": [asdict(r) for r in results], "complexity": complexity}
-        _write_json(json_path, content)
+    results = []
+    for result in measuring.measure(clip, sizes, frames, model, quality, threads, found, reporting.say):
+        results.append(asdict(result))
+        if json_path is not None:
+            _write_json(json_path, {"machine": machine(), "speed": results, "complexity": complexity})
 
 
 @bench.command()
