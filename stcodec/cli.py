@@ -15,7 +15,7 @@ from stcodec.errors import StcodecError
 INTERRUPTED = 130
 # Name -> (module, one line of help): a command's module is imported only when the command is run.
 _COMMANDS = {
-    "bench": ("stcodec.bench.cli", "Measure rate, distortion and speed against other codecs."),
+    "bench": ("stcodec.commands.bench", "Measure rate, distortion and speed against other codecs."),
     "completion": ("stcodec.commands.completion", "Print a completion script for a shell."),
     "decode": ("stcodec.commands.decode", "Decode a .stp file into a video file."),
     "encode": ("stcodec.commands.encode", "Encode a video into a .stp file."),

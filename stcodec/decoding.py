@@ -165,7 +165,12 @@ class _Chunk:
 
 def _wanted(reader: container.Reader, entry: Entry | None, base: Fraction) -> Iterator[Packet | _Chunk]:
     """What of the container has to be decoded or passed on."""
-    for item in reader:
+    source = iter(reader)
+    while True:
+        with stage("container"):
+            item = next(source, None)
+        if item is None:
+            break
         if isinstance(item, Packet):
             kept = item if entry is None else entry.window.inside(item, reader.streams[item.stream].time_base)
             if kept is not None:

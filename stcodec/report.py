@@ -38,6 +38,11 @@ def note(message: str, quiet: bool = False) -> None:
         print(f"stcodec: note: {message}", file=sys.stderr)
 
 
+def say(text: str) -> None:
+    """Lines on stdout, at once: what a measurement found."""
+    print(text, flush=True)
+
+
 def print_json(value: object) -> None:
     """One JSON document on stdout."""
     print(json.dumps(value, ensure_ascii=False), flush=True)
