@@ -16,6 +16,7 @@ INTERRUPTED = 130
 # Name -> (module, one line of help): a command's module is imported only when the command is run.
 _COMMANDS = {
     "bench": ("stcodec.commands.bench", "Measure rate, distortion and speed against other codecs."),
+    "compare": ("stcodec.commands.compare", "Compare two videos, picture by picture."),
     "completion": ("stcodec.commands.completion", "Print a completion script for a shell."),
     "decode": ("stcodec.commands.decode", "Decode a .stp file into a video file."),
     "encode": ("stcodec.commands.encode", "Encode a video into a .stp file."),

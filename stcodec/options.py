@@ -99,6 +99,35 @@ class DecodeOptions(_Checked):
         _check_part(self.start, self.end)
 
 
+METRICS = ("psnr", "ssim", "ms-ssim", "vmaf")
+"""What `compare` can measure."""
+
+
+@dataclass(frozen=True)
+class CompareOptions(_Checked):
+    """Options of `compare`."""
+
+    metrics: str = _option("all", f"{', '.join(METRICS)}, by commas; all: what is available.")
+    match: str = _option("auto", "Pair pictures by time or number; auto: time, unless one has no time stamps.")
+    device: str = _option(AUTO_DEVICE, "auto, cpu, cuda[:N] or mps; for .stp files.")
+    threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.metric_names():
+            if name not in METRICS:
+                raise UsageError(f"unknown metric {name!r}: choose from all, {', '.join(METRICS)}")
+        if self.match not in ("auto", "time", "number"):
+            raise UsageError(f"match must be auto, time or number, not {self.match!r}")
+
+    def metric_names(self) -> tuple[str, ...]:
+        """The metrics, each once."""
+        names = METRICS if self.metrics == "all" else tuple(n.strip() for n in self.metrics.split(",") if n.strip())
+        if not names:
+            raise UsageError(f"no metric is named: choose from all, {', '.join(METRICS)}")
+        return tuple(dict.fromkeys(names))
+
+
 def default(options: type, name: str) -> Any:
     """The default of an option."""
     return next(f.default for f in dataclasses.fields(options) if f.name == name)

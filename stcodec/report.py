@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stcodec.comparing import Comparison, Side
     from stcodec.decoding import DecodeResult
     from stcodec.encoding import EncodeResult, Progress
     from stcodec.inspection import ChunkReport, FileInfo
@@ -223,3 +224,68 @@ def verified(path: str, chunks: int, frames: int, quiet: bool) -> None:
     """Summary of a file without damage."""
     if not quiet:
         print(f"{path}: intact, {frames} frames in {chunks} chunks")
+
+
+_SCORES = {
+    "psnr_y": ("PSNR Y", 2),
+    "psnr_u": ("PSNR U", 2),
+    "psnr_v": ("PSNR V", 2),
+    "psnr_611": ("PSNR 6:1:1", 2),
+    "ssim": ("SSIM", 4),
+    "ms_ssim": ("MS-SSIM", 4),
+    "vmaf": ("VMAF", 2),
+}
+
+
+def compared(result: Comparison, as_json: bool) -> None:
+    """A comparison, for people or as JSON."""
+    summaries = {name: result.summary(name) for name in _SCORES if name in result.scores}
+    if as_json:
+        print_json(
+            {
+                "event": "compared",
+                "reference": _side(result.reference),
+                "distorted": _side(result.distorted),
+                "width": result.width,
+                "height": result.height,
+                "bit_depth": result.bit_depth,
+                "matched_by": result.matched_by,
+                "frames": result.frames,
+                "bits_per_pixel": result.bits_per_pixel,
+                "summary": {name: _summary(result, name) for name in summaries},
+                "numbers": list(result.numbers),
+                "times": list(result.times),
+                "scores": {name: list(values) for name, values in result.scores.items()},
+                "notes": list(result.notes),
+            }
+        )
+        return
+    for label, side in (("reference", result.reference), ("distorted", result.distorted)):
+        size = "" if side.bytes is None else f", {human_size(side.bytes)}"
+        rate = "" if side.bit_rate is None else f", {side.bit_rate / 1000:.0f} kbit/s"
+        print(f"{label}  {side.name}: {side.frames} pictures{size}{rate}")
+    dense = "" if result.bits_per_pixel is None else f", {result.bits_per_pixel:.4f} bits per pixel"
+    print(f"compared   {result.frames} pairs of {result.width}x{result.height}{dense}")
+    print(f"{'':<11}{'mean':>9}{'lowest':>9}{'1 % <=':>9}{'5 % <=':>9}   worst picture")
+    for name, s in summaries.items():
+        label, digits = _SCORES[name]
+        values = "".join(f"{value:>9.{digits}f}" for value in (s.mean, s.min, *s.percentiles))
+        print(f"{label:<11}{values}   {result.numbers[s.worst]} at {result.times[s.worst]:.3f} s")
+
+
+def _summary(result: Comparison, name: str) -> dict[str, Any]:
+    summary = result.summary(name)
+    one, five = summary.percentiles
+    worst = result.numbers[summary.worst]
+    return {"mean": summary.mean, "min": summary.min, "p1": one, "p5": five, "worst": worst}
+
+
+def _side(side: Side) -> dict[str, Any]:
+    return {
+        "path": side.name,
+        "frames": side.frames,
+        "unmatched": side.unmatched,
+        "bytes": side.bytes,
+        "duration": side.duration,
+        "bit_rate": side.bit_rate,
+    }
