@@ -27,8 +27,9 @@ Written by `python docs/make_cli.py`; the text is what `--help` prints.
 
 ## JSON
 
-With `--json`, `encode` and `decode` print one object per line on stdout, `info` and `sample` one object; `event` says what it is
-("encoded", "decoded", "sampled"). Sizes are bytes, times seconds, `notes` a list of lines for a person.
+With `--json`, `encode` and `decode` print one object per line on stdout, `info`, `sample` and `concat` one object, `split` one per
+part; `event` says what it is ("encoded", "decoded", "sampled", "joined", "part"). Sizes are bytes, times seconds, `notes` a list of
+lines for a person.
 Fields may be added, never renamed.
 """
 
