@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stcodec import container, records
-from stcodec.errors import DamagedFileError, InputError
-from stcodec.files import open_input
+from stcodec.errors import DamagedFileError
+from stcodec.files import named, open_input
 
 PathLike = str | os.PathLike[str]
 
@@ -48,7 +48,7 @@ class FileInfo:
 
 def info(path: PathLike) -> FileInfo:
     """Read the headers of a file (of one that is cut off, what is left of its packets). InputError, DamagedFileError."""
-    with open_input(path) as stream, _Naming(path):
+    with open_input(path) as stream, named(path):
         reader = container.Reader(stream)
         index = reader.read_index() if stream.seekable() else None
         header = reader.header
@@ -134,7 +134,7 @@ def verify(path: PathLike, deep: bool = False) -> Iterator[ChunkReport]:
     from stcodec.devices import choose_device
     from stcodec.weights import load_model
 
-    with open_input(path) as stream, _Naming(path):
+    with open_input(path) as stream, named(path):
         reader = container.Reader(stream)
         header = reader.header
         device = choose_device("cpu", 0)
@@ -156,18 +156,3 @@ def verify(path: PathLike, deep: bool = False) -> Iterator[ChunkReport]:
                 except DamagedFileError as error:
                     problem, usable = str(error), False
             yield ChunkReport(reader.chunks_read, frames, problem)
-
-
-class _Naming:
-    """Puts the file's name in front of what an InputError says."""
-
-    def __init__(self, path: PathLike) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        name = os.fspath(self._path)
-        if isinstance(error, InputError) and not str(error).startswith(name):
-            raise type(error)(f"{name}: {error}") from error

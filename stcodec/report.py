@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from stcodec.decoding import DecodeResult
     from stcodec.encoding import EncodeResult, Progress
     from stcodec.inspection import ChunkReport, FileInfo
+    from stcodec.joining import Joined, Part
     from stcodec.samples import Survey, Trial
 
 _SECONDS_BETWEEN_LINES = 5.0
@@ -190,6 +192,46 @@ def decode_json(source: str, target: str, result: DecodeResult) -> None:
             "input_bytes": result.input_bytes,
             "seconds": round(result.seconds, 3),
             "notes": list(result.notes),
+        }
+    )
+
+
+def joined(target: str, result: Joined, quiet: bool) -> None:
+    """Summary of a concat."""
+    if not quiet:
+        print(f"{target}: {result.frames} frames, {human_size(result.output_bytes)}", file=sys.stderr)
+
+
+def joined_json(sources: Sequence[str], target: str, result: Joined) -> None:
+    """The JSON document of a concat."""
+    print_json(
+        {
+            "event": "joined",
+            "inputs": list(sources),
+            "output": target,
+            "frames": result.frames,
+            "output_bytes": result.output_bytes,
+            "notes": list(result.notes),
+        }
+    )
+
+
+def part(part: Part, quiet: bool) -> None:
+    """Summary of a part of a split."""
+    if not quiet:
+        print(f"{part.target}: {part.frames} frames from {part.start:.3f} s on", file=sys.stderr)
+
+
+def part_json(source: str, part: Part) -> None:
+    """The JSON document of a part of a split."""
+    print_json(
+        {
+            "event": "part",
+            "input": source,
+            "output": part.target,
+            "frames": part.frames,
+            "start": part.start,
+            "output_bytes": part.output_bytes,
         }
     )
 
