@@ -76,8 +76,8 @@ def decode(
 ) -> DecodeResult:
     """Decode the `.stp` file `src` into `dst`, whose ending (.mp4, .mkv, .mov, .y4m) chooses the format.
 
-    `options` are the fields of `stcodec.options.DecodeOptions` (codec, crf, device, threads, overwrite). Raises errors of
-    `stcodec.errors`; `dst` appears only when it is complete.
+    `options` are the fields of `stcodec.options.DecodeOptions` (codec, crf, audio, start, end, device, threads, overwrite). Raises
+    errors of `stcodec.errors`; `dst` appears only when it is complete.
     """
     from stcodec.decoding import decode_steps
     from stcodec.encoding import Progress
@@ -118,7 +118,7 @@ class open:  # noqa: N801
         except InputError as error:
             self._stream.close()
             raise type(error)(f"{os.fspath(path)}: {error}") from error
-        self.info: VideoInfo = video_info(reader.header)
+        self.info: VideoInfo = video_info(reader.header, reader.blobs)
         self._items = decoded_items(reader, device, threads, os.fspath(path))
 
     def __enter__(self) -> open:
