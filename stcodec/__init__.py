@@ -77,8 +77,8 @@ def decode(
 ) -> DecodeResult:
     """Decode the `.stp` file `src` into `dst`, whose ending (.mp4, .mkv, .mov, .y4m) chooses the format.
 
-    `options` are the fields of `stcodec.options.DecodeOptions` (codec, crf, device, threads, overwrite). Raises errors of
-    `stcodec.errors`; `dst` appears only when it is complete.
+    `options` are the fields of `stcodec.options.DecodeOptions` (codec, crf, audio, start, end, device, threads, overwrite). Raises
+    errors of `stcodec.errors`; `dst` appears only when it is complete.
     """
     from stcodec.decoding import decode_steps
     from stcodec.encoding import Progress

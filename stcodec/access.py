@@ -74,7 +74,7 @@ class ChunkAccess:
         self._device, self._threads, self._cache_bytes = device, threads, cache
         with open(path, "rb") as stream, self._named():
             reader = Reader(stream)
-            self.header, self.streams = reader.header, reader.streams
+            self.header, self.streams, self.blobs = reader.header, reader.streams, reader.blobs
             self.index = reader.read_index()
             starts = self.index.segments if self.index else ((reader.first_packet, 0, 0),)
         self._offsets = [offset for offset, _, _ in starts]

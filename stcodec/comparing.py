@@ -16,9 +16,10 @@ import torch
 
 from stcodec import vmaf
 from stcodec.container import SIGNATURE, Reader
-from stcodec.decoding import decoded_items, video_info
+from stcodec.decoding import decoded_items
 from stcodec.encoding import Progress
 from stcodec.errors import InputError, StcodecError, UsageError
+from stcodec.extras import video_info
 from stcodec.files import is_standard_stream, open_input
 from stcodec.media import FULL_RANGE, Picture, Planes, VideoInfo
 from stcodec.metrics import mse, psnr, ssim_and_ms_ssim, weighted_611
@@ -150,7 +151,7 @@ def _opened(path: PathLike, options: CompareOptions) -> Iterator[_Source]:
             pictures = (item for item in items if isinstance(item, Picture))
             total = index.footer.frames if index else None
             with contextlib.closing(items):  # type: ignore[type-var]
-                yield _Source(name, video_info(reader.header), pictures, True, total, size, None)
+                yield _Source(name, video_info(reader.header, reader.blobs), pictures, True, total, size, None)
             return
         with VideoReader(stream if piped else path, carry="none") as video:
             pictures = (item for item in video if isinstance(item, Picture))

@@ -9,7 +9,9 @@ from typing import Any
 
 from stcodec import container, records
 from stcodec.errors import DamagedFileError
+from stcodec.extras import unpack_extras, video_info
 from stcodec.files import named, open_input
+from stcodec.media import VideoInfo
 
 PathLike = str | os.PathLike[str]
 
@@ -40,6 +42,10 @@ class FileInfo:
     metadata: dict[str, str]
     bit_rate: float
     ratio: float
+    chapters: list[dict[str, Any]]
+    attachments: list[dict[str, Any]]
+    field_order: str
+    hdr: dict[str, Any] | None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -50,6 +56,7 @@ def info(path: PathLike) -> FileInfo:
     """Read the headers of a file (of one that is cut off, what is left of its packets). InputError, DamagedFileError."""
     with open_input(path) as stream, named(path):
         reader = container.Reader(stream)
+        video, extras = video_info(reader.header, reader.blobs), unpack_extras(reader.blobs)
         index = reader.read_index() if stream.seekable() else None
         header = reader.header
         base = header.time_base_num / header.time_base_den
@@ -106,13 +113,37 @@ def info(path: PathLike) -> FileInfo:
         size,
         video_bytes,
         [
-            {"kind": s.kind, "codec": s.codec, "bytes": n, "metadata": s.metadata, **s.parameters}
+            {
+                "kind": s.kind,
+                "codec": s.codec,
+                "bytes": n,
+                "metadata": s.metadata,
+                "disposition": s.disposition,
+                **s.parameters,
+            }
             for s, n in zip(reader.streams, sizes, strict=True)
         ],
         reader.metadata,
         8 * size / duration if duration else 0.0,
         raw / max(1, size),
+        [{"start": float(c.start), "end": float(c.end), "metadata": dict(c.metadata)} for c in extras.chapters],
+        [{"name": a.name, "mimetype": a.mimetype, "bytes": len(a.data), "cover": a.cover} for a in extras.attachments],
+        video.field_order,
+        _hdr(video),
     )
+
+
+def _hdr(video: VideoInfo) -> dict[str, Any] | None:
+    """Mastering display and light levels as plain numbers; None where nothing is said."""
+    display, light = video.mastering_display, video.content_light
+    found: dict[str, Any] = {}
+    if display is not None:
+        for name, values in (("primaries", display.primaries), ("luminance", display.luminance)):
+            if values is not None:
+                found[name] = [float(v) for v in values]
+    if light is not None:
+        found["max_content_light"], found["max_frame_average_light"] = light
+    return found or None
 
 
 @dataclass(frozen=True)

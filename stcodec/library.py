@@ -15,8 +15,8 @@ from torch import Tensor
 
 from stcodec.access import ChunkAccess, DecodedChunk
 from stcodec.colour import rgb_from_planes
-from stcodec.decoding import video_info
 from stcodec.errors import UsageError
+from stcodec.extras import video_info
 from stcodec.media import Picture, VideoInfo
 
 DEFAULT_CACHE = 256 << 20
@@ -163,7 +163,7 @@ class Video(Clip):
         cache: int = DEFAULT_CACHE,
     ) -> None:
         access = ChunkAccess(os.fspath(path), str(device), threads, cache)
-        info = video_info(access.header)
+        info = video_info(access.header, access.blobs)
         frames = range(access.frames) if access.index is not None else range(0)
         super().__init__(access, info, frames, _dtype(dtype, info.bit_depth))
 

@@ -250,7 +250,21 @@ def file_info(info: FileInfo) -> None:
         ("model", f"{info.model} (sha256 {info.model_sha256[:16]}...), quality {info.quality}"),
         ("video", f"{human_size(info.video_bytes)}, {info.chunks} chunks in {info.segments} segments"),
     ]
-    rows += [(s["kind"], f"{s['codec']}, {human_size(s['bytes'])}") for s in info.streams]
+    if info.hdr:
+        rows.append(("HDR", ", ".join(f"{k} {v}" for k, v in info.hdr.items())))
+    if info.field_order != "progressive":
+        rows.append(("fields", f"interlaced ({info.field_order})"))
+    for s in info.streams:
+        said = [str(s["metadata"][k]) for k in ("language", "title") if k in s["metadata"]]
+        rows.append((s["kind"], ", ".join([s["codec"], human_size(s["bytes"]), *said, *s["disposition"]])))
+    for chapter in info.chapters:
+        rows.append(
+            ("chapter", f"{chapter['start']:.3f} to {chapter['end']:.3f} s {chapter['metadata'].get('title', '')}")
+        )
+    for a in info.attachments:
+        rows.append(
+            ("cover" if a["cover"] else "attachment", f"{a['name']} ({a['mimetype']}, {human_size(a['bytes'])})")
+        )
     rows += [(f"  {key}", value) for key, value in info.metadata.items()]
     rows.append(("ratio", f"{info.ratio:.1f} against raw pictures, {info.bit_rate / 1000:.1f} kbit/s in all"))
     for name, value in rows:
