@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stcodec import motion
+from stcodec import motion, scales
 from stcodec.chunk_encoder import ChunkEncoder, CodecSettings
 from stcodec.latents import LatentCoder, StepContext
 from stcodec.motion import Fields
@@ -84,7 +85,12 @@ def test_batched_passes_are_those_of_the_codec(model: Model, kind: int) -> None:
     spread = None if kind == 0 else torch.randint(0, 40, (n, rows, columns, 2)).float()
     quality = torch.tensor([10.0, 50.0])
     found = Passes(model.network, model.groups, model.tables)(
-        Context(kind, quality, references, modes, spread), latents, mean, step, 0.2
+        Context(kind, quality, references, modes, spread),
+        latents,
+        mean,
+        step,
+        0.2,
+        scales.lattices(rows, columns, torch.device("cpu")),
     )
     coder = LatentCoder(model.network, model.groups, model.tables, torch.device("cpu"))
     coder.rate_weight = 0.2
@@ -185,12 +191,19 @@ def run_of(model: Model, data: Data, folder: Path, steps: int, say: Callable[[st
     return one
 
 
+@pytest.fixture(scope="module")
+def tiny() -> Model:
+    base = load_model("dct")
+    shape = dataclasses.replace(base.config, width=8, prior_blocks=1, filter_blocks=1, memory=4)
+    return start_from(base, shape)
+
+
 @pytest.mark.parametrize("optimiser", ["adamw", "soap"])
-def test_a_resumed_run_is_the_run_itself(model: Model, data: Data, tmp_path: Path, optimiser: str) -> None:
+def test_a_resumed_run_is_the_run_itself(tiny: Model, data: Data, tmp_path: Path, optimiser: str) -> None:
     said: list[str] = []
-    whole = run_of(model, data, tmp_path / "a", 3, said.append, optimiser=optimiser)
-    run_of(model, data, tmp_path / "b", 1, said.append, optimiser=optimiser)
-    parts = run_of(model, data, tmp_path / "b", 3, said.append, optimiser=optimiser)
+    whole = run_of(tiny, data, tmp_path / "a", 3, said.append, optimiser=optimiser)
+    run_of(tiny, data, tmp_path / "b", 1, said.append, optimiser=optimiser)
+    parts = run_of(tiny, data, tmp_path / "b", 3, said.append, optimiser=optimiser)
     assert any("goes on from step 1" in line for line in said)
     for a, b in ((whole.trained.state_dict(), parts.trained.state_dict()), (whole.average, parts.average)):
         for name, value in a.items():

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stcodec import motion, motion_search
+from stcodec import motion, motion_search, scales
 from stcodec.chunk_encoder import _MOTION_BIT_COST
 from stcodec.codec import _RATE_WEIGHTS, INTRA, KEY, vector_spread
 from stcodec.motion import Step
@@ -80,9 +80,7 @@ class Engine:
     def __init__(self, network: Network, passes: Passes, settings: Settings) -> None:
         self.network, self.passes, self.settings = network, passes, settings
         self.patch = network.config.patch
-        self.predict: Callable[..., Tensor] = network.predict
-        self.restore: Callable[..., tuple[Tensor, Tensor | None]] = network.restore
-        self.code: Callable[..., Coded] = passes
+        self.plain()
         basis = network.get_buffer("basis")
         device = basis.device
         luma = luma_channels(self.patch)
@@ -94,9 +92,16 @@ class Engine:
         self.counts = masks.sum(1).to(device)
         self.weights = torch.tensor(_PLANE_WEIGHTS, device=device)
 
+    def plain(self) -> None:
+        """Run networks and passes as they are."""
+        self.predict: Callable[..., Tensor] = self.network.predict
+        self.restore: Callable[..., tuple[Tensor, Tensor | None]] = self.network.restore
+        self.code: Callable[..., Coded] = self.passes
+
     def compiled(self) -> None:
-        """Compile the networks and the passes; slow to start, faster after."""
+        """Compile networks and passes: minutes at the start, faster after. What cannot be compiled runs as it is."""
         torch._dynamo.config.cache_size_limit = 64
+        torch._dynamo.config.suppress_errors = True
         self.predict = torch.compile(self.network.predict, dynamic=False)
         self.restore = torch.compile(self.network.restore, dynamic=False)
         self.code = torch.compile(self.passes, dynamic=False)
@@ -218,7 +223,8 @@ class Engine:
         state = memory if kind == KEY and memory is not None else self._null(n, rows, columns)
         with self._precision():
             mean = self.predict(base, state, size, quality, kinds)
-        coded = self.code(context, target, mean.float(), size, _RATE_WEIGHTS[kind])
+        lattices = scales.lattices(rows, columns, target.device)
+        coded = self.code(context, target, mean.float(), size, _RATE_WEIGHTS[kind], lattices)
         with self._precision():
             restored, features = self.restore(coded.decoded, coded.mean, base, size, quality, kinds)
             if kind <= KEY and features is not None:

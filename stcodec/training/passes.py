@@ -49,30 +49,12 @@ class Coded:
     bits: Tensor
 
 
-def fixed_inputs(context: Context) -> Tensor:
-    """The inputs of the scale network that do not change from pass to pass, [N, patches, F]."""
-    n, rows, columns, _ = context.references.shape
-    bands = scales.box_sum(scales.band_sums(context.references))
-    quality = context.quality.view(n, 1, 1).expand(n, rows * columns, 1)
-    scalars = [quality, *((quality - knot).clamp(min=0) for knot in (12, 24, 36, 48))]
-    zero = torch.zeros_like(quality)
-    if context.modes is None:
-        scalars += [zero, zero, zero]
-    else:
-        scalars += [(context.modes.reshape(n, -1, 1) == mode).float() * 32.0 for mode in range(3)]
-    if context.motion is None:
-        scalars += [zero, zero]
-    else:
-        scalars.append(scales.log_magnitude(context.motion.reshape(n, -1, 2)))
-    scalars += [zero + 32.0, zero]
-    logs = [scales.log_magnitude(t).view(n, rows * columns, -1) for t in (context.references, bands)]
-    return torch.cat([*logs, *scalars], dim=2)
-
-
 class Passes(nn.Module):
     """The scale networks, trainable, and the frozen tables."""
 
     costs: Tensor
+    logs: Tensor
+    bands: Tensor
 
     def __init__(self, network: Network, groups: Sequence[GroupNetwork], tables: Tables) -> None:
         super().__init__()
@@ -80,9 +62,44 @@ class Passes(nn.Module):
         self._network = [network]
         self.groups = nn.ModuleList(ScaleTwin.of(group) for group in groups)
         self.register_buffer("costs", index_costs(tables), persistent=False)
+        sizes = torch.arange(scales.LARGEST_MAGNITUDE + 1)
+        self.register_buffer("logs", scales.log_magnitude(sizes), persistent=False)
+        self.register_buffer("bands", scales.band_sums(torch.eye(network.config.patch.channels)), persistent=False)
 
-    def forward(self, context: Context, latents: Tensor, mean: Tensor, step: Tensor, rate_weight: float) -> Coded:
-        """Code latents [N, C, rows, columns] with `mean` and steps [N, C, 1, 1]; rate_weight as in `LatentCoder`."""
+    def _log(self, magnitudes: Tensor) -> Tensor:
+        """See `scales.log_magnitude`."""
+        return self.logs[magnitudes.clamp(max=scales.LARGEST_MAGNITUDE).long()]
+
+    def _fixed_inputs(self, context: Context) -> Tensor:
+        """The inputs of the scale network that do not change from pass to pass, [N, patches, F]."""
+        n, rows, columns, _ = context.references.shape
+        bands = scales.box_sum(context.references @ self.bands)
+        quality = context.quality.view(n, 1, 1).expand(n, rows * columns, 1)
+        scalars = [quality, *((quality - knot).clamp(min=0) for knot in (12, 24, 36, 48))]
+        zero = torch.zeros_like(quality)
+        if context.modes is None:
+            scalars += [zero, zero, zero]
+        else:
+            scalars += [(context.modes.reshape(n, -1, 1) == mode).float() * 32.0 for mode in range(3)]
+        if context.motion is None:
+            scalars += [zero, zero]
+        else:
+            scalars.append(self._log(context.motion.reshape(n, -1, 2)))
+        scalars += [zero + 32.0, zero]
+        logs = [self._log(t).view(n, rows * columns, -1) for t in (context.references, bands)]
+        return torch.cat([*logs, *scalars], dim=2)
+
+    def forward(
+        self,
+        context: Context,
+        latents: Tensor,
+        mean: Tensor,
+        step: Tensor,
+        rate_weight: float,
+        lattices: Sequence[tuple[Tensor, Tensor | None]],
+    ) -> Coded:
+        """Code latents [N, C, rows, columns] with `mean` and steps [N, C, 1, 1]; rate_weight as in `LatentCoder`, lattices as in
+        `scales`."""
         n, channels, rows, columns = latents.shape
         device = latents.device
         network = self._network[0]
@@ -90,10 +107,10 @@ class Passes(nn.Module):
         size = step.view(n, 1, channels)
         magnitudes = torch.zeros(n, rows * columns + 1, channels, device=device)
         errors = torch.zeros(n, rows * columns + 1, channels, device=device)
-        fixed = fixed_inputs(context)
+        fixed = self._fixed_inputs(context)
         order, decoded, refined = [], [], []
         bits = torch.zeros(n, device=device)
-        for lattice, (at, near) in enumerate(scales.lattices(rows, columns, device)):
+        for lattice, (at, near) in enumerate(lattices):
             p = len(at)
             here = base.index_select(1, at)
             around = torch.zeros(n, p, channels, device=device)
@@ -101,7 +118,7 @@ class Passes(nn.Module):
                 close = errors.index_select(1, near).view(n, p, 4 * channels)
                 here = here + close @ network.spatial[context.kind, lattice - 1]
                 around = magnitudes.index_select(1, near).view(n, p, 4, channels).sum(2)
-            logs = scales.log_magnitude(around), scales.log_magnitude(scales.band_sums(around))
+            logs = self._log(around), self._log(around @ self.bands)
             known = torch.cat([*logs, fixed.index_select(1, at)], dim=2)
             scaled = (target.index_select(1, at) - here) / size
             symbols, values, spent = self._symbols(known, scaled, context.kind * scales.LATTICES + lattice, rate_weight)
@@ -131,7 +148,7 @@ class Passes(nn.Module):
         for group in self.groups:
             assert isinstance(group, ScaleTwin)
             end = start + group.outputs
-            lower = scales.log_magnitude(torch.cat(parts, 2).abs()) if parts else None
+            lower = self._log(torch.cat(parts, 2).abs()) if parts else None
             symbols, value, spent = self._group(group(known, context, lower), scaled[..., start:end], weight)
             bits = bits + spent
             parts.append(symbols)

@@ -73,15 +73,19 @@ class Trained(nn.Module):
 
 def with_average(model: Model, average: dict[str, Tensor]) -> Model:
     """The model with averaged weights; the scale networks as integers."""
-    network = Network(model.config).eval()
-    own = {k.removeprefix("network."): v for k, v in average.items() if k.startswith("network.")}
-    network.load_state_dict(own)
+    network = copy.deepcopy(model.network)
+    # What is fitted stays: it may have been fitted again, in another shape, since the run.
+    fitted = {"network." + name for name in FITTED}
+    own = {k.removeprefix("network."): v for k, v in average.items() if k.startswith("network.") and k not in fitted}
+    network.load_state_dict(own, strict=False)
     network.requires_grad_(False)
     groups: list[GroupNetwork] = []
     for number, group in enumerate(model.groups):
         twin = ScaleTwin.of(group)
         prefix = f"passes.groups.{number}."
-        twin.load_state_dict({k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)})
+        state = {k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)}
+        if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in twin.state_dict().items()}:
+            twin.load_state_dict(state)
         groups.append(twin.integers())
     return dataclasses.replace(model, network=network, groups=groups)
 
@@ -109,6 +113,7 @@ class Run:
         if self.device.type == "cuda":
             self.trained.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.engine = Engine(self.trained.network, self.trained.passes, losses)
+        self._compiled = settings.compiled
         if settings.compiled:
             self.engine.compiled()
         self.optimiser = self._optimiser()
@@ -204,7 +209,15 @@ class Run:
         """One step: the batch, what came of it, and the norm of the gradient."""
         batch = next(self._iterator)
         self._set_rate()
-        outcome, norm = self._one(batch)
+        try:
+            outcome, norm = self._one(batch)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            if not self._compiled or isinstance(error, torch.OutOfMemoryError):
+                raise
+            self.say(f"goes on without compilation, which failed: {str(error).splitlines()[0]}")
+            self.engine.plain()
+            self._compiled = False
+            outcome, norm = self._one(batch)
         self.step += 1
         return batch, outcome, norm
 
