@@ -27,9 +27,11 @@ Written by `python docs/make_cli.py`; the text is what `--help` prints.
 
 ## JSON
 
-With `--json`, `encode` and `decode` print one object per line on stdout, `info` and `sample` one object; `event` says what it is
-("encoded", "decoded", "sampled"). Sizes are bytes, times seconds, `notes` a list of lines for a person.
-Fields may be added, never renamed.
+With `--json`, `encode` and `decode` print one object per line on stdout, `info`, `sample`, `compare` and `concat` one object, `split`
+one per part; `event` says what it is ("encoded", "decoded", "sampled", "compared", "joined", "part"). Sizes are bytes, times seconds,
+`notes` a list of lines for a person. In "compared", `summary` has the mean, minimum, percentiles (`p1`, `p5`) and worst picture of
+each metric, `scores` a list of each metric by picture, with the `numbers` and `times` of the reference's pictures. Fields may be
+added, never renamed.
 """
 
 

@@ -10,9 +10,8 @@
 
 from __future__ import annotations
 
-import builtins
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from stcodec.errors import (
@@ -27,9 +26,11 @@ from stcodec.errors import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from stcodec.decoding import DecodeResult
     from stcodec.encoding import EncodeResult, Progress
-    from stcodec.video import Picture, VideoInfo
+    from stcodec.library import Video
 
 __version__ = "0.1.0"
 __all__ = [
@@ -76,8 +77,8 @@ def decode(
 ) -> DecodeResult:
     """Decode the `.stp` file `src` into `dst`, whose ending (.mp4, .mkv, .mov, .y4m) chooses the format.
 
-    `options` are the fields of `stcodec.options.DecodeOptions` (codec, crf, device, threads, overwrite). Raises errors of
-    `stcodec.errors`; `dst` appears only when it is complete.
+    `options` are the fields of `stcodec.options.DecodeOptions` (codec, crf, audio, start, end, device, threads, overwrite). Raises
+    errors of `stcodec.errors`; `dst` appears only when it is complete.
     """
     from stcodec.decoding import decode_steps
     from stcodec.encoding import Progress
@@ -99,41 +100,20 @@ def _with_policy(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-class open:  # noqa: N801
-    """The decoded pictures of a `.stp` file, one after another: a context manager and an iterable of `Picture`.
+def open(
+    path: PathLike,
+    *,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "float32",
+    threads: int = 0,
+    cache: int = 256 << 20,
+) -> Video:
+    """The pictures of a `.stp` file: a sequence of `Picture`, and of tensors on `device`; see `stcodec.library.Video`.
 
-    `planes` of a picture are uint8 (uint16 for 10 bits) arrays Y [h, w], U and V [ceil(h/2), ceil(w/2)]; `pts` is in units
-    of `info.time_base`. Memory holds one chunk of 8 pictures. Raises InputError and its kinds, and ModelError.
+    A `Picture` has `planes`, uint8 (uint16 for 10 bits) arrays Y [h, w], U and V [ceil(h/2), ceil(w/2)], and `pts` in units of
+    `info.time_base`. `video[i]`, `video[a:b:c]` and `video.at(seconds)` decode at most a segment; `video.batches(n, rgb=True)` gives
+    tensors of `dtype`. Decoded pictures up to `cache` bytes are kept. Raises InputError and its kinds, ModelError, UsageError.
     """
+    from stcodec.library import Video
 
-    def __init__(self, path: PathLike, *, device: str = "auto", threads: int = 0) -> None:
-        from stcodec.container import Reader
-        from stcodec.decoding import decoded_items, video_info
-        from stcodec.files import check_input
-
-        check_input(path)
-        self._stream = builtins.open(path, "rb")  # noqa: SIM115
-        try:
-            reader = Reader(self._stream)
-        except InputError as error:
-            self._stream.close()
-            raise type(error)(f"{os.fspath(path)}: {error}") from error
-        self.info: VideoInfo = video_info(reader.header)
-        self._items = decoded_items(reader, device, threads, os.fspath(path))
-
-    def __enter__(self) -> open:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[Picture]:
-        from stcodec.video import Picture
-
-        for item in self._items:
-            if isinstance(item, Picture):
-                yield item
-
-    def close(self) -> None:
-        """Close the file."""
-        self._stream.close()
+    return Video(path, device=device, dtype=dtype, threads=threads, cache=cache)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,26 +22,33 @@ def run_ahead(
     """
     waiting: deque[tuple[Item, Future[Made] | None]] = deque()
     source, failure, ahead = iter(items), None, 0
-    with ThreadPoolExecutor(1, initializer=initializer) as pool:
-        try:
-            while True:
-                try:
-                    item = next(source)
-                except StopIteration:
-                    break
-                except Exception as error:
-                    failure = error
-                    break
-                call = work(item)
-                waiting.append((item, None if call is None else pool.submit(call)))
-                ahead += call is not None
-                while ahead > 1:
-                    done, made = waiting.popleft()
-                    ahead -= made is not None
-                    yield done, made.result() if made else None
-            for done, made in waiting:
+    workers: list[threading.Thread] = []
+
+    def start() -> None:
+        workers.append(threading.current_thread())
+        initializer()
+
+    pool = ThreadPoolExecutor(1, initializer=start)
+    try:
+        while True:
+            try:
+                item = next(source)
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = error
+                break
+            call = work(item)
+            waiting.append((item, None if call is None else pool.submit(call)))
+            ahead += call is not None
+            while ahead > 1:
+                done, made = waiting.popleft()
+                ahead -= made is not None
                 yield done, made.result() if made else None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        for done, made in waiting:
+            yield done, made.result() if made else None
+    finally:
+        # A generator that nobody holds any more is ended by whichever thread collects garbage, and none can wait for itself.
+        pool.shutdown(wait=threading.current_thread() not in workers, cancel_futures=True)
     if failure is not None:
         raise failure

@@ -102,6 +102,10 @@ class ChunkDecoder(ChunkCoder):
 
     def pictures(self, symbols: ChunkSymbols) -> list[Planes]:
         """The pictures of a chunk whose symbols have been read. Chunks come in order."""
+        return planes_from_frames(self.frames(symbols), self.height, self.width, self.bit_depth)
+
+    def frames(self, symbols: ChunkSymbols) -> Frames:
+        """The same as `pictures`, padded and on the device, before they are rounded to samples."""
         if symbols.first:
             self._memory = self._before = None
         done: dict[int, Frames] = {} if self._before is None else {-1: self._before}
@@ -117,8 +121,7 @@ class ChunkDecoder(ChunkCoder):
             for frame, picture in zip(frames, made, strict=True):
                 done[frame.step.frames[0]] = picture
         self._before = done[CHUNK_FRAMES - 1]
-        shown = Frames(*(torch.cat(planes) for planes in zip(*(done[i] for i in range(symbols.count)), strict=True)))
-        return planes_from_frames(shown, self.height, self.width, self.bit_depth)
+        return Frames(*(torch.cat(planes) for planes in zip(*(done[i] for i in range(symbols.count)), strict=True)))
 
     def _picture(self, frame: FrameSymbols, quality: int, done: dict[int, Frames]) -> Frames:
         prediction = self._prediction(frame.step, frame.kind, quality, frame.fields, done)

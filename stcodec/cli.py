@@ -15,12 +15,15 @@ from stcodec.errors import StcodecError
 INTERRUPTED = 130
 # Name -> (module, one line of help): a command's module is imported only when the command is run.
 _COMMANDS = {
-    "bench": ("stcodec.bench.cli", "Measure rate, distortion and speed against other codecs."),
+    "bench": ("stcodec.commands.bench", "Measure rate, distortion and speed against other codecs."),
+    "compare": ("stcodec.commands.compare", "Compare two videos, picture by picture."),
     "completion": ("stcodec.commands.completion", "Print a completion script for a shell."),
+    "concat": ("stcodec.commands.concat", "Join .stp files without decoding them."),
     "decode": ("stcodec.commands.decode", "Decode a .stp file into a video file."),
     "encode": ("stcodec.commands.encode", "Encode a video into a .stp file."),
     "info": ("stcodec.commands.info", "Show what is in a .stp file."),
     "sample": ("stcodec.commands.sample", "Predict size and quality from samples."),
+    "split": ("stcodec.commands.split", "Cut a .stp file into parts without decoding it."),
     "verify": ("stcodec.commands.verify", "Check that a .stp file is intact."),
 }
 

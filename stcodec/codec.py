@@ -36,11 +36,11 @@ VECTORS_FLAG = 0x80
 INTRA, KEY = 0, 1
 
 # Sum of absolute differences, in units of the step, that is worth one bit of motion.
-_MOTION_BIT_COST = 3.0
+MOTION_BIT_COST = 3.0
 _MOST_WORKERS = 4  # frames of the widest step of a tree
 
 # Squared error in units of step**2 that is worth one bit: intra, key, and the three levels of two-sided frames.
-_RATE_WEIGHTS = (0.16, 0.19, 0.225, 0.24, 0.26)
+RATE_WEIGHTS = (0.16, 0.19, 0.225, 0.24, 0.26)
 
 
 @dataclass
@@ -218,7 +218,7 @@ class ChunkCoder:
         """Absolute difference, summed over samples in [0, 1], that is worth one bit of motion."""
         level = torch.tensor([float(quality)], device=self.device)
         step = self.network.step(level, torch.tensor([KEY], device=self.device))
-        return _MOTION_BIT_COST * float(step.min())
+        return MOTION_BIT_COST * float(step.min())
 
     def _context(self, step: Step, quality: int, fields: Fields | None, done: dict[int, Decoded]) -> StepContext:
         n = len(step.frames)
@@ -253,7 +253,7 @@ class ChunkCoder:
         wanted = None
         if source is not None:
             wanted = self.network.transform(patchify(source.frames.take(step.frames), self.patch))
-            self.latents.rate_weight = _RATE_WEIGHTS[context.kind]
+            self.latents.rate_weight = RATE_WEIGHTS[context.kind]
         with stage("latents"):
             coded = self._code_latents(coder, context, wanted, prediction)
         frames = None

@@ -17,9 +17,10 @@ from stcodec.chunk_decoder import ChunkDecoder, ChunkSymbols
 from stcodec.devices import choose_device, flush_denormals, share_threads
 from stcodec.encoding import Progress
 from stcodec.errors import DamagedFileError, InputError, UsageError
+from stcodec.extras import unpack_extras, video_info
 from stcodec.files import check_input, check_output, is_standard_stream, open_input, open_output, temporary_output
-from stcodec.media import Packet, Picture, VideoInfo
-from stcodec.options import DecodeOptions
+from stcodec.media import Packet, Picture
+from stcodec.options import DecodeOptions, parse_audio
 from stcodec.timing import stage
 from stcodec.video_out import open_writer, output_format
 from stcodec.weights import load_model
@@ -60,7 +61,10 @@ def decode_steps(
         if options.start is not None or options.end is not None:
             entry = find_entry(reader, index, options.start, options.end, str(source))
         pictures = decoded_items(reader, options.device, options.threads, str(source), entry)
-        info = video_info(reader.header)
+        info = video_info(reader.header, reader.blobs)
+        extras = unpack_extras(reader.blobs)
+        if entry is not None:
+            extras = entry.window.extras(extras)
         total = index.footer.frames if index and entry is None else None
         output: BinaryIO | Path
         if format == "y4m":
@@ -68,7 +72,15 @@ def decode_steps(
         else:
             output = stack.enter_context(temporary_output(target))
         writer = open_writer(
-            output, info, reader.streams, reader.metadata, format=format, codec=options.codec, crf=options.crf
+            output,
+            info,
+            reader.streams,
+            reader.metadata,
+            extras,
+            format=format,
+            audio=parse_audio(options.audio),
+            codec=options.codec,
+            crf=options.crf,
         )
         said.extend(writer.notes)
         frames = 0
@@ -165,7 +177,12 @@ class _Chunk:
 
 def _wanted(reader: container.Reader, entry: Entry | None, base: Fraction) -> Iterator[Packet | _Chunk]:
     """What of the container has to be decoded or passed on."""
-    for item in reader:
+    source = iter(reader)
+    while True:
+        with stage("container"):
+            item = next(source, None)
+        if item is None:
+            break
         if isinstance(item, Packet):
             kept = item if entry is None else entry.window.inside(item, reader.streams[item.stream].time_base)
             if kept is not None:
@@ -180,24 +197,3 @@ def _wanted(reader: container.Reader, entry: Entry | None, base: Fraction) -> It
             if item.pts[0] < entry.segment:
                 continue
         yield _Chunk(reader.chunks_read, item)
-
-
-def video_info(header: records.Header) -> VideoInfo:
-    """What a video writer needs, from the container's header."""
-    rate = Fraction(header.frame_rate_num, header.frame_rate_den)
-    return VideoInfo(
-        header.width,
-        header.height,
-        header.bit_depth,
-        Fraction(header.time_base_num, header.time_base_den),
-        rate if rate > 0 else None,
-        Fraction(header.sample_aspect_num, header.sample_aspect_den),
-        header.rotation,
-        header.color_range,
-        header.color_primaries,
-        header.color_transfer,
-        header.color_matrix,
-        header.chroma_location,
-        None,
-        None,
-    )

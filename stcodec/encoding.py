@@ -12,15 +12,18 @@ from typing import Protocol
 from stcodec import container, records
 from stcodec.ahead import run_ahead
 from stcodec.chunk_encoder import ChunkEncoder, CodecSettings, PreparedChunk
+from stcodec.converted import plan_encode
 from stcodec.devices import choose_device, flush_denormals, share_threads
-from stcodec.errors import TargetError, UsageError
+from stcodec.errors import InputError, TargetError, UsageError
+from stcodec.extras import pack_extras
 from stcodec.files import check_input, check_output, is_standard_stream, open_input, open_output
-from stcodec.options import EncodeOptions
+from stcodec.media import Extras, StreamInfo
+from stcodec.options import EncodeOptions, parse_audio
 from stcodec.patches import CHUNK_FRAMES, MAX_SEGMENT_CHUNKS, SceneCutDetector
 from stcodec.timing import stage
 from stcodec.video import Packet, Picture, VideoInfo, VideoReader
 from stcodec.weights import Model, load_model
-from stcodec.window import cut
+from stcodec.window import Window, cut
 
 PathLike = str | os.PathLike[str]
 
@@ -92,7 +95,7 @@ def encode_steps(
     with open_input(source) as stream:
         opened = stream if is_standard_stream(source) else source
         with (
-            VideoReader(opened, carry="first-audio" if options.audio else "none") as video,
+            VideoReader(opened) as video,
             open_output(target) as output,
         ):
             said.extend(video.notes)
@@ -101,10 +104,12 @@ def encode_steps(
             workers = share_threads(device)
             encoder = ChunkEncoder(model, info.width, info.height, info.bit_depth, settings, device, workers)
             header = make_header(info, model, options.quality)
-            writer = container.Writer(output, header, video.streams, video.metadata)
+            chosen = chosen_part(video, options)
+            blobs = pack_extras(info, chosen.extras)
+            writer = container.Writer(output, header, chosen.streams, video.metadata, blobs)
             frames, span = 0, (0, 0)
             part = options.start is not None or options.end is not None
-            for item, prepared in _prepared(chunks(chosen_part(video, options)), encoder):
+            for item, prepared in _prepared(chunks(chosen.items), encoder):
                 if isinstance(item, Packet):
                     writer.write_packet(item)
                     continue
@@ -134,11 +139,27 @@ def encode_steps(
     yield EncodeResult(frames, input_bytes, size, seconds, info.width, info.height, duration, tuple(said))
 
 
-def chosen_part(video: VideoReader, options: EncodeOptions) -> Iterable[Picture | Packet]:
-    """What `video` yields, from the start to the end that the options ask for."""
-    if options.start is None and options.end is None:
-        return video
-    return cut(video, options.start, options.end, video.info.time_base, [s.time_base for s in video.streams])
+@dataclass(frozen=True)
+class Part:
+    """What of a video is encoded. streams: those that are carried; items: pictures and packets of these."""
+
+    streams: list[StreamInfo]
+    items: Iterable[Picture | Packet]
+    extras: Extras
+
+
+def chosen_part(video: VideoReader, options: EncodeOptions) -> Part:
+    """What `video` yields, from the start to the end that the options ask for, with the sound that they ask for."""
+    try:
+        plan = plan_encode(video.streams, parse_audio(options.audio))
+    except InputError as error:
+        raise InputError(f"{video.name}: {error}") from error
+    items: Iterable[Picture | Packet] = video
+    extras = video.extras
+    if options.start is not None or options.end is not None:
+        extras = Window.after(video.start, options.start, options.end).extras(extras)
+        items = cut(video, options.start, options.end, video.info.time_base, [s.time_base for s in video.streams])
+    return Part(plan.streams, plan.apply(items), extras)
 
 
 def _prepared(

@@ -10,11 +10,11 @@ A `SymbolWriter` and a `SymbolReader` have the same `code` method, so one functi
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
-import constriction
 import numpy as np
 
 from stcodec.errors import DamagedFileError
@@ -24,7 +24,13 @@ TOTAL = 1 << PRECISION
 MAX_SYMBOL = 1 << 20
 _RAW_BITS = 16
 
-_model = constriction.stream.model
+
+@functools.cache
+def _stream() -> Any:
+    """The library's streaming coders, imported when symbols are written or read: training does neither."""
+    import constriction
+
+    return constriction.stream
 
 
 class Tables:
@@ -37,18 +43,22 @@ class Tables:
     def __init__(self, counts: Sequence[np.ndarray]) -> None:
         self.counts: list[np.ndarray] = []
         self.supports = np.zeros(len(counts) + 1, dtype=np.int32)
-        self.models: list[object] = [None]
         for index, row in enumerate(counts, start=1):
             row = np.asarray(row, dtype=np.int64)
             if row.size < 4 or row.size % 2 or row.min() < 1 or row.sum() != TOTAL:
                 raise ValueError(f"table {index}: probabilities must be positive integers with the sum 2**24")
             self.counts.append(row)
             self.supports[index] = (row.size - 2) // 2
-            # The library gives every value one count and shares out the rest in proportion, so this is exact.
-            self.models.append(_model.Categorical((row - 1).astype(np.float64), perfect=False))
         # Ideal bits of every letter of every table, one after the other, and where each table starts.
         self.bits = np.concatenate([PRECISION - np.log2(row) for row in self.counts]).astype(np.float32)
         self.starts = np.cumsum([0, 0] + [row.size for row in self.counts])[:-1].astype(np.int32)
+
+    @functools.cached_property
+    def models(self) -> list[object]:
+        """The library's model of every table; None at index 0."""
+        categorical = _stream().model.Categorical
+        # The library gives every value one count and shares out the rest in proportion, so this is exact.
+        return [None, *(categorical((row - 1).astype(np.float64), perfect=False) for row in self.counts)]
 
     def __len__(self) -> int:
         """Number of indices, index 0 included."""
@@ -145,7 +155,7 @@ class SymbolWriter:
             self._uniform((rest >> shift) & ((1 << size) - 1), 1 << size)
 
     def _uniform(self, value: int, size: int) -> None:
-        self._calls.append((np.array([value], dtype=np.int32), _model.Uniform(size)))
+        self._calls.append((np.array([value], dtype=np.int32), _stream().model.Uniform(size)))
         self.bits += float(np.log2(size))
 
     def append(self, other: SymbolWriter) -> None:
@@ -156,7 +166,7 @@ class SymbolWriter:
 
     def finish(self) -> bytes:
         """The words as little-endian uint32, to be read from the end (ANS is a stack)."""
-        coder = constriction.stream.stack.AnsCoder()
+        coder = _stream().stack.AnsCoder()
         for letters, model in reversed(self._calls):
             coder.encode_reverse(letters, model)
         return coder.get_compressed().astype("<u4").tobytes()
@@ -170,7 +180,7 @@ class SymbolReader:
             raise DamagedFileError("the entropy-coded data has a wrong length")
         words = np.frombuffer(data, dtype="<u4").astype(np.uint32)
         try:
-            self._coder = constriction.stream.stack.AnsCoder(words)
+            self._coder = _stream().stack.AnsCoder(words)
         except ValueError as error:
             raise DamagedFileError("the entropy-coded data has an invalid end") from error
         self.crc = 0
@@ -193,10 +203,10 @@ class SymbolReader:
         return decoded
 
     def _escape(self, k: int) -> int:
-        length, negative = divmod(int(self._coder.decode(_model.Uniform(64))), 2)
+        length, negative = divmod(int(self._coder.decode(_stream().model.Uniform(64))), 2)
         rest = 1 << length
         for shift in range(0, length, _RAW_BITS):
-            rest |= int(self._coder.decode(_model.Uniform(1 << min(_RAW_BITS, length - shift)))) << shift
+            rest |= int(self._coder.decode(_stream().model.Uniform(1 << min(_RAW_BITS, length - shift)))) << shift
         if rest + k > MAX_SYMBOL:
             raise DamagedFileError("a decoded symbol is out of range")
         return -(rest + k) if negative else rest + k

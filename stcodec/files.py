@@ -131,3 +131,15 @@ def open_input(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         return
     with open(path, "rb") as stream:
         yield stream
+
+
+@contextlib.contextmanager
+def named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Put the file's name in front of what an InputError of the block says."""
+    name = os.fspath(path)
+    try:
+        yield
+    except InputError as error:
+        if str(error).startswith(name):
+            raise
+        raise type(error)(f"{name}: {error}") from error

@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stcodec import container, records
-from stcodec.errors import DamagedFileError, InputError
-from stcodec.files import open_input
+from stcodec.errors import DamagedFileError
+from stcodec.extras import unpack_extras, video_info
+from stcodec.files import named, open_input
+from stcodec.media import VideoInfo
 
 PathLike = str | os.PathLike[str]
 
@@ -40,6 +42,10 @@ class FileInfo:
     metadata: dict[str, str]
     bit_rate: float
     ratio: float
+    chapters: list[dict[str, Any]]
+    attachments: list[dict[str, Any]]
+    field_order: str
+    hdr: dict[str, Any] | None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -48,8 +54,9 @@ class FileInfo:
 
 def info(path: PathLike) -> FileInfo:
     """Read the headers of a file (of one that is cut off, what is left of its packets). InputError, DamagedFileError."""
-    with open_input(path) as stream, _Naming(path):
+    with open_input(path) as stream, named(path):
         reader = container.Reader(stream)
+        video, extras = video_info(reader.header, reader.blobs), unpack_extras(reader.blobs)
         index = reader.read_index() if stream.seekable() else None
         header = reader.header
         base = header.time_base_num / header.time_base_den
@@ -106,13 +113,37 @@ def info(path: PathLike) -> FileInfo:
         size,
         video_bytes,
         [
-            {"kind": s.kind, "codec": s.codec, "bytes": n, "metadata": s.metadata, **s.parameters}
+            {
+                "kind": s.kind,
+                "codec": s.codec,
+                "bytes": n,
+                "metadata": s.metadata,
+                "disposition": s.disposition,
+                **s.parameters,
+            }
             for s, n in zip(reader.streams, sizes, strict=True)
         ],
         reader.metadata,
         8 * size / duration if duration else 0.0,
         raw / max(1, size),
+        [{"start": float(c.start), "end": float(c.end), "metadata": dict(c.metadata)} for c in extras.chapters],
+        [{"name": a.name, "mimetype": a.mimetype, "bytes": len(a.data), "cover": a.cover} for a in extras.attachments],
+        video.field_order,
+        _hdr(video),
     )
+
+
+def _hdr(video: VideoInfo) -> dict[str, Any] | None:
+    """Mastering display and light levels as plain numbers; None where nothing is said."""
+    display, light = video.mastering_display, video.content_light
+    found: dict[str, Any] = {}
+    if display is not None:
+        for name, values in (("primaries", display.primaries), ("luminance", display.luminance)):
+            if values is not None:
+                found[name] = [float(v) for v in values]
+    if light is not None:
+        found["max_content_light"], found["max_frame_average_light"] = light
+    return found or None
 
 
 @dataclass(frozen=True)
@@ -134,7 +165,7 @@ def verify(path: PathLike, deep: bool = False) -> Iterator[ChunkReport]:
     from stcodec.devices import choose_device
     from stcodec.weights import load_model
 
-    with open_input(path) as stream, _Naming(path):
+    with open_input(path) as stream, named(path):
         reader = container.Reader(stream)
         header = reader.header
         device = choose_device("cpu", 0)
@@ -156,18 +187,3 @@ def verify(path: PathLike, deep: bool = False) -> Iterator[ChunkReport]:
                 except DamagedFileError as error:
                     problem, usable = str(error), False
             yield ChunkReport(reader.chunks_read, frames, problem)
-
-
-class _Naming:
-    """Puts the file's name in front of what an InputError says."""
-
-    def __init__(self, path: PathLike) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        name = os.fspath(self._path)
-        if isinstance(error, InputError) and not str(error).startswith(name):
-            raise type(error)(f"{name}: {error}") from error

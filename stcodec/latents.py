@@ -19,6 +19,7 @@ from stcodec.entropy import Coder, Tables
 from stcodec.errors import DamagedFileError
 from stcodec.network import Network
 from stcodec.scales import GroupNetwork
+from stcodec.timing import stage
 
 # The table of the flags that say whether index 0 is in use: it gives "yes" a sixth of a bit.
 _FLOOR_INDEX = np.array([12], dtype=np.uint8)
@@ -149,7 +150,8 @@ class LatentCoder:
         patches = rows * columns
         # One row more than there are patches: what lies outside the picture is zero.
         magnitudes = torch.zeros(n, patches + 1, channels, device=self._device)
-        fixed = self._fixed_inputs(context).view(n, patches, -1)
+        with stage("scales"):
+            fixed = self._fixed_inputs(context).view(n, patches, -1)
         means = None
         if mean is not None and step is not None:
             means = _Means(mean, step, self._network, context.kind)
@@ -163,8 +165,9 @@ class LatentCoder:
             if near is not None:
                 around = magnitudes.index_select(1, near).view(n, len(at), 4, channels).sum(2)
             own = torch.zeros(n, len(at), channels, device=self._device)
-            logs = scales.log_magnitude(around), scales.log_magnitude(scales.band_sums(around))
-            known = torch.cat([*logs, fixed.index_select(1, at)], dim=-1).view(n * len(at), -1)
+            with stage("scales"):
+                logs = scales.log_magnitude(around), scales.log_magnitude(scales.band_sums(around))
+                known = torch.cat([*logs, fixed.index_select(1, at)], dim=-1).view(n * len(at), -1)
             here = wanted_here = None
             if means is not None:
                 here = means.refine(lattice, at, near)
@@ -175,8 +178,9 @@ class LatentCoder:
             values = torch.zeros(n, len(at), channels, device=self._device)
             start = 0
             for number, (group, end) in enumerate(zip(self._groups, self._ends, strict=True)):
-                lower = scales.log_magnitude(own[..., :start]).view(n * len(at), start) if start else None
-                index = group.indices(known, context_class, lower)
+                with stage("scales"):
+                    lower = scales.log_magnitude(own[..., :start]).view(n * len(at), start) if start else None
+                    index = group.indices(known, context_class, lower)
                 wanted = None
                 if wanted_here is not None:
                     scaled = wanted_here[..., start:end].reshape(n * len(at), -1)
@@ -285,7 +289,8 @@ class LatentCoder:
 
     def _code(self, coder: Coder, wanted: Tensor | None, index: Tensor) -> Tensor:
         symbols = None if wanted is None else wanted.reshape(-1).cpu().numpy()
-        coded = coder.code(symbols, index.reshape(-1).cpu().numpy(), self._tables)
+        with stage("entropy"):
+            coded = coder.code(symbols, index.reshape(-1).cpu().numpy(), self._tables)
         if wanted is not None:
             return wanted
         return torch.from_numpy(np.ascontiguousarray(coded)).to(self._device)

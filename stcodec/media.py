@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
 
 Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
 FULL_RANGE, LIMITED_RANGE = 2, 1
+PROGRESSIVE = "progressive"
+FIELD_ORDERS = (PROGRESSIVE, "tt", "bb", "tb", "bt")
+"""First letter: the field that is coded first, top or bottom; second letter: the field that is shown first."""
+
+
+@dataclass(frozen=True)
+class MasteringDisplay:
+    """The display on which a picture was graded (SMPTE ST 2086). primaries: x and y of red, green, blue and white, 8 numbers;
+    luminance: the darkest and the brightest level in cd/m2. None where it is not said."""
+
+    primaries: tuple[Fraction, ...] | None = None
+    luminance: tuple[Fraction, Fraction] | None = None
 
 
 @dataclass(frozen=True)
@@ -18,7 +31,10 @@ class VideoInfo:
     rotation: clockwise degrees by which a player turns the picture. color_*: code points of ITU-T H.273; color_range
     0 unknown, 1 limited, 2 full. chroma_location: 0 unknown, otherwise the chroma sample location type of H.273 plus
     one (1 left, 2 centre, 3 top left, 4 top, 5 bottom left, 6 bottom). frames and duration (seconds): what the file
-    says, None where it does not. notes: what a user should know about how the input is read.
+    says, None where it does not. notes: what a user should know about how the input is read. display_matrix: what a player does
+    with the picture, nine numbers row by row as in ISO/IEC 14496-12, where that is more than `rotation` (a mirror image); else None.
+    field_order: one of FIELD_ORDERS. content_light: the brightest sample and the brightest picture on average, in cd/m2
+    (CTA-861.3). metadata: text by name. disposition: FFmpeg's names, such as "default".
     """
 
     width: int
@@ -36,6 +52,12 @@ class VideoInfo:
     frames: int | None
     duration: float | None
     notes: tuple[str, ...] = ()
+    display_matrix: tuple[int, ...] | None = None
+    field_order: str = PROGRESSIVE
+    mastering_display: MasteringDisplay | None = None
+    content_light: tuple[int, int] | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    disposition: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,7 +66,7 @@ class StreamInfo:
 
     kind: "audio", "subtitle" or "data". extradata: a media file (MP4, MOV or Matroska) that describes the stream and
     holds no packets of it, which has everything that a muxer needs. parameters: a few values for people, such as
-    sample_rate.
+    sample_rate. disposition: FFmpeg's names, such as "default" or "forced".
     """
 
     kind: str
@@ -53,6 +75,34 @@ class StreamInfo:
     extradata: bytes
     parameters: dict[str, int | str]
     metadata: dict[str, str]
+    disposition: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """start and end in seconds on the time line of the pictures; metadata: text by name, such as "title"."""
+
+    start: Fraction
+    end: Fraction
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file within a file, such as a font. cover: a picture that stands for the whole, such as a poster."""
+
+    name: str
+    mimetype: str
+    data: bytes
+    cover: bool = False
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What belongs to a whole media file and not to a moment of it."""
+
+    chapters: tuple[Chapter, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -134,18 +134,24 @@ def ms_ssim(reference: Tensor, decoded: Tensor) -> float:
     on, with the weights of those renormalised to a sum of one, so that values of such pictures compare only among
     themselves. Negative contrast terms (pictures that are anti-correlated) count as zero.
     """
+    return ssim_and_ms_ssim(reference, decoded)[1]
+
+
+def ssim_and_ms_ssim(reference: Tensor, decoded: Tensor, *, scales: bool = True) -> tuple[float, float]:
+    """`ssim` and `ms_ssim` of two planes at the price of the latter; without `scales`, the second is NaN."""
     short = min(reference.shape)
-    scales = max(1, sum(short >> k >= _WINDOW for k in range(len(_MS_WEIGHTS))))
-    weights = [w / sum(_MS_WEIGHTS[:scales]) for w in _MS_WEIGHTS[:scales]]
+    count = max(1, sum(short >> k >= _WINDOW for k in range(len(_MS_WEIGHTS)))) if scales else 1
+    weights = [w / sum(_MS_WEIGHTS[:count]) for w in _MS_WEIGHTS[:count]]
     a, b = reference, decoded
-    product = 1.0
+    product, single = 1.0, 0.0
     for k, weight in enumerate(weights):
         if k:
             a, b = (F.avg_pool2d(plane[None, None], 2)[0, 0] for plane in (a, b))
         structure, luminance = _ssim_terms(a, b)
-        term = structure * luminance if k == scales - 1 else structure
-        product *= max(float(term.mean()), 0.0) ** weight
-    return product
+        both = float((structure * luminance).mean()) if k in (0, count - 1) else 0.0
+        single = single if k else both
+        product *= max(both if k == count - 1 else float(structure.mean()), 0.0) ** weight
+    return single, product if scales else math.nan
 
 
 def _ssim_terms(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -50,6 +50,28 @@ def parse_amount(text: str) -> int:
 
 
 @dataclass(frozen=True)
+class AudioChoice:
+    """What becomes of sound. codec: "auto", "copy", "none", "aac" or "opus"; bit_rate: bits per second, None for the usual."""
+
+    codec: str
+    bit_rate: int | None = None
+
+
+def parse_audio(text: str) -> AudioChoice:
+    """From text like copy, none, aac or opus:96 (kbit/s). UsageError for anything else."""
+    codec, colon, rate = text.strip().lower().partition(":")
+    known = codec in ("auto", "copy", "none", "aac", "opus") and (not colon or codec in ("aac", "opus"))
+    match = re.fullmatch(r"(\d{1,4})k?", rate) if colon else None
+    if not known or (colon and match is None):
+        raise UsageError(f"audio must be copy, aac[:kbit/s] or opus[:kbit/s], not {text!r}")
+    if match is None:
+        return AudioChoice(codec)
+    if not 8 <= int(match[1]) <= 1024:
+        raise UsageError(f"audio needs 8 to 1024 kbit/s, not {match[1]}")
+    return AudioChoice(codec, int(match[1]) * 1000)
+
+
+@dataclass(frozen=True)
 class EncodeOptions(_Checked):
     """Options of `encode`."""
 
@@ -60,7 +82,7 @@ class EncodeOptions(_Checked):
     threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)
     motion: str = _option("mctf", "mctf, or none: take everything as standing still.")
     effort: int = _option(1, "How hard the encoder searches, 0 (fast) to 9.", 0, 9)
-    audio: bool = _option(True, "Carry the first audio stream.")
+    audio: str = _option("copy", "Sound: copy (as it is), aac[:kbit/s], opus[:kbit/s] or none.")
     start: float | None = _option(None, _START, 0, 1e9)
     end: float | None = _option(None, _END, 0, 1e9)
     no_larger: bool = _option(False, "Fail (exit code 5) rather than write a file larger than the input.")
@@ -78,6 +100,8 @@ class EncodeOptions(_Checked):
             targets.append("quality")
         if len(targets) > 1:
             raise UsageError(f"{targets[0]} and {targets[1]} exclude each other")
+        if parse_audio(self.audio).codec == "auto":
+            raise UsageError("audio cannot be auto here: copy keeps it as it is")
         if self.motion not in ("mctf", "none"):
             raise UsageError(f"motion must be mctf or none, not {self.motion!r}")
 
@@ -88,6 +112,9 @@ class DecodeOptions(_Checked):
 
     codec: str = _option("libx264", "Video encoder of .mp4 and .mkv outputs.")
     crf: float | None = _option(None, "Its constant rate factor; the default is visually lossless.", 0, 63)
+    audio: str = _option(
+        "auto", "Sound: auto (as it is where it plays, else AAC), copy, aac[:kbit/s], opus[:kbit/s] or none."
+    )
     start: float | None = _option(None, _START, 0, 1e9)
     end: float | None = _option(None, _END, 0, 1e9)
     device: str = _option(AUTO_DEVICE, "auto, cpu, cuda[:N] or mps.")
@@ -97,6 +124,36 @@ class DecodeOptions(_Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_part(self.start, self.end)
+        parse_audio(self.audio)
+
+
+METRICS = ("psnr", "ssim", "ms-ssim", "vmaf")
+"""What `compare` can measure."""
+
+
+@dataclass(frozen=True)
+class CompareOptions(_Checked):
+    """Options of `compare`."""
+
+    metrics: str = _option("all", f"{', '.join(METRICS)}, by commas; all: what is available.")
+    match: str = _option("auto", "Pair pictures by time or number; auto: time, unless one has no time stamps.")
+    device: str = _option(AUTO_DEVICE, "auto, cpu, cuda[:N] or mps; for .stp files.")
+    threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.metric_names():
+            if name not in METRICS:
+                raise UsageError(f"unknown metric {name!r}: choose from all, {', '.join(METRICS)}")
+        if self.match not in ("auto", "time", "number"):
+            raise UsageError(f"match must be auto, time or number, not {self.match!r}")
+
+    def metric_names(self) -> tuple[str, ...]:
+        """The metrics, each once."""
+        names = METRICS if self.metrics == "all" else tuple(n.strip() for n in self.metrics.split(",") if n.strip())
+        if not names:
+            raise UsageError(f"no metric is named: choose from all, {', '.join(METRICS)}")
+        return tuple(dict.fromkeys(names))
 
 
 def default(options: type, name: str) -> Any:

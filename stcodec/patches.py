@@ -77,15 +77,23 @@ def frames_from_planes(
     return Frames(*planes)
 
 
+def integers_from_frames(frames: Frames, height: int, width: int, bit_depth: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Round to the samples of a `bit_depth`, crop the padding: y [N, 1, height, width], u and v [N, 1, ceil(height/2), ceil(width/2)],
+    uint8 or (10 bits) int16, on the device of `frames`."""
+    peak = (1 << bit_depth) - 1
+    half = (height + 1) // 2, (width + 1) // 2
+    y, u, v = (
+        tensor[..., :h, :w].mul(peak).round_().clamp_(0, peak).to(torch.uint8 if bit_depth == 8 else torch.int16)
+        for tensor, (h, w) in zip(frames, [(height, width), half, half], strict=True)
+    )
+    return y, u, v
+
+
 def planes_from_frames(frames: Frames, height: int, width: int, bit_depth: int) -> list[Planes]:
     """Round to integers, crop the padding; the inverse of `frames_from_planes` for pictures that are integers."""
-    peak = (1 << bit_depth) - 1
     dtype = np.uint8 if bit_depth == 8 else np.uint16
-    planes = []
-    for tensor, (h, w) in zip(frames, [(height, width)] + [((height + 1) // 2, (width + 1) // 2)] * 2, strict=True):
-        integers = tensor[:, 0, :h, :w].mul(peak).round_().clamp_(0, peak)
-        integers = integers.to(torch.uint8 if bit_depth == 8 else torch.int32)
-        planes.append(integers.cpu().numpy().astype(dtype, copy=False))
+    integers = integers_from_frames(frames, height, width, bit_depth)
+    planes = [tensor[:, 0].cpu().numpy().astype(dtype, copy=False) for tensor in integers]
     return [(planes[0][i], planes[1][i], planes[2][i]) for i in range(len(planes[0]))]
 
 

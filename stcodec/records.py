@@ -120,10 +120,22 @@ def unpack_fields(record: type[T], body: bytes, **more: Any) -> T:
     return record(**values, **more)
 
 
+def dump_json(value: object) -> bytes:
+    """Compact JSON in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+
+
+def parse_json(data: bytes) -> Any:
+    """The inverse of `dump_json`; DamagedFileError on anything else."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError("packed data is not JSON") from error
+
+
 def pack_json(value: object) -> bytes:
     """Compact JSON in a zstandard frame."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
-    return zstandard.ZstdCompressor(level=12).compress(text)
+    return zstandard.ZstdCompressor(level=12).compress(dump_json(value))
 
 
 def unpack_zstd(data: bytes) -> bytes:
@@ -139,10 +151,7 @@ def unpack_zstd(data: bytes) -> bytes:
 
 def unpack_json(data: bytes) -> Any:
     """The inverse of `pack_json`; DamagedFileError on anything else."""
-    try:
-        return json.loads(unpack_zstd(data))
-    except (ValueError, RecursionError) as error:
-        raise DamagedFileError("packed data is not JSON") from error
+    return parse_json(unpack_zstd(data))
 
 
 _CHUNK = struct.Struct("<BBq")
@@ -242,7 +251,8 @@ def unpack_packet(body: bytes) -> Packet:
 def stream_to_json(stream: StreamInfo) -> dict[str, object]:
     """A carried stream as plain values."""
     base = [stream.time_base.numerator, stream.time_base.denominator]
-    return {**dataclasses.asdict(stream), "time_base": base, "extradata": stream.extradata.hex()}
+    plain = {**dataclasses.asdict(stream), "time_base": base, "extradata": stream.extradata.hex()}
+    return {**plain, "disposition": list(stream.disposition)}
 
 
 def stream_from_json(value: Any) -> StreamInfo:
@@ -258,6 +268,7 @@ def stream_from_json(value: Any) -> StreamInfo:
             bytes.fromhex(value["extradata"]),
             dict(value["parameters"]),
             {str(k): str(v) for k, v in value["metadata"].items()},
+            tuple(str(d) for d in value.get("disposition", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DamagedFileError("the stream table holds impossible values") from error

@@ -6,13 +6,16 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stcodec.comparing import Comparison, Side
     from stcodec.decoding import DecodeResult
     from stcodec.encoding import EncodeResult, Progress
     from stcodec.inspection import ChunkReport, FileInfo
+    from stcodec.joining import Joined, Part
     from stcodec.samples import Survey, Trial
 
 _SECONDS_BETWEEN_LINES = 5.0
@@ -36,6 +39,11 @@ def note(message: str, quiet: bool = False) -> None:
     """Something a user should know, on stderr."""
     if not quiet:
         print(f"stcodec: note: {message}", file=sys.stderr)
+
+
+def say(text: str) -> None:
+    """Lines on stdout, at once: what a measurement found."""
+    print(text, flush=True)
 
 
 def print_json(value: object) -> None:
@@ -188,6 +196,46 @@ def decode_json(source: str, target: str, result: DecodeResult) -> None:
     )
 
 
+def joined(target: str, result: Joined, quiet: bool) -> None:
+    """Summary of a concat."""
+    if not quiet:
+        print(f"{target}: {result.frames} frames, {human_size(result.output_bytes)}", file=sys.stderr)
+
+
+def joined_json(sources: Sequence[str], target: str, result: Joined) -> None:
+    """The JSON document of a concat."""
+    print_json(
+        {
+            "event": "joined",
+            "inputs": list(sources),
+            "output": target,
+            "frames": result.frames,
+            "output_bytes": result.output_bytes,
+            "notes": list(result.notes),
+        }
+    )
+
+
+def part(part: Part, quiet: bool) -> None:
+    """Summary of a part of a split."""
+    if not quiet:
+        print(f"{part.target}: {part.frames} frames from {part.start:.3f} s on", file=sys.stderr)
+
+
+def part_json(source: str, part: Part) -> None:
+    """The JSON document of a part of a split."""
+    print_json(
+        {
+            "event": "part",
+            "input": source,
+            "output": part.target,
+            "frames": part.frames,
+            "start": part.start,
+            "output_bytes": part.output_bytes,
+        }
+    )
+
+
 def file_info(info: FileInfo) -> None:
     """`stcodec info` for people."""
     rows = [
@@ -202,7 +250,21 @@ def file_info(info: FileInfo) -> None:
         ("model", f"{info.model} (sha256 {info.model_sha256[:16]}...), quality {info.quality}"),
         ("video", f"{human_size(info.video_bytes)}, {info.chunks} chunks in {info.segments} segments"),
     ]
-    rows += [(s["kind"], f"{s['codec']}, {human_size(s['bytes'])}") for s in info.streams]
+    if info.hdr:
+        rows.append(("HDR", ", ".join(f"{k} {v}" for k, v in info.hdr.items())))
+    if info.field_order != "progressive":
+        rows.append(("fields", f"interlaced ({info.field_order})"))
+    for s in info.streams:
+        said = [str(s["metadata"][k]) for k in ("language", "title") if k in s["metadata"]]
+        rows.append((s["kind"], ", ".join([s["codec"], human_size(s["bytes"]), *said, *s["disposition"]])))
+    for chapter in info.chapters:
+        rows.append(
+            ("chapter", f"{chapter['start']:.3f} to {chapter['end']:.3f} s {chapter['metadata'].get('title', '')}")
+        )
+    for a in info.attachments:
+        rows.append(
+            ("cover" if a["cover"] else "attachment", f"{a['name']} ({a['mimetype']}, {human_size(a['bytes'])})")
+        )
     rows += [(f"  {key}", value) for key, value in info.metadata.items()]
     rows.append(("ratio", f"{info.ratio:.1f} against raw pictures, {info.bit_rate / 1000:.1f} kbit/s in all"))
     for name, value in rows:
@@ -218,3 +280,68 @@ def verified(path: str, chunks: int, frames: int, quiet: bool) -> None:
     """Summary of a file without damage."""
     if not quiet:
         print(f"{path}: intact, {frames} frames in {chunks} chunks")
+
+
+_SCORES = {
+    "psnr_y": ("PSNR Y", 2),
+    "psnr_u": ("PSNR U", 2),
+    "psnr_v": ("PSNR V", 2),
+    "psnr_611": ("PSNR 6:1:1", 2),
+    "ssim": ("SSIM", 4),
+    "ms_ssim": ("MS-SSIM", 4),
+    "vmaf": ("VMAF", 2),
+}
+
+
+def compared(result: Comparison, as_json: bool) -> None:
+    """A comparison, for people or as JSON."""
+    summaries = {name: result.summary(name) for name in _SCORES if name in result.scores}
+    if as_json:
+        print_json(
+            {
+                "event": "compared",
+                "reference": _side(result.reference),
+                "distorted": _side(result.distorted),
+                "width": result.width,
+                "height": result.height,
+                "bit_depth": result.bit_depth,
+                "matched_by": result.matched_by,
+                "frames": result.frames,
+                "bits_per_pixel": result.bits_per_pixel,
+                "summary": {name: _summary(result, name) for name in summaries},
+                "numbers": list(result.numbers),
+                "times": list(result.times),
+                "scores": {name: list(values) for name, values in result.scores.items()},
+                "notes": list(result.notes),
+            }
+        )
+        return
+    for label, side in (("reference", result.reference), ("distorted", result.distorted)):
+        size = "" if side.bytes is None else f", {human_size(side.bytes)}"
+        rate = "" if side.bit_rate is None else f", {side.bit_rate / 1000:.0f} kbit/s"
+        print(f"{label}  {side.name}: {side.frames} pictures{size}{rate}")
+    dense = "" if result.bits_per_pixel is None else f", {result.bits_per_pixel:.4f} bits per pixel"
+    print(f"compared   {result.frames} pairs of {result.width}x{result.height}{dense}")
+    print(f"{'':<11}{'mean':>9}{'lowest':>9}{'1 % <=':>9}{'5 % <=':>9}   worst picture")
+    for name, s in summaries.items():
+        label, digits = _SCORES[name]
+        values = "".join(f"{value:>9.{digits}f}" for value in (s.mean, s.min, *s.percentiles))
+        print(f"{label:<11}{values}   {result.numbers[s.worst]} at {result.times[s.worst]:.3f} s")
+
+
+def _summary(result: Comparison, name: str) -> dict[str, Any]:
+    summary = result.summary(name)
+    one, five = summary.percentiles
+    worst = result.numbers[summary.worst]
+    return {"mean": summary.mean, "min": summary.min, "p1": one, "p5": five, "worst": worst}
+
+
+def _side(side: Side) -> dict[str, Any]:
+    return {
+        "path": side.name,
+        "frames": side.frames,
+        "unmatched": side.unmatched,
+        "bytes": side.bytes,
+        "duration": side.duration,
+        "bit_rate": side.bit_rate,
+    }

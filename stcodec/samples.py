@@ -15,6 +15,7 @@ from stcodec.chunk_decoder import ChunkDecoder
 from stcodec.chunk_encoder import ChunkEncoder, CodecSettings
 from stcodec.encoding import Cut, chosen_part, chunks, make_header
 from stcodec.errors import UsageError
+from stcodec.extras import pack_extras
 from stcodec.media import Packet, VideoInfo
 from stcodec.metrics import Quality, QualityMeter
 from stcodec.options import EncodeOptions
@@ -69,13 +70,15 @@ def survey(source: str | os.PathLike[str], options: EncodeOptions, model: Model)
     runs: list[tuple[int, list[Cut]]] = []
     found: list[tuple[int, bool]] = []
     stride, begin, end, overhead = 1, 0, 0, 0
-    with VideoReader(source, carry="first-audio" if options.audio else "none") as video:
+    with VideoReader(source) as video:
         info = video.info
-        writer = container.Writer(sink, make_header(info, model, 0), video.streams, video.metadata)
+        part = chosen_part(video, options)
+        blobs = pack_extras(info, part.extras)
+        writer = container.Writer(sink, make_header(info, model, 0), part.streams, video.metadata, blobs)
         width, height = info.width, info.height
         run_bytes = 8 * _RUN * width * height * 1.5 * (2 if info.bit_depth > 8 else 1)
         most = int(max(_FEWEST_RUNS, min(_MOST_RUNS, _MOST_BYTES / run_bytes)))
-        for item in chunks(chosen_part(video, options)):
+        for item in chunks(part.items):
             if isinstance(item, Packet):
                 writer.write_packet(item)
             else:

@@ -23,16 +23,30 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-STAGES = ("input", "motion", "network", "scales", "entropy", "container", "output")
+STAGES = (
+    "input",  # pictures of the source
+    "motion",  # the encoder's search
+    "vectors",  # coding of motion vectors
+    "prediction",  # motion compensation, transform
+    "network",  # the floating-point networks, inverse transform
+    "latents",  # quantisation, neighbours
+    "scales",  # the integer networks and their inputs
+    "entropy",  # symbols <-> bytes
+    "container",  # reading or writing the .stp file
+    "output",  # pictures into a video file
+)
 
 
 class Times:
-    """Seconds and calls per stage."""
+    """Seconds (or what else `clock` counts) and calls per stage."""
 
-    def __init__(self, synchronize: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, synchronize: Callable[[], None] | None = None, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self.seconds: dict[str, float] = {}
         self.calls: dict[str, int] = {}
         self._synchronize = synchronize
+        self._clock = clock
         self._lock = threading.Lock()
         self._local = threading.local()
 
@@ -56,7 +70,7 @@ class Times:
     def _now(self) -> float:
         if self._synchronize is not None:
             self._synchronize()
-        return time.perf_counter()
+        return self._clock()
 
 
 _active: Times | None = None
@@ -69,16 +83,19 @@ def stage(name: str) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def collect(synchronize: Callable[[], None] | None = None) -> Iterator[Times]:
+def collect(
+    synchronize: Callable[[], None] | None = None, clock: Callable[[], float] = time.perf_counter
+) -> Iterator[Times]:
     """Collect the stages of everything that runs inside, in all threads.
 
     `synchronize` is called at each stage's borders: pass `torch.cuda.synchronize` so that queued GPU work counts
-    towards the stage that queued it. Raises `RuntimeError` when a collection is already active.
+    towards the stage that queued it. `clock` may count something else than seconds, as long as it only grows. Raises
+    `RuntimeError` when a collection is already active.
     """
     global _active
     if _active is not None:
         raise RuntimeError("times are already being collected")
-    _active = Times(synchronize)
+    _active = Times(synchronize, clock)
     try:
         yield _active
     finally:

@@ -5,10 +5,8 @@ With `carried.py` and `video_out.py` the only user of PyAV.
 
 from __future__ import annotations
 
-import io
 import os
 import re
-import struct
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,13 +14,36 @@ from fractions import Fraction
 from typing import Any, BinaryIO
 
 import av
-import numpy as np
 from av.error import FFmpegError
+from av.stream import Discard
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-from stcodec.carried import describe, reason
+from stcodec.carried import cover, describe, dispositions, is_cover, reason, stream_metadata
 from stcodec.errors import InputError, UsageError
-from stcodec.media import FULL_RANGE, LIMITED_RANGE, Packet, Picture, Planes, StreamInfo, VideoInfo
+from stcodec.extras import fits_a_blob
+from stcodec.media import (
+    FULL_RANGE,
+    LIMITED_RANGE,
+    PROGRESSIVE,
+    Attachment,
+    Chapter,
+    Extras,
+    Packet,
+    Picture,
+    Planes,
+    StreamInfo,
+    VideoInfo,
+)
+from stcodec.pictures_in import (
+    EXACT,
+    chroma_location,
+    content_light,
+    exact_planes,
+    field_order,
+    lost_side_data,
+    mastering_display,
+    mirror_matrix,
+)
 
 __all__ = ["Packet", "Picture", "Planes", "StreamInfo", "VideoInfo", "VideoReader"]
 
@@ -31,19 +52,18 @@ _UNSPECIFIED = 2
 _OF_THE_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 # Any text file passes for a picture of a text terminal.
 _NO_VIDEO_FORMATS = {"tty"}
-_CARRY = ("all", "first-audio", "none")
-_EXACT = {"yuv420p": 8, "yuvj420p": 8, "nv12": 8, "yuv420p10le": 10, "p010le": 10}
+_CARRY = ("all", "none")
 
 
 class VideoReader:
     """Pictures of the first video stream in order of presentation, and packets of carried streams, as they come.
 
-    A context manager. `carry` is "all", "first-audio" or "none". Raises InputError for anything that is not a readable
-    video; a file that turns out damaged half-way yields what can be decoded, then raises.
+    A context manager. `carry` is "all" or "none"; `extras` are the chapters, attachments and covers. Raises InputError for
+    anything that is not a readable video; a file that turns out damaged half-way yields what can be decoded, then raises.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | BinaryIO, carry: str = "first-audio") -> None:
-        self._name = str(source) if isinstance(source, (str, os.PathLike)) else "standard input"
+    def __init__(self, source: str | os.PathLike[str] | BinaryIO, carry: str = "all") -> None:
+        self.name = str(source) if isinstance(source, (str, os.PathLike)) else "standard input"
         self._notes: list[str] = []
         if carry not in _CARRY:
             raise UsageError(f"carry must be one of {', '.join(_CARRY)}, not {carry!r}")
@@ -52,7 +72,7 @@ class VideoReader:
         try:
             self._container = av.open(file, metadata_errors="replace")
         except (FFmpegError, OSError, ValueError) as error:
-            raise InputError(f"{self._name}: {reason(error)}") from error
+            raise InputError(f"{self.name}: {reason(error)}") from error
         try:
             self._open(carry)
         except BaseException:
@@ -61,20 +81,26 @@ class VideoReader:
 
     def _open(self, carry: str) -> None:
         if self._container.format.name in _NO_VIDEO_FORMATS:
-            raise InputError(f"{self._name}: is no media file")
-        videos = [s for s in self._container.streams.video if not _is_cover(s)] or list(self._container.streams.video)
+            raise InputError(f"{self.name}: is no media file")
+        videos = [s for s in self._container.streams.video if not is_cover(s)] or list(self._container.streams.video)
         if not videos:
-            raise InputError(f"{self._name}: holds no video")
+            raise InputError(f"{self.name}: holds no video")
         self._stream = videos[0]
+        if len(videos) > 1:
+            others = ", ".join(str(s.index) for s in videos[1:])
+            self._notes.append(f"of several video streams the first is coded, left out: {others}")
         if self._stream.codec_context is None:
-            raise InputError(f"{self._name}: its video codec is not known")
+            raise InputError(f"{self.name}: its video codec is not known")
         self._stream.thread_type = "AUTO"
         self.metadata = {
             k: v
             for k, v in self._container.metadata.items()
             if isinstance(v, str) and k.lower() not in _OF_THE_CONTAINER
         }
+        for key in [k for k, v in self.metadata.items() if self.metadata.get(k.split("-")[0]) == v and "-" in k]:
+            del self.metadata[key]  # MP4 gives a text once more with its language
         self._carried: dict[int, int] = {}
+        self._covers: dict[int, Attachment] = {}
         infos = []
         for stream in self._choose(carry):
             try:
@@ -84,7 +110,7 @@ class VideoReader:
                 continue
             self._carried[stream.index] = len(infos) - 1
         self.streams = tuple(infos)
-        self._items = self._demux()
+        self._items = self._demux(carry)
         self._early: deque[Packet] = deque()
         self._first: Any = None
         for item in self._items:
@@ -94,16 +120,42 @@ class VideoReader:
                 self._first = item
                 break
         if self._first is None:
-            raise InputError(f"{self._name}: no picture can be decoded")
+            raise InputError(f"{self.name}: no picture can be decoded")
         self.info = self._describe_video(self._first)
+        self.extras = self._extras() if carry == "all" else Extras()
+
+    def _extras(self) -> Extras:
+        """Chapters and attachments; covers come out of the demuxer before all else."""
+        chapters = tuple(
+            Chapter(
+                c["start"] * Fraction(c["time_base"]),
+                c["end"] * Fraction(c["time_base"]),
+                {k: v for k, v in c["metadata"].items() if isinstance(v, str)},
+            )
+            for c in self._container.chapters()
+        )
+        found = [
+            Attachment(s.name or f"attachment {s.index}", s.mimetype or "application/octet-stream", s.data)
+            for s in self._container.streams.attachments
+        ]
+        kept = []
+        for attachment in (*found, *self._covers.values()):
+            if fits_a_blob(attachment.data):
+                kept.append(attachment)
+            else:
+                self._notes.append(f"attachment {attachment.name} is too large and is left out")
+        return Extras(chapters, tuple(kept))
 
     def _choose(self, carry: str) -> list[Any]:
-        streams = self._container.streams
         if carry == "none":
             return []
-        if carry == "first-audio":
-            return list(streams.audio[:1])
-        return [*streams.audio, *streams.subtitles, *streams.data]
+        # What the demuxer itself discards are the titles of chapters, as text. A time code is in the video's metadata too.
+        chosen = []
+        for s in self._container.streams:
+            timecode = s.type == "data" and "timecode" in s.metadata
+            if s.type in ("audio", "subtitle", "data") and s.discard != Discard.all and not timecode:
+                chosen.append(s)
+        return chosen
 
     def __enter__(self) -> VideoReader:
         return self
@@ -111,16 +163,21 @@ class VideoReader:
     def __exit__(self, *exception: object) -> None:
         self._container.close()
 
-    def _demux(self) -> Iterator[Any]:
+    def _demux(self, carry: str) -> Iterator[Any]:
         """Decoded frames and carried packets."""
         wanted = [self._stream, *(self._container.streams[i] for i in self._carried)]
+        if carry == "all":
+            wanted += [s for s in self._container.streams.video if is_cover(s) and s is not self._stream]
         damaged = 0
         self._last_byte = max((e.pos + e.size for s in wanted for e in s.index_entries), default=0)
         try:
             for packet in self._container.demux(wanted):
-                if packet.stream.index != self._stream.index:
-                    if packet.size:
+                number = packet.stream.index
+                if number != self._stream.index:
+                    if packet.size and number in self._carried:
                         yield self._packet(packet)
+                    elif packet.size:
+                        self._covers.setdefault(number, cover(packet.stream, bytes(packet)))
                     continue
                 try:
                     yield from packet.decode()
@@ -128,12 +185,12 @@ class VideoReader:
                     damaged += 1
         except (FFmpegError, OSError) as error:
             if not isinstance(error, EOFError):
-                raise InputError(f"{self._name}: {reason(error)}") from error
+                raise InputError(f"{self.name}: {reason(error)}") from error
         if 0 < self._container.size < self._last_byte:
             missing = self._last_byte - self._container.size
-            raise InputError(f"{self._name}: is cut off, at least {missing} bytes are missing")
+            raise InputError(f"{self.name}: is cut off, at least {missing} bytes are missing")
         if damaged:
-            raise InputError(f"{self._name}: {damaged} video packets cannot be decoded")
+            raise InputError(f"{self.name}: {damaged} video packets cannot be decoded")
 
     def _packet(self, packet: Any) -> Packet:
         number = self._carried[packet.stream.index]
@@ -149,23 +206,24 @@ class VideoReader:
     def _describe_video(self, frame: Any) -> VideoInfo:
         stream = self._stream
         name = frame.format.name
-        depth = _EXACT.get(name) or (10 if max(c.bits for c in frame.format.components) > 8 else 8)
+        depth = EXACT.get(name) or (10 if max(c.bits for c in frame.format.components) > 8 else 8)
         target = "yuv420p" if depth == 8 else "yuv420p10le"
         color_range = int(frame.color_range or 0)
         matrix = int(frame.colorspace if frame.colorspace is not None else _UNSPECIFIED)
         if name.startswith("yuvj"):
             color_range = FULL_RANGE
         self._from_full = frame.format.is_rgb or name.startswith(("pal8", "gray", "mono", "ya"))
-        if name not in _EXACT:
+        if name not in EXACT:
             self._notes.append(f"converted from {name} to {target}")
             if any(c.is_alpha for c in frame.format.components) or name == "pal8":
                 self._notes.append("transparency is lost")
             if self._from_full:
                 matrix = 1 if frame.height >= 720 else 6
                 color_range = LIMITED_RANGE
-        self._notes.extend(_lost_side_data(frame))
-        if frame.interlaced_frame:
-            self._notes.append("interlaced pictures are coded as they are, fields woven")
+        self._notes.extend(lost_side_data(frame))
+        order = field_order(frame, stream)
+        if order != PROGRESSIVE:
+            self._notes.append("interlaced pictures are coded as they are, fields woven, and marked as interlaced")
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate
         rate = Fraction(rate) if rate else None
         base = Fraction(stream.time_base) if stream.time_base else 1 / (rate or Fraction(25))
@@ -189,11 +247,22 @@ class VideoReader:
             int(frame.color_primaries if frame.color_primaries is not None else _UNSPECIFIED),
             int(frame.color_trc if frame.color_trc is not None else _UNSPECIFIED),
             matrix,
-            _chroma_location(stream) if name in _EXACT else 0,
+            chroma_location(stream) if name in EXACT else 0,
             frames,
             duration,
             tuple(self._notes),
+            mirror_matrix(frame),
+            order,
+            mastering_display(frame),
+            content_light(frame),
+            {k: v for k, v in stream_metadata(stream).items() if k != "rotate"},
+            said if (said := dispositions(stream.disposition)) != ("default",) else (),
         )
+
+    @property
+    def start(self) -> Fraction:
+        """When the first picture is shown, in seconds; to be asked before iteration."""
+        return (self._first.pts or 0) * self.info.time_base
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -257,8 +326,8 @@ class VideoReader:
             note = "pictures of another size were scaled to that of the first one"
             if note not in self._notes:
                 self._notes.append(note)
-        elif _EXACT.get(name) == self._depth:
-            return _exact_planes(frame)
+        elif EXACT.get(name) == self._depth:
+            return exact_planes(frame)
         space: dict[str, Any] = {}
         if self._from_full:
             space = {"src_color_range": ColorRange.JPEG, "dst_color_range": ColorRange.MPEG}
@@ -272,68 +341,4 @@ class VideoReader:
             interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
             **space,
         )
-        return _exact_planes(converted)
-
-
-def _exact_planes(frame: Any) -> Planes:
-    """Copies of the three planes of a 4:2:0 frame, without padding."""
-    wide = "10" in frame.format.name
-    width, height = frame.width, frame.height
-    half_width, half_height = (width + 1) // 2, (height + 1) // 2
-
-    def plane(index: int, w: int, h: int) -> np.ndarray:
-        p = frame.planes[index]
-        samples = np.frombuffer(p, np.uint16 if wide else np.uint8).reshape(-1, p.line_size // (2 if wide else 1))
-        return samples[:h, :w]
-
-    luma = plane(0, width, height)
-    if frame.format.name in ("nv12", "p010le"):
-        both = plane(1, 2 * half_width, half_height)
-        planes = (luma, both[:, 0::2], both[:, 1::2])
-    else:
-        planes = (luma, plane(1, half_width, half_height), plane(2, half_width, half_height))
-    shift = 6 if frame.format.name == "p010le" else 0
-    return tuple(np.ascontiguousarray(p >> shift) if shift else p.copy() for p in planes)  # type: ignore[return-value]
-
-
-def _chroma_location(stream: Any) -> int:
-    """The chroma location that FFmpeg found, numbered as in VideoInfo.
-
-    PyAV does not show it, but the Matroska muxer writes it, as ChromaSitingHorz and ChromaSitingVert (RFC 9559): 1 for
-    left or top, 2 for half-way.
-    """
-    buffer = io.BytesIO()
-    try:
-        with av.open(buffer, "w", format="matroska") as container:
-            container.add_stream_from_template(stream, opaque=True)
-            container.start_encoding()
-    except (FFmpegError, ValueError):
-        return 0
-    colour = re.search(rb"\x55\xb7\x81(.)\x55\xb8\x81(.)", buffer.getvalue(), re.DOTALL)
-    sites = {(1, 2): 1, (2, 2): 2, (1, 1): 3, (2, 1): 4}
-    return sites.get((colour[1][0], colour[2][0]), 0) if colour else 0
-
-
-def _lost_side_data(frame: Any) -> list[str]:
-    """Notes on what is said about a frame and cannot be kept."""
-    kinds = {data.type.name for data in frame.side_data}
-    notes = []
-    if kinds & {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL", "DYNAMIC_HDR_PLUS", "DYNAMIC_HDR_VIVID"}:
-        notes.append("HDR metadata (mastering display, light levels) is not kept")
-    if kinds & {"DOVI_RPU_BUFFER", "DOVI_METADATA"}:
-        notes.append("Dolby Vision metadata is not kept: the base layer is coded")
-    if kinds & {"STEREO3D", "SPHERICAL"}:
-        notes.append("the description of stereoscopic or spherical video is not kept")
-    if "FILM_GRAIN_PARAMS" in kinds:
-        notes.append("film grain parameters are not kept")
-    if "DISPLAYMATRIX" in kinds:
-        a, b, c, d = (struct.unpack("=9i", bytes(frame.side_data["DISPLAYMATRIX"]))[i] for i in (0, 1, 3, 4))
-        if a * d - b * c < 0:
-            notes.append("the mirror image that the file asks for is not kept")
-    return notes
-
-
-def _is_cover(stream: Any) -> bool:
-    from av.stream import Disposition
-
-    return bool(stream.disposition & Disposition.attached_pic)
+        return exact_planes(converted)

@@ -11,13 +11,29 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from stcodec.carried import add_stream, reason
+from stcodec.carried import add_stream, disposition_flags, reason
+from stcodec.converted import plan_decode
 from stcodec.errors import StcodecError, UsageError
-from stcodec.media import FULL_RANGE, LIMITED_RANGE, Packet, Picture, Planes, StreamInfo, VideoInfo
+from stcodec.media import (
+    FIELD_ORDERS,
+    FULL_RANGE,
+    LIMITED_RANGE,
+    PROGRESSIVE,
+    Extras,
+    Packet,
+    Picture,
+    Planes,
+    StreamInfo,
+    VideoInfo,
+)
+from stcodec.options import AudioChoice
+from stcodec.tagged import add_extras, encoder_settings, header_options, mux_covers
 
 # Two steps finer than the CRF 18 that passes for visually lossless: what is seen is then the .stp's own quality. With
 # the preset veryfast, the luma of a 640x360 nature clip stays above 42 dB in every picture (44.6 dB on average).
 DEFAULT_CRF = 16
+# Which field is shown first.
+_INTERLACING = {PROGRESSIVE: "p", "tt": "t", "bt": "t", "bb": "b", "tb": "b"}
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".y4m": "y4m"}
 
 
@@ -50,28 +66,42 @@ def open_writer(
     info: VideoInfo,
     streams: Sequence[StreamInfo] = (),
     metadata: Mapping[str, str] | None = None,
+    extras: Extras | None = None,
     *,
     format: str,
+    audio: AudioChoice | None = None,
     codec: str = "libx264",
     crf: float | None = None,
     preset: str = "veryfast",
 ) -> Writer:
-    """A writer for `target` in `format` ("mp4", "mov", "matroska", "y4m"; y4m needs a binary stream)."""
+    """A writer for `target` in `format` ("mp4", "mov", "matroska", "y4m"; y4m needs a binary stream).
+
+    audio: what becomes of the sound, by default as it is where that plays, else AAC.
+    """
     if format == "y4m":
         assert not isinstance(target, (str, os.PathLike))
-        return Y4MWriter(target, info, streams)
-    return MediaWriter(
-        target, info, streams, metadata or {}, format, codec, DEFAULT_CRF if crf is None else crf, preset
-    )
+        return Y4MWriter(target, info, streams, extras)
+    crf = DEFAULT_CRF if crf is None else crf
+    return MediaWriter(target, info, streams, metadata or {}, format, codec, crf, preset, extras=extras, audio=audio)
 
 
 class Y4MWriter:
     """YUV4MPEG2: the decoded planes exactly; it knows neither time stamps nor audio."""
 
-    def __init__(self, stream: BinaryIO, info: VideoInfo, streams: Sequence[StreamInfo] = ()) -> None:
-        self.notes: list[str] = [f"{s.kind} ({s.codec}) does not fit into YUV4MPEG2 and is left out" for s in streams]
-        if info.rotation:
-            self.notes.append(f"YUV4MPEG2 cannot say that the picture is to be turned by {info.rotation} degrees")
+    def __init__(
+        self, stream: BinaryIO, info: VideoInfo, streams: Sequence[StreamInfo] = (), extras: Extras | None = None
+    ) -> None:
+        self.notes: list[str] = []
+        left = [f"{s.kind} ({s.codec})" for s in streams]
+        left += ["chapters"] if extras and extras.chapters else []
+        left += [a.name for a in extras.attachments] if extras else []
+        if left:
+            self.notes.append(f"YUV4MPEG2 holds pictures alone, left out: {', '.join(left)}")
+        if info.rotation or info.display_matrix:
+            turned = "mirrored" if info.display_matrix else f"turned by {info.rotation} degrees"
+            self.notes.append(f"YUV4MPEG2 cannot say that the picture is to be {turned}")
+        if info.mastering_display or info.content_light:
+            self.notes.append("YUV4MPEG2 cannot hold HDR metadata")
         self._stream = stream
         rate = info.frame_rate or Fraction(25)
         aspect = info.sample_aspect_ratio
@@ -79,7 +109,7 @@ class Y4MWriter:
         extra = " XCOLORRANGE=FULL" if info.color_range == FULL_RANGE else ""
         extra = " XCOLORRANGE=LIMITED" if info.color_range == LIMITED_RANGE else extra
         stream.write(
-            f"YUV4MPEG2 W{info.width} H{info.height} F{rate.numerator}:{rate.denominator} Ip "
+            f"YUV4MPEG2 W{info.width} H{info.height} F{rate.numerator}:{rate.denominator} I{_INTERLACING[info.field_order]} "
             f"A{aspect.numerator}:{aspect.denominator} C{space}{extra}\n".encode()
         )
 
@@ -98,7 +128,7 @@ class Y4MWriter:
 
 
 class MediaWriter:
-    """MP4, MOV or Matroska: pictures through an encoder, packets as they are."""
+    """MP4, MOV or Matroska: pictures through an encoder, packets as they are or converted."""
 
     def __init__(
         self,
@@ -111,28 +141,31 @@ class MediaWriter:
         crf: float,
         preset: str,
         encoder_options: Mapping[str, str] | None = None,
+        extras: Extras | None = None,
+        audio: AudioChoice | None = None,
     ) -> None:
+        extras = extras or Extras()
         self.notes: list[str] = []
         self._info = info
-        # Sound may start before the pictures (codec delay); shifting everything by that would move the pictures.
-        options = {"avoid_negative_ts": "disabled"}
         self._base = Fraction(1, info.time_base.denominator)
         self._scale = info.time_base.numerator
-        if format in ("mp4", "mov"):
-            if info.time_base.denominator >= 1 << 31:
-                raise StcodecError("the time base is too fine for MP4")
-            options["movflags"] = "+faststart+use_metadata_tags"
-            options["video_track_timescale"] = str(info.time_base.denominator)
+        if format in ("mp4", "mov") and info.time_base.denominator >= 1 << 31:
+            raise StcodecError("the time base is too fine for MP4")
+        self._plan, notes = plan_decode(streams, format, audio or AudioChoice("auto"))
+        self.notes.extend(notes)
+        options, tags = header_options(format, self._base, metadata, extras, self.notes)
         file = f"file:{os.fspath(target)}" if isinstance(target, (str, os.PathLike)) else target
         self._shift: Fraction | None = None
         self._early: list[Packet] = []
         try:
             self._container = av.open(file, "w", format=format, options=options)
             self._open_video(codec, crf, preset, encoder_options or {})
-            self._container.metadata.update(metadata)
-            self._bases = [s.time_base for s in streams]
-            self._streams = [self._add_stream(s, format) for s in streams]
+            self._container.metadata.update(tags)
+            self._bases = [s.time_base for s in self._plan.streams]
+            self._streams = [add_stream(self._container, s) for s in self._plan.streams]
+            covers = add_extras(self._container, format, extras, self.notes)
             self._container.start_encoding()
+            mux_covers(self._container, covers)
         except (FFmpegError, ValueError, OSError) as error:
             name = os.fspath(target) if isinstance(target, (str, os.PathLike)) else "the output"
             raise StcodecError(f"{name}: {reason(error)}") from error
@@ -145,7 +178,7 @@ class MediaWriter:
         depth = "10le" if info.bit_depth == 10 else ""
         self._format = ("yuv444p" if odd else "yuv420p") + depth
         rate = info.frame_rate or Fraction(25)
-        options = {"crf": str(crf), **more}
+        options = {"crf": str(crf), **encoder_settings(codec, info, self.notes), **more}
         if codec in ("libx264", "libx265", "libsvtav1"):
             options["preset"] = preset
         try:
@@ -165,18 +198,14 @@ class MediaWriter:
         context.color_primaries = info.color_primaries
         context.color_trc = info.color_transfer
         context.colorspace = info.color_matrix
-        if info.rotation:
+        context.field_order = FIELD_ORDERS.index(info.field_order) + 1
+        if info.display_matrix:
+            stream.set_display_matrix(info.display_matrix)
+        elif info.rotation:
             stream.set_display_rotation(-info.rotation)
+        stream.metadata.update(info.metadata)
+        stream.disposition = disposition_flags(info.disposition or ("default",))
         self._video = stream
-
-    def _add_stream(self, info: StreamInfo, format: str) -> Any:
-        try:
-            return add_stream(self._container, info)
-        except (FFmpegError, ValueError) as error:
-            self.notes.append(
-                f"{info.kind} ({info.codec}) does not fit into {format} and is left out ({reason(error)})"
-            )
-            return None
 
     def write(self, item: Picture | Packet) -> None:
         """Encode a picture, or mux a packet."""
@@ -194,16 +223,15 @@ class MediaWriter:
         """Choose the time of the output's zero: players hide what comes before it, so that no picture may."""
         self._shift = max(Fraction(0), -first.pts * self._info.time_base)
         for packet in self._early:
-            self._write_packet(packet)
+            self._container.mux(self._media_packet(packet, self._shift))
         self._early.clear()
 
     def _write_packet(self, item: Packet) -> None:
-        if self._streams[item.stream] is None:
-            return
-        if self._shift is None:
-            self._early.append(item)
-        else:
-            self._container.mux(self._media_packet(item, self._shift))
+        for packet in self._plan.packets(item):
+            if self._shift is None:
+                self._early.append(packet)
+            else:
+                self._container.mux(self._media_packet(packet, self._shift))
 
     def _media_packet(self, item: Packet, shift: Fraction) -> Any:
         stream = self._streams[item.stream]
@@ -239,6 +267,8 @@ class MediaWriter:
     def close(self) -> None:
         """Flush the encoder and finish the file."""
         try:
+            for packet in self._plan.rest():
+                self._container.mux(self._media_packet(packet, self._shift or Fraction(0)))
             self._container.mux(self._video.encode(None))
             self._container.close()
         except (FFmpegError, OSError, ValueError) as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeVar
 
-from stcodec.media import Packet, Picture
+from stcodec.media import Chapter, Extras, Packet, Picture
 
 # Seconds by which packets may lie behind the pictures of their time.
 PACKETS_BEHIND = 2
@@ -39,6 +39,16 @@ class Window:
             return dataclasses.replace(item, pts=item.pts - shift)
         pts, dts = (None if t is None else t - shift for t in (item.pts, item.dts))
         return dataclasses.replace(item, pts=pts, dts=dts)
+
+    def extras(self, extras: Extras) -> Extras:
+        """Chapters inside, with the window's start as their time zero; attachments as they are."""
+        chapters = []
+        for chapter in extras.chapters:
+            start = max(chapter.start, self.start)
+            end = chapter.end if self.end is None else min(chapter.end, self.end)
+            if start < end:
+                chapters.append(Chapter(start - self.start, end - self.start, chapter.metadata))
+        return dataclasses.replace(extras, chapters=tuple(chapters))
 
 
 def cut(

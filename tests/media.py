@@ -95,7 +95,7 @@ def write_clip(
     return path
 
 
-def read(source: Any, carry: str = "first-audio") -> tuple[VideoReader, list[Picture], list[Packet]]:
+def read(source: Any, carry: str = "all") -> tuple[VideoReader, list[Picture], list[Packet]]:
     with VideoReader(source, carry=carry) as reader:
         items = list(reader)
     pictures = [i for i in items if isinstance(i, Picture)]
@@ -106,7 +106,9 @@ def copy(source: Path, target: Path, carry: str = "all", **options: Any) -> list
     """Reader to writer; the writer's notes."""
     with VideoReader(source, carry=carry) as reader:
         format = output_format(target)
-        writer = open_writer(target, reader.info, reader.streams, reader.metadata, format=format, **options)
+        writer = open_writer(
+            target, reader.info, reader.streams, reader.metadata, reader.extras, format=format, **options
+        )
         for item in reader:
             writer.write(item)
         writer.close()

@@ -15,8 +15,8 @@ from stcodec.metrics import QualityMeter
 def main(source: Path) -> None:
     """Encode and decode `source` at three qualities and print a table."""
     info = first_info(source)
-    print(f"{source}: {info.width}x{info.height}, {report.human_size(source.stat().st_size)}")
-    print(f"{'quality':>7} {'size':>10} {'ratio':>8} {'PSNR 6:1:1':>11} {'encode':>12} {'decode':>12}")
+    report.say(f"{source}: {info.width}x{info.height}, {report.human_size(source.stat().st_size)}")
+    report.say(f"{'quality':>7} {'size':>10} {'ratio':>8} {'PSNR 6:1:1':>11} {'encode':>12} {'decode':>12}")
     with tempfile.TemporaryDirectory() as folder:
         coded, back = Path(folder) / "demo.stp", Path(folder) / "demo.y4m"
         for quality in (16, 32, 48):
@@ -25,13 +25,12 @@ def main(source: Path) -> None:
             meter = QualityMeter(info.bit_depth)
             for a, b in zip(pictures(source), pictures(back), strict=True):
                 meter.add(a, b)
-            print(
+            report.say(
                 f"{quality:>7} {report.human_size(encoded.output_bytes):>10} {encoded.ratio or 0:>7.2f}x "
                 f"{meter.result().psnr_611:>8.2f} dB {encoded.frames / encoded.seconds:>6.1f} frm/s "
-                f"{decoded.frames / decoded.seconds:>6.1f} frm/s",
-                flush=True,
+                f"{decoded.frames / decoded.seconds:>6.1f} frm/s"
             )
-    print("ratio: against the size of the input file; speeds include start-up and reading or writing the video")
+    report.say("ratio: against the size of the input file; speeds include start-up and reading or writing the video")
 
 
 if __name__ == "__main__":

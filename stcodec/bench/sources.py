@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
-from stcodec.errors import InputError
+from stcodec.errors import InputError, UsageError
+from stcodec.files import check_input
 from stcodec.video import Picture, Planes, VideoInfo, VideoReader
 from stcodec.video_out import Y4MWriter
 
@@ -31,27 +31,40 @@ class Clip:
     frames: int
     rate: Fraction
 
+    def description(self) -> dict[str, Any]:
+        """Plain values, for JSON: all but the file."""
+        values = {**vars(self), "rate": round(float(self.rate), 3)}
+        del values["path"]
+        return values
+
 
 def read_table(path: Path | None) -> dict[str, dict[str, str]]:
     """Rows of a tab-separated table of clips by file name; needs the columns path, kind and evaluate_at_scale."""
     if path is None:
         return {}
+    check_input(path)
     try:
         with open(path, newline="", encoding="utf-8") as stream:
-            return {Path(row["path"]).name: row for row in csv.DictReader(stream, delimiter="\t")}
-    except (OSError, KeyError, UnicodeDecodeError) as error:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a table of clips ({error})") from error
+    for column in ("path", "kind", "evaluate_at_scale"):
+        if not rows or rows[0].get(column) is None:
+            raise InputError(f"{path}: not a table of clips (there is no column {column!r})")
+    return {Path(row["path"]).name: row for row in rows}
 
 
 def prepare(source: Path, folder: Path, table: dict[str, dict[str, str]], scale: float | None, frames: int) -> Clip:
     """Write `source` (at most `frames` pictures, 0: all) as 8-bit planes of even size into `folder`."""
     row = table.get(source.name, {})
-    factor = scale if scale is not None else float(row.get("evaluate_at_scale") or 1)
+    factor = scale if scale is not None else _scale(row.get("evaluate_at_scale") or "1", source)
     path = folder / f"{source.stem}.y4m"
     with VideoReader(source, carry="none") as video, open(path, "wb") as stream:
         if video.info.bit_depth != 8:
             raise InputError(f"{source}: benchmarks take 8-bit sources")
-        width, height = (int(n * factor) // 2 * 2 for n in (video.info.width, video.info.height))
+        width, height = (round(n * factor) // 2 * 2 for n in (video.info.width, video.info.height))
+        if min(width, height) < 2:
+            raise UsageError(f"{source}: nothing is left of it at a scale of {factor:g}")
         rate = video.info.frame_rate or Fraction(25)
         info = replace(video.info, width=width, height=height, frame_rate=rate, rotation=0)
         writer = Y4MWriter(stream, info)
@@ -64,11 +77,21 @@ def prepare(source: Path, folder: Path, table: dict[str, dict[str, str]], scale:
     return Clip(source.stem, row.get("kind") or "other", factor, path, width, height, count, rate)
 
 
+def _scale(text: str, source: Path) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InputError(f"{source}: the table's scale {text!r} is no number") from error
+
+
 def _resize(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     if plane.shape == (height, width):
         return plane
-    if plane.shape[0] - height <= 1 and plane.shape[1] - width <= 1:
+    if 0 <= plane.shape[0] - height <= 1 and 0 <= plane.shape[1] - width <= 1:
         return plane[:height, :width]
+    import torch  # here, so that a process that runs another codec does without
+    import torch.nn.functional as F
+
     tensor = torch.from_numpy(plane.astype(np.float32))[None, None]
     small = F.interpolate(tensor, (height, width), mode="bicubic", antialias=True, align_corners=False)
     return small[0, 0].round().clamp(0, 255).to(torch.uint8).numpy()
@@ -80,6 +103,18 @@ def pictures(path: Path) -> Iterator[Planes]:
         for item in video:
             if isinstance(item, Picture):
                 yield item.planes
+
+
+def to_y4m(source: Path, target: Path) -> int:
+    """Decode a video file into YUV4MPEG2; returns the number of pictures."""
+    count = 0
+    with VideoReader(source, carry="none") as video, open(target, "wb") as stream:
+        writer = Y4MWriter(stream, replace(video.info, rotation=0))
+        for item in video:
+            if isinstance(item, Picture):
+                writer.write(item)
+                count += 1
+    return count
 
 
 def first_info(path: Path) -> VideoInfo:

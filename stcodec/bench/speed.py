@@ -1,38 +1,58 @@
-"""Speed: frames per second of encode and decode, and where the time goes."""
+"""Speed: frames per second of encode and decode, where the time goes, memory, and how much arithmetic it takes.
+
+Every encode and decode runs in a process of its own, one after another, so that its peak memory is its own.
+"""
 
 from __future__ import annotations
 
-import resource
+import math
+import multiprocessing
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import torch
-
-import stcodec
 from stcodec.bench import peers as peer_codecs
 from stcodec.bench.peers import Peer
-from stcodec.bench.sources import pictures, prepare
-from stcodec.network import Network
-from stcodec.timing import collect
-from stcodec.weights import load_model
+from stcodec.bench.sources import Clip, first_info, pictures, prepare, to_y4m
+from stcodec.timing import STAGES
 
-SIZES = {"360p": 360, "720p": 720, "1080p": 1080}
+
+@dataclass(frozen=True)
+class Run:
+    """One encode or decode: seconds of wall clock and of all threads' CPU time, start-up excluded; peak resident memory of its
+    process, of which `start_megabytes` before it began; seconds by stage where they are known (threads overlap)."""
+
+    seconds: float
+    cpu_seconds: float
+    megabytes: float
+    start_megabytes: float
+    stages: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Frames per second, start-up excluded, and seconds per stage where they are known."""
+    """A codec at a size. bytes: of the file; networks: frames per second of the networks alone (None for other codecs)."""
 
     codec: str
+    settings: str
     size: str
-    encode: float
-    decode: float
-    encode_stages: dict[str, float] = field(default_factory=dict)
-    decode_stages: dict[str, float] = field(default_factory=dict)
+    width: int
+    height: int
+    frames: int
+    bytes: int
+    encode: Run
+    decode: Run
+    networks: float | None = None
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Speed:
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**values, "encode": Run(**values["encode"]), "decode": Run(**values["decode"])})
 
 
 def measure(
@@ -44,89 +64,140 @@ def measure(
     threads: int,
     peers: dict[str, Peer],
     log: Callable[[str], None],
-) -> list[Speed]:
-    """Encode and decode `source` at every size with every codec, all in one run."""
-    results = []
+) -> Iterator[Speed]:
+    """Encode and decode `source`, scaled to every size (such as "720p"), with every codec, all in one run.
+
+    threads 0: each codec's default.
+    """
     with tempfile.TemporaryDirectory(prefix="stcodec-bench-") as name:
         for size in sizes:
-            height = stcodec_height(source)
-            clip = prepare(source, Path(name), {}, SIZES[size] / height, frames)
-            results.append(_stp(clip.path, size, clip.frames, model, quality, threads, Path(name)))
-            log(line(results[-1]))
+            clip = prepare(source, Path(name), {}, int(size.removesuffix("p")) / first_info(source).height, frames)
+            own = _own(clip, size, model, quality, threads, Path(name))
+            log(line(own))
+            yield own
             for label, peer in peers.items():
-                target = Path(name) / "peer.mp4"
-                seconds = peer_codecs.encode(clip, peer, peer.crfs[1], target)
-                start = time.perf_counter()
-                count = sum(1 for _ in pictures(target))
-                results.append(Speed(label, size, count / seconds, count / (time.perf_counter() - start)))
-                log(line(results[-1]))
-    return results
+                other = _peer(clip, size, label, peer, threads, Path(name))
+                log(line(other))
+                yield other
+            clip.path.unlink()
 
 
-def stcodec_height(source: Path) -> int:
-    """Luma rows of a video file."""
-    from stcodec.bench.sources import first_info
-
-    return first_info(source).height
+def count(source: Path, model: str, quality: int) -> Any:
+    """The `complexity.Complexity` of a model, counted on the first 16 pictures of `source` at 360 rows (repeated if fewer)."""
+    return in_child(_count, source, model, quality)
 
 
-def _stp(path: Path, size: str, frames: int, model: str, quality: int, threads: int, folder: Path) -> Speed:
-    coded, back = folder / "s.stp", folder / "s.y4m"
-    load_model(model)  # torch and the weights are start-up
-    with collect() as encoding:
-        start = time.perf_counter()
-        stcodec.encode(path, coded, quality=quality, model=model, threads=threads, overwrite=True)
-        encode_seconds = time.perf_counter() - start
-    with collect() as decoding:
-        start = time.perf_counter()
-        stcodec.decode(coded, back, threads=threads, overwrite=True)
-        decode_seconds = time.perf_counter() - start
-    return Speed(
-        f"stp:{model}",
-        size,
-        frames / encode_seconds,
-        frames / decode_seconds,
-        dict(encoding.seconds),
-        dict(decoding.seconds),
-    )
+def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What `function(*arguments)` returns in a new process, which an interrupt of this one ends."""
+    with multiprocessing.get_context("spawn").Pool(1, _leave_interrupts) as pool:
+        return pool.apply(function, arguments)
+
+
+def _leave_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _own(clip: Clip, size: str, model: str, quality: int, threads: int, folder: Path) -> Speed:
+    coded, back = folder / "own.stp", folder / "own.y4m"
+    encode = in_child(_encode_own, clip.path, coded, model, quality, threads)
+    decode, networks = in_child(_decode_own, coded, back, model, threads, clip.height, clip.width)
+    settings = f"quality {quality}, {_words(threads)}"
+    shape = clip.width, clip.height, clip.frames
+    return Speed(f"stp:{model}", settings, size, *shape, coded.stat().st_size, encode, decode, networks)
+
+
+def _peer(clip: Clip, size: str, label: str, peer: Peer, threads: int, folder: Path) -> Speed:
+    coded, back = folder / "peer.mp4", folder / "peer.y4m"
+    crf = peer.crfs[1]
+    encode = in_child(_encode_peer, clip, peer, crf, coded, threads)
+    decode = in_child(_decode_peer, coded, back)
+    shape = clip.width, clip.height, clip.frames
+    return Speed(label, f"CRF {crf}, {_words(threads)}", size, *shape, coded.stat().st_size, encode, decode)
+
+
+def _words(threads: int) -> str:
+    return f"{threads} threads" if threads else "default threads"
+
+
+def _run(work: Callable[[], Any]) -> Run:
+    from stcodec.timing import collect
+
+    before = _peak_memory()
+    with collect() as times:
+        start, cpu = time.perf_counter(), time.process_time()
+        work()
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
+    return Run(seconds, cpu_seconds, _peak_memory(), before, dict(times.seconds))
+
+
+def _encode_own(source: Path, coded: Path, model: str, quality: int, threads: int) -> Run:
+    import stcodec
+    from stcodec.weights import load_model
+
+    load_model(model)  # imports and weights are start-up
+    return _run(lambda: stcodec.encode(source, coded, quality=quality, model=model, threads=threads, overwrite=True))
+
+
+def _decode_own(coded: Path, back: Path, model: str, threads: int, height: int, width: int) -> tuple[Run, float]:
+    import stcodec
+    from stcodec.bench.complexity import networks_alone
+    from stcodec.devices import choose_device
+    from stcodec.weights import load_model
+
+    loaded = load_model(model)
+    run = _run(lambda: stcodec.decode(coded, back, threads=threads, overwrite=True))
+    choose_device("cpu", threads)
+    return run, networks_alone(loaded, height, width)
+
+
+def _encode_peer(clip: Clip, peer: Peer, crf: int, coded: Path, threads: int) -> Run:
+    return _run(lambda: peer_codecs.encode(clip, peer, crf, coded, threads))
+
+
+def _decode_peer(coded: Path, back: Path) -> Run:
+    return _run(lambda: to_y4m(coded, back))
+
+
+def _count(source: Path, model: str, quality: int) -> Any:
+    from stcodec.bench.complexity import complexity
+
+    with tempfile.TemporaryDirectory(prefix="stcodec-bench-") as name:
+        clip = prepare(source, Path(name), {}, min(1.0, 360 / first_info(source).height), 16)
+        planes = list(pictures(clip.path))
+    return complexity(model, (planes * 16)[:16], quality)
+
+
+def _peak_memory() -> float:
+    """Peak resident memory of this process so far, in MB; NaN where the system does not say."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # What `getrusage` says includes the process that this one was started from.
+        peaks = [text.split()[1] for text in status.read_text().splitlines() if text.startswith("VmHWM:")]
+        if peaks:
+            return int(peaks[0]) * 1024 / 1e6
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return math.nan
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def stages_of(run: Run) -> dict[str, float]:
+    """Seconds by stage, in the order of `timing.STAGES`."""
+    return {name: run.stages[name] for name in STAGES if name in run.stages}
 
 
 def line(speed: Speed) -> str:
-    """One line for people."""
-    text = (
-        f"{speed.size:<6} {speed.codec:<18} encode {speed.encode:7.2f} frames/s   decode {speed.decode:7.2f} frames/s"
-    )
-    for label, stages in (("encode", speed.encode_stages), ("decode", speed.decode_stages)):
-        if stages:
-            total = sum(stages.values())
-            shares = ", ".join(f"{k} {100 * v / total:.0f} %" for k, v in sorted(stages.items(), key=lambda i: -i[1]))
+    """What was measured of a codec at a size, for people."""
+    rates = [f"{speed.frames / run.seconds:8.2f}" for run in (speed.encode, speed.decode)]
+    text = f"{speed.size:<6} {speed.codec:<18} encode {rates[0]} frames/s   decode {rates[1]} frames/s"
+    text += f"   peak {speed.encode.megabytes:.0f}, {speed.decode.megabytes:.0f} MB"
+    if speed.networks is not None:
+        text += f"   networks alone {speed.networks:.2f} frames/s"
+        for label, run in (("encode", speed.encode), ("decode", speed.decode)):
+            stages = stages_of(run)
+            total = sum(stages.values()) or 1.0
+            shares = ", ".join(f"{k} {100 * v / total:.0f} %" for k, v in stages.items())
             text += f"\n       {label}: {shares}"
     return text
-
-
-def complexity(model: str) -> tuple[int, float, float]:
-    """Parameters, and kMAC per pixel of what an encoder and a decoder run of the floating-point networks."""
-    network: Network = load_model(model).network
-    config = network.config
-    parameters = sum(p.numel() for p in network.parameters())
-    if not config.width:
-        return parameters, 0.0, 0.0
-    patch = config.patch
-    rows = columns = 8
-    kind = torch.zeros(1, dtype=torch.long)
-    quality = torch.full((1,), 32.0)
-    x = torch.rand(1, patch.channels, rows, columns)
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        step = network.step(quality, kind)
-        mean = network.predict(x, network.memory.start(1, rows, columns), step, quality, kind)
-        network.restore(x, mean, x, step, quality, kind)
-    per_pixel = counter.get_total_flops() / 2 / (rows * columns * patch.h * patch.w) / 1000
-    return parameters, per_pixel, per_pixel
-
-
-def peak_memory() -> float:
-    """Peak resident memory of this process so far, in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)

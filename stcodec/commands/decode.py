@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from stcodec import report
-from stcodec.commands.shared import Time, default_target, option, output_options, policy, stages
+from stcodec.commands.shared import Time, audio_options, default_target, option, output_options, policy, stages
 from stcodec.options import DecodeOptions
 
 
@@ -17,6 +17,7 @@ from stcodec.options import DecodeOptions
 @click.argument("target", metavar="[OUT]", required=False)
 @option(DecodeOptions, "codec", "--codec")
 @option(DecodeOptions, "crf", "--crf", type=float)
+@audio_options(DecodeOptions)
 @option(DecodeOptions, "start", "--start", type=Time())
 @option(DecodeOptions, "end", "--end", type=Time())
 @option(DecodeOptions, "device", "--device")

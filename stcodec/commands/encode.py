@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from stcodec import report
-from stcodec.commands.shared import Amount, Time, default_target, option, output_options, policy, stages
+from stcodec.commands.shared import Amount, Time, audio_options, default_target, option, output_options, policy, stages
 from stcodec.errors import UsageError
 from stcodec.options import TARGETS, EncodeOptions, help_text
 
@@ -30,7 +30,7 @@ from stcodec.options import TARGETS, EncodeOptions, help_text
 @option(EncodeOptions, "min_psnr", "--min-psnr", type=float)
 @option(EncodeOptions, "min_ssim", "--min-ssim", type=float)
 @click.option("--no-larger", is_flag=True, help=help_text(EncodeOptions, "no_larger"))
-@click.option("--no-audio", "audio", is_flag=True, flag_value=False, default=True, help="Leave the audio out.")
+@audio_options(EncodeOptions)
 @output_options
 def encode(
     source: str, target: str | None, overwrite: str | None, quiet: bool, verbose: bool, as_json: bool, **options: Any

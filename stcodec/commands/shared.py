@@ -55,6 +55,24 @@ class Amount(click.ParamType):  # type: ignore[type-arg, unused-ignore]
             self.fail(str(error), param, ctx)
 
 
+def audio_options(options: type) -> Callable[[Any], Any]:
+    """`--audio` and `--no-audio`, which end in the same parameter."""
+
+    def none(ctx: click.Context, param: click.Parameter, chosen: bool) -> None:
+        if chosen:
+            ctx.params["audio"] = "none"
+
+    def either(ctx: click.Context, param: click.Parameter, value: str) -> str:
+        return str(ctx.params.get("audio", value))
+
+    def decorate(command: Any) -> Any:
+        no_audio: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": none}
+        command = click.option("--no-audio", help="Leave the sound out.", **no_audio)(command)
+        return option(options, "audio", "--audio", callback=either)(command)
+
+    return decorate
+
+
 def output_options(command: Any) -> Any:
     """The options of every command that writes a file."""
     for decorator in (

@@ -1,11 +1,11 @@
-"""Training pictures: crops of real clips, and photos set in synthetic motion."""
+"""Batches of crops from a pack, augmented on the device that holds it: real clips, photos in motion, screen content."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,149 +14,161 @@ from torch import Tensor
 
 from stcodec.errors import InputError
 from stcodec.media import Planes
-from stcodec.video import Picture, VideoReader
+from stcodec.network import QUALITY_LEVELS
+from stcodec.patches import CHUNK_FRAMES
+from stcodec.training.engine import Batch
+from stcodec.training.pack import Planes8, rgb_of_planes
+from stcodec.training.screens import page
+from stcodec.training.synthetic import Clip, Scenes, with_noise
 
-VIDEO_ENDINGS = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".y4m", ".gif", ".h264"}
-PHOTO_ENDINGS = {".webp", ".jpg", ".jpeg", ".png"}
-Clip = list[Planes]
-
-
-def training_files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Videos and photos below `folder`, in order of name. InputError if there is neither."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    videos = [p for p in files if p.suffix.lower() in VIDEO_ENDINGS]
-    photos = [p for p in files if p.suffix.lower() in PHOTO_ENDINGS]
-    if not videos and not photos:
-        raise InputError(f"{folder}: holds no videos and no photos")
-    return videos, photos
+_PAGES = 48
+# How often each tree of a chunk is drawn: about as often as the encoder chooses it.
+_TREES = (0, 0, 0, 0, 0, 0, 1, 1, 2)
+_LONGEST_STRIDE = 3
+_SMALLEST = 0.4
 
 
-def clips(
-    folder: Path, count: int, frames: int, size: tuple[int, int], seed: int, photo_share: float = 0.25
-) -> Iterator[Clip]:
-    """`count` random training clips of `frames` 8-bit pictures of at most `size` (height, width, multiples of 16).
+@dataclass(frozen=True)
+class DataSettings:
+    """A batch: `count` crops of `chunks` chunks at height x width; shares of photos in motion and of screen content."""
 
-    Real clips: random start, time stride 1-2, down-scaling, crop, reversal and flips. Photos: pan, zoom and rotation of a
-    background with a moving foreground in half of them, grain, fading brightness. Files that cannot be used are passed over.
-    """
-    rng = random.Random(seed)
-    videos, photos = training_files(folder)
-    made = 0
-    for attempt in range(count * 20):
-        if made == count:
-            return
-        use_photo = bool(photos) and (not videos or rng.random() < photo_share)
-        try:
-            if use_photo:
-                clip = _moving_photo(rng, photos, frames, size)
-            else:
-                clip = _real_clip(rng, videos[attempt % len(videos)], frames, size)
-        except InputError:
-            continue
-        if clip is not None:
-            made += 1
-            yield clip
+    count: int
+    height: int
+    width: int
+    chunks: int = 2
+    photo_share: float = 0.3
+    screen_share: float = 0.12
+    seed: int = 1
 
 
-def _pictures(path: Path, limit: int, start: int = 0) -> list[Planes]:
-    found = []
-    with VideoReader(path, carry="none") as video:
-        if video.info.bit_depth != 8:
-            return []
-        for number, item in enumerate(i for i in video if isinstance(i, Picture)):
-            if number >= start:
-                found.append(item.planes)
-            if len(found) == limit:
-                break
-    return found
+class Data:
+    """What batches are drawn from. Batch number i is the same whenever it is drawn."""
 
+    def __init__(
+        self, clips: Sequence[Planes8], photos: Sequence[Planes8], settings: DataSettings, device: torch.device
+    ) -> None:
+        if not clips and not photos:
+            raise InputError("there are neither clips nor photos to train on")
+        self.settings, self.device = settings, device
+        frames = settings.chunks * CHUNK_FRAMES
+        self.frames = frames
+        self.clips = [tuple(p.to(device) for p in clip) for clip in clips if len(clip[0]) >= CHUNK_FRAMES]
+        screen = settings.height, settings.width
+        least = min(screen) // 2
+        on_device: list[Planes8] = [
+            (y.to(device), u.to(device), v.to(device)) for y, u, v in photos if min(y.shape[1:]) >= least
+        ]
+        self._drawn: dict[int, Planes8] = {}
+        self._photos = photos
+        self.scenes = Scenes(on_device, self._page, screen, frames, device)
+        self._weights = [min(len(clip[0]), 96) for clip in self.clips]
 
-def _real_clip(rng: random.Random, path: Path, frames: int, size: tuple[int, int]) -> Clip | None:
-    stride = rng.choice((1, 1, 1, 2))
-    pictures = _pictures(path, frames * stride, rng.randrange(0, 80))[::stride]
-    if len(pictures) < frames:
-        pictures = _pictures(path, frames)
-    if len(pictures) < frames:
-        return None
-    height, width = pictures[0][0].shape
-    smallest = max(size[0] / height, size[1] / width)
-    scale = 1.0 if smallest >= 1 else max(smallest, math.exp(rng.uniform(math.log(0.4), 0.0)))
-    crop = min(size[0], int(height * scale)) // 16 * 16, min(size[1], int(width * scale)) // 16 * 16
-    if min(crop) < 64:
-        return None
-    y = rng.randrange(0, (int(height * scale) - crop[0]) // 2 + 1) * 2
-    x = rng.randrange(0, (int(width * scale) - crop[1]) // 2 + 1) * 2
-    flip = rng.random() < 0.5
-    done = []
-    for planes in pictures:
-        small = [_resize(p, scale) if scale < 1 else p for p in planes]
-        cut = [small[0][y : y + crop[0], x : x + crop[1]]]
-        cut += [p[y // 2 : (y + crop[0]) // 2, x // 2 : (x + crop[1]) // 2] for p in small[1:]]
-        if cut[1].shape != (crop[0] // 2, crop[1] // 2):
-            return None
-        done.append(tuple(np.ascontiguousarray(p[:, ::-1] if flip else p) for p in cut))
-    return done[::-1] if rng.random() < 0.3 else done  # type: ignore[return-value]
+    def _page(self, number: int) -> Planes8:
+        """A page of screen content, drawn when it is first asked for."""
+        number, photos = number % _PAGES, self._photos
+        if number in self._drawn:
+            return self._drawn[number]
+        rng = random.Random(f"page {self.settings.seed} {number}")
+        picture = None
+        if photos and rng.random() < 0.5:
+            y, u, v = (p[0].float() / 255 for p in photos[rng.randrange(len(photos))])
+            picture = rgb_of_planes(y, u, v)
+        height = self.settings.height + 2 * rng.randrange(80, 200)
+        width = self.settings.width + 2 * rng.randrange(0, 100)
+        y, u, v = page(rng, height, width, picture)
+        self._drawn[number] = y.to(self.device), u.to(self.device), v.to(self.device)
+        return self._drawn[number]
 
-
-def _resize(plane: np.ndarray, scale: float) -> np.ndarray:
-    tensor = torch.from_numpy(plane.astype(np.float32))[None, None]
-    height, width = int(plane.shape[0] * scale + 0.5), int(plane.shape[1] * scale + 0.5)
-    small = F.interpolate(tensor, (height, width), mode="bicubic", antialias=True, align_corners=False)
-    return small[0, 0].round().clamp(0, 255).to(torch.uint8).numpy()
-
-
-def _moving_photo(rng: random.Random, photos: Sequence[Path], frames: int, size: tuple[int, int]) -> Clip | None:
-    background = _pictures(rng.choice(photos), 1)
-    if not background or min(background[0][0].shape) < max(size) // 2:
-        return None
-    foreground = _pictures(rng.choice(photos), 1) if rng.random() < 0.5 else None
-    paths = [_Path(rng) for _ in range(2)]
-    mask_shape = rng.uniform(0.15, 0.35), rng.uniform(0.15, 0.35)
-    grain, fade = rng.choice((0.0, 0.0, 1.0, 2.5)), rng.choice((0.0, 0.0, 0.0, 0.01)) * rng.choice((-1, 1))
-    noise = torch.Generator().manual_seed(rng.randrange(1 << 30))
-    done = []
-    for t in range(frames):
+    def batch(self, number: int) -> Batch:
+        """Batch `number`, without motion."""
+        settings = self.settings
+        rng = random.Random(f"{settings.seed} {number}")
+        generator = torch.Generator(self.device).manual_seed(rng.randrange(1 << 40))
+        crops = [self._crop(rng, generator) for _ in range(settings.count)]
         planes = []
-        for index, plane in enumerate(background[0]):
-            shape = (size[0], size[1]) if index == 0 else (size[0] // 2, size[1] // 2)
-            grid = paths[0].grid(t, shape)
-            picture = _sample(plane, grid)
-            if foreground is not None:
-                over = paths[1].grid(t, shape)
-                inside = (over[0, ..., 0] / mask_shape[1]) ** 2 + (over[0, ..., 1] / mask_shape[0]) ** 2 < 1
-                picture = torch.where(inside, _sample(foreground[0][index], over), picture)
-            picture = picture * (1 + fade * t) + grain * (index == 0) * torch.randn(shape, generator=noise)
-            planes.append(picture.round().clamp(0, 255).to(torch.uint8).numpy())
-        done.append((planes[0], planes[1], planes[2]))
-    return done
+        for i in range(3):
+            stacked = torch.stack([crop[i] for crop in crops])
+            # The codec sees integers.
+            planes.append(stacked.round_().clamp_(0, 255).div_(255))
+        levels = [rng.randrange(QUALITY_LEVELS) for _ in range(settings.count)]
+        quality = torch.tensor(levels, dtype=torch.float32).to(self.device)
+        trees = tuple(0 if i == 0 and rng.random() < 0.6 else rng.choice(_TREES) for i in range(settings.chunks))
+        return Batch(planes[0], planes[1], planes[2], quality, trees, {})
+
+    def _crop(self, rng: random.Random, generator: torch.Generator) -> Clip:
+        kind = rng.random()
+        settings = self.settings
+        if kind < settings.screen_share:
+            return self.scenes.screen_content(rng)
+        if self.scenes.photos and (kind < settings.screen_share + settings.photo_share or not self.clips):
+            clip = self.scenes.moving(rng)
+            return with_noise(self._toned(rng, clip), rng, generator)
+        if not self.clips:
+            return self.scenes.screen_content(rng)
+        return self._toned(rng, self._real(rng))
+
+    def _toned(self, rng: random.Random, clip: Clip) -> Clip:
+        """Some brighter or darker, with more or less contrast and colour."""
+        if rng.random() < 0.5:
+            return clip
+        gain, colour, shift = rng.uniform(0.75, 1.25), rng.uniform(0.5, 1.3), rng.uniform(-20, 20)
+        y = (clip[0] - 126) * gain + 126 + shift
+        return y, (clip[1] - 128) * gain * colour + 128, (clip[2] - 128) * gain * colour + 128
+
+    def _real(self, rng: random.Random) -> Clip:
+        """A part of a clip in space and time, at a smaller size, mirrored, backwards."""
+        clip = rng.choices(self.clips, self._weights)[0]
+        count, height, width = clip[0].shape
+        stride = rng.choice((1, 1, 1, 2, _LONGEST_STRIDE))
+        while stride > 1 and (self.frames - 1) * stride >= count:
+            stride -= 1
+        length = (self.frames - 1) * stride + 1
+        start = rng.randrange(max(1, count - length + 1))
+        times = [start + i * stride for i in range(self.frames)]
+        if times[-1] >= count:
+            # Shorter than a crop: there and back again.
+            times = [t % (2 * count - 2) for t in times]
+            times = [min(t, 2 * count - 2 - t) for t in times]
+        if rng.random() < 0.5:
+            times.reverse()
+        screen = (self.settings.height, self.settings.width)
+        turned = rng.random() < 0.1
+        if turned:
+            screen = screen[1], screen[0]
+        least = max(screen[0] / height, screen[1] / width)
+        scale = 1.0
+        if least > 1:
+            scale = least
+        elif rng.random() < 0.7:
+            scale = math.exp(rng.uniform(math.log(max(least, _SMALLEST)), 0))
+        part = [min(n, 2 * round(s / scale / 2)) for n, s in zip((height, width), screen, strict=True)]
+        top, left = (2 * rng.randrange((n - p) // 2 + 1) for n, p in zip((height, width), part, strict=True))
+        flips = [dim for dim in (1, 2) if rng.random() < (0.1, 0.5)[dim - 1]]
+        done = []
+        for index, plane in enumerate(clip):
+            by = 1 if index == 0 else 2
+            cut = plane[times, top // by : (top + part[0]) // by, left // by : (left + part[1]) // by].float()
+            size = screen[0] // by, screen[1] // by
+            if cut.shape[1:] != size:
+                cut = F.interpolate(cut[:, None], size, mode="bicubic", antialias=True, align_corners=False)[:, 0]
+            cut = cut.flip(flips) if flips else cut
+            done.append(cut.transpose(1, 2) if turned else cut)
+        return done[0], done[1], done[2]
 
 
-class _Path:
-    """Smooth affine motion over a photo: position, zoom and rotation with constant and swinging parts."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self.centre = rng.uniform(-0.3, 0.3), rng.uniform(-0.3, 0.3)
-        speed = math.exp(rng.uniform(math.log(2e-4), math.log(2e-2)))
-        angle = rng.uniform(0, 2 * math.pi)
-        self.velocity = speed * math.cos(angle), speed * math.sin(angle)
-        self.swing = rng.uniform(0, 0.006), rng.uniform(0.2, 1.0)
-        self.zoom = rng.uniform(0.3, 0.6), rng.choice((0.0, 0.0, rng.uniform(-0.01, 0.01)))
-        self.turn = rng.choice((0.0, 0.0, rng.uniform(-0.01, 0.01)))
-
-    def grid(self, t: int, shape: tuple[int, int]) -> Tensor:
-        """Sampling positions [1, h, w, 2] in the photo's normalised coordinates."""
-        zoom, turn = self.zoom[0] * math.exp(self.zoom[1] * t), self.turn * t
-        swing = self.swing[0] * math.sin(self.swing[1] * t)
-        x = self.centre[0] + self.velocity[0] * t + swing
-        y = self.centre[1] + self.velocity[1] * t - swing
-        cosine, sine = zoom * math.cos(turn), zoom * math.sin(turn)
-        theta = torch.tensor([[[cosine, -sine, x], [sine, cosine, y]]])
-        return F.affine_grid(theta, [1, 1, *shape], align_corners=False)
+def planes_of(batch: Batch, number: int) -> list[Planes]:
+    """One crop of a batch as 8-bit pictures."""
+    planes = [(p[number] * 255).round().to(torch.uint8).cpu().numpy() for p in (batch.y, batch.u, batch.v)]
+    return [(planes[0][t], planes[1][t], planes[2][t]) for t in range(len(planes[0]))]
 
 
-def _sample(plane: np.ndarray, grid: Tensor) -> Tensor:
-    picture = torch.from_numpy(plane.astype(np.float32))[None, None]
-    shrink = max(1, int(min(plane.shape) * 0.45 / max(grid.shape[1:3])))
-    if shrink > 1:
-        picture = F.avg_pool2d(picture, shrink)
-    return F.grid_sample(picture, grid, mode="bicubic", padding_mode="reflection", align_corners=False)[0, 0]
+def contact_sheet(batch: Batch, columns: int = 6) -> np.ndarray:
+    """RGB picture: a crop per row, some of its frames from left to right."""
+    frames = batch.y.shape[1]
+    times = [round(i * (frames - 1) / (columns - 1)) for i in range(columns)]
+    planes: list[Tensor] = [p.cpu() for p in (batch.y, batch.u, batch.v)]
+    rows = []
+    for crop in range(len(batch.y)):
+        pictures = [rgb_of_planes(planes[0][crop, t], planes[1][crop, t], planes[2][crop, t]) for t in times]
+        rows.append(np.concatenate([np.pad(p, ((0, 2), (0, 2), (0, 0))) for p in pictures], 1))
+    return np.concatenate(rows, 0)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from stcodec import scales, vectors
@@ -25,12 +24,12 @@ from stcodec.media import Planes
 from stcodec.network import ModelConfig, Network
 from stcodec.patches import CHUNK_FRAMES
 from stcodec.scales import GroupNetwork
+from stcodec.training.scale_twin import ScaleTwin, code_length, index_costs
 from stcodec.vectors import VectorTables
 from stcodec.weights import Model
 
 NARROWEST, WIDEST = 0.06, 300.0
 _ESCAPE = 1e-5
-_SKIP_PENALTY = 24.0
 
 
 def laplace_rows() -> list[np.ndarray]:
@@ -119,63 +118,6 @@ class Collector:
         return (self.centroid_sum / (self.centroid_count + 50)).clamp(-0.4, 0.4).float()
 
 
-def _straight_through(rounded: Tensor, value: Tensor) -> Tensor:
-    return value + (rounded - value).detach()
-
-
-class _TrainableGroup(torch.nn.Module):
-    """Floating-point twin of `GroupNetwork`; weights in units of the integer weight."""
-
-    def __init__(self, inputs: int, hidden: int, outputs: int, start: GroupNetwork | None) -> None:
-        super().__init__()
-        if start is not None and float(start.w1.abs().sum()) > 0:
-            self.w1, self.b1, self.w2, self.b2 = (
-                torch.nn.Parameter(t.clone() / s)
-                for t, s in zip((start.w1, start.b1, start.w2, start.b2), (16, 512, 16, 512), strict=True)
-            )
-            return
-        self.w1 = torch.nn.Parameter(torch.randn(inputs, hidden) * 0.25)
-        self.b1 = torch.nn.Parameter(torch.full((scales.CLASSES, hidden), 2.0))
-        self.w2 = torch.nn.Parameter(torch.randn(hidden, outputs) * 0.1)
-        self.b2 = torch.nn.Parameter(torch.full((scales.CLASSES, outputs), 5.0))
-
-    def quantised(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        values = []
-        for t, unit, limit in (
-            (self.w1, 16, 127),
-            (self.b1, 512, 1 << 20),
-            (self.w2, 16, 127),
-            (self.b2, 512, 1 << 20),
-        ):
-            scaled = t * unit
-            values.append(_straight_through(scaled.round().clamp(-limit, limit), scaled))
-        return values[0], values[1], values[2], values[3]
-
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Real-valued index [n, outputs], before the last floor."""
-        w1, b1, w2, b2 = self.quantised()
-        hidden = (x @ w1 + b1[context]) * 2.0**-scales.SHIFT_1
-        hidden = _straight_through(hidden.floor(), hidden)
-        hidden = F.leaky_relu(hidden, 0.01) if self.training else hidden
-        hidden = hidden.clamp(0 if not self.training else -64, scales.HIDDEN_MAX)
-        hidden = _straight_through(hidden.clamp(min=0), hidden)
-        return (hidden @ w2 + b2[context]) * 2.0**-scales.SHIFT_2
-
-    def integers(self) -> GroupNetwork:
-        with torch.no_grad():
-            return GroupNetwork(*(t.round().clone() for t in self.quantised()))
-
-
-def code_length(index: Tensor, magnitudes: Tensor, costs: Tensor) -> Tensor:
-    """Bits [n, outputs] at real-valued indices, between those of the two nearest tables. costs [64, M]."""
-    # The floor of the codec makes index i stand for [i, i + 1); its middle is i + 0.5.
-    position = (index - 0.5).clamp(0, scales.SCALE_COUNT - 1.001)
-    low = position.floor()
-    part = position - low
-    flat = low.long() * costs.shape[1] + magnitudes
-    return torch.take(costs, flat) * (1 - part) + torch.take(costs, flat + costs.shape[1]) * part
-
-
 def train_scales(
     config: ModelConfig,
     collector: Collector,
@@ -185,14 +127,13 @@ def train_scales(
     log: Callable[[str], None] = print,
 ) -> list[GroupNetwork]:
     """Scale networks that minimise the code length of the collected symbols."""
-    costs = torch.from_numpy(tables.costs())
-    costs[0, 1:] = _SKIP_PENALTY + costs[1, 1:]
+    costs = index_costs(tables)
     groups, begin = [], 0
     for g, end in enumerate(config.groups):
         sample = collector.samples[g]
         x, context = torch.cat(sample.inputs), torch.cat(sample.contexts)
         size = torch.cat(sample.magnitudes).long().clamp_(max=costs.shape[1] - 1)
-        net = _TrainableGroup(x.shape[1], config.scale_hidden, end - begin, None if start is None else start[g])
+        net = ScaleTwin.of(start[g]) if start is not None else ScaleTwin(x.shape[1], config.scale_hidden, end - begin)
         rate = 6e-3 if start is None else 3e-3
         optimiser = torch.optim.Adam(net.parameters(), lr=rate)
         total, before = 0.0, 0.0

@@ -1,0 +1,34 @@
+"""`stcodec split`."""
+
+from __future__ import annotations
+
+import click
+
+from stcodec import report
+from stcodec.commands.shared import Time, output_options, policy, stages
+
+
+@click.command()
+@click.argument("source", metavar="IN.stp")
+@click.option("-o", "--output", "pattern", metavar="PATTERN", required=True, help="Names, such as part-%03d.stp.")
+@click.option("--every", type=Time(), required=True, help="Least length of a part (seconds, or [h:]m:s).")
+@output_options
+def split(
+    source: str, pattern: str, every: float, overwrite: str | None, quiet: bool, verbose: bool, as_json: bool
+) -> None:
+    """Cut IN.stp into parts without decoding it; concat puts them together again.
+
+    It is cut only where a segment starts, which is at scene cuts and at least every 128 pictures: a part is as long as --every says
+    or longer, up to the next start of a segment.
+    """
+    from stcodec import joining
+    from stcodec.files import check_output
+
+    with stages(verbose), joining.Split(source, pattern, every) as parts:
+        for target in parts.targets:
+            check_output(target, policy(overwrite, target), source)
+        written = parts.write()
+    for part in written:
+        report.part(part, quiet or as_json)
+        if as_json:
+            report.part_json(source, part)

@@ -1,0 +1,293 @@
+"""The loss of a batch of crops: motion, the lifting tree, the passes and the networks, all crops at once.
+
+Crops are coded chunk by chunk as the codec does: predictions from decoded pictures, the codec's symbols, the memory from key to
+key. The loss of a crop is the logarithm of its whole cost in bits: those of its symbols, and its squared error in units of what the
+encoder takes for worth a bit at each kind of frame (so that a picture that others are predicted from weighs more). A logarithm,
+because every quality and every clip shall count alike; it is what a BD-rate averages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stcodec import motion, motion_search, scales
+from stcodec.codec import INTRA, KEY, MOTION_BIT_COST, RATE_WEIGHTS, vector_spread
+from stcodec.motion import Step
+from stcodec.network import QUALITY_LEVELS, Network
+from stcodec.patches import CHUNK_FRAMES, Frames, luma_channels, patchify, unpatchify
+from stcodec.training import estimate, warp
+from stcodec.training.passes import Coded, Context, Passes
+
+# Bits per pixel that no crop is taken to cost less than: what is nearly free has nothing to teach.
+_LEAST_BITS = 0.003
+# Reach of the full search at an eighth of the size, for references up to so many frames away.
+_REACHES = ((2, 5), (CHUNK_FRAMES, 8))
+# How much planes weigh in the distortion that benchmarks report.
+_PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B crops of whole chunks: y [B, T, H, W], u and v of half the size, float in [0, 1]; quality float [B].
+
+    trees: of each chunk, for all crops. fields: for each chunk and predicted frame of it, vectors [B, 2, 2, H/8, W/8] and modes
+    [B, H/16, W/16]; empty until `Engine.find_motion`.
+    """
+
+    y: Tensor
+    u: Tensor
+    v: Tensor
+    quality: Tensor
+    trees: tuple[int, ...]
+    fields: dict[tuple[int, int], tuple[Tensor, Tensor]]
+
+    def frames(self, numbers: Sequence[int]) -> Frames:
+        """Pictures of all crops at these times, time by time: batch size len(numbers) * B."""
+        at = list(numbers)
+        return Frames(*(torch.cat([p[:, t] for t in at])[:, None] for p in (self.y, self.u, self.v)))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """distortion: "steps" (squared errors in units of the quantisation steps) or "log" (planes by 6:1:1 log-average); through: let
+    gradients pass through references to the frames that are predicted from; dense_search: `estimate` instead of the encoder's;
+    bf16: networks in bfloat16 where the device has it."""
+
+    distortion: str = "steps"
+    through: bool = False
+    dense_search: bool = False
+    bf16: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """loss: scalar; bits [B] per pixel; squared [B, 3]: mean squared error of each plane."""
+
+    loss: Tensor
+    bits: Tensor
+    squared: Tensor
+
+
+class Engine:
+    """Computes losses with `network` and `passes`, which it does not own."""
+
+    def __init__(self, network: Network, passes: Passes, settings: Settings) -> None:
+        self.network, self.passes, self.settings = network, passes, settings
+        self.patch = network.config.patch
+        self.plain()
+        basis = network.get_buffer("basis")
+        device = basis.device
+        luma = luma_channels(self.patch)
+        matrix = basis.cpu()
+        middle = self.patch.h * self.patch.w * 5 // 4
+        is_u = matrix[:, self.patch.h * self.patch.w : middle].abs().sum(1) > 0
+        masks = torch.stack([luma, is_u, ~luma & ~is_u]).float()
+        self.planes = masks.to(device)
+        self.counts = masks.sum(1).to(device)
+        self.weights = torch.tensor(_PLANE_WEIGHTS, device=device)
+
+    def plain(self) -> None:
+        """Run networks and passes as they are."""
+        self.predict: Callable[..., Tensor] = self.network.predict
+        self.restore: Callable[..., tuple[Tensor, Tensor | None]] = self.network.restore
+        self.code: Callable[..., Coded] = self.passes
+
+    def compiled(self) -> None:
+        """Compile networks and passes: minutes at the start, faster after. What cannot be compiled runs as it is."""
+        torch._dynamo.config.cache_size_limit = 64
+        torch._dynamo.config.suppress_errors = True
+        self.predict = torch.compile(self.network.predict, dynamic=False)
+        self.restore = torch.compile(self.network.restore, dynamic=False)
+        self.code = torch.compile(self.passes, dynamic=False)
+
+    @torch.no_grad()
+    def find_motion(self, batch: Batch) -> Batch:
+        """The same batch with the motion of every predicted frame, found on source pictures."""
+        kind = torch.full_like(batch.quality, KEY, dtype=torch.long)
+        price = self.network.step(batch.quality, kind).amin((1, 2, 3)) * MOTION_BIT_COST
+        wanted: list[tuple[tuple[int, int], int, int | None, int | None]] = []
+        for chunk, tree in enumerate(batch.trees):
+            start = chunk * CHUNK_FRAMES
+            for step in motion.steps(tree, chunk == 0):
+                for frame, pair in zip(step.frames, step.references, strict=True):
+                    if pair != (None, None):
+                        a, b = (None if r is None else r + start for r in pair)
+                        wanted.append(((chunk, frame), frame + start, a, b))
+        find = self._dense if self.settings.dense_search else self._as_encoder
+        fields = find(batch, wanted, price)
+        return Batch(batch.y, batch.u, batch.v, batch.quality, batch.trees, fields)
+
+    def _as_encoder(
+        self, batch: Batch, wanted: list[tuple[tuple[int, int], int, int | None, int | None]], price: Tensor
+    ) -> dict[tuple[int, int], tuple[Tensor, Tensor]]:
+        pairs = [(frame, a, b) for _, frame, a, b in wanted]
+        found = []
+        for crop, cost in zip(batch.y, price.tolist(), strict=True):
+            found.append(motion_search.search(crop[:, None], pairs, motion_search.SearchSettings(cost)))
+        return {
+            key: (torch.cat([f[i].vectors for f in found]), torch.cat([f[i].modes for f in found]))
+            for i, (key, *_) in enumerate(wanted)
+        }
+
+    def _dense(
+        self, batch: Batch, wanted: list[tuple[tuple[int, int], int, int | None, int | None]], price: Tensor
+    ) -> dict[tuple[int, int], tuple[Tensor, Tensor]]:
+        count = len(price)
+        jobs = [(key, side, frame, r) for key, frame, *pair in wanted for side, r in enumerate(pair) if r is not None]
+        found: dict[tuple[tuple[int, int], int], estimate.Found] = {}
+        least = 0
+        for most, reach in _REACHES:
+            some = [job for job in jobs if least < abs(job[2] - job[3]) <= most]
+            least = most
+            if some:
+                current = torch.cat([batch.y[:, job[2]] for job in some])[:, None]
+                reference = torch.cat([batch.y[:, job[3]] for job in some])[:, None]
+                all_found = estimate.search(current, reference, reach, price.repeat(len(some)))
+                for i, (key, side, *_) in enumerate(some):
+                    part = slice(i * count, (i + 1) * count)
+                    found[key, side] = estimate.Found(
+                        all_found.vectors[part], all_found.prediction[part], all_found.rate[part]
+                    )
+        fields = {}
+        for key, frame, a, b in wanted:
+            sides = [found.get((key, 0)), found.get((key, 1))]
+            first, second = sides[0] or sides[1], sides[1] or sides[0]
+            assert first is not None and second is not None
+            if a is not None and b is not None:
+                modes = estimate.choose_modes(batch.y[:, frame][:, None], first, second, price)
+            else:
+                modes = torch.full_like(first.rate[:, 0], 2.0 if a is None else 1.0).long()
+            fields[key] = torch.stack([first.vectors, second.vectors], 1), modes
+        return fields
+
+    def loss(self, batch: Batch) -> Outcome:
+        """The loss of a batch whose motion has been found."""
+        count, times, height, width = batch.y.shape
+        pixels = times * height * width
+        cost = torch.full_like(batch.quality, _LEAST_BITS * pixels)
+        bits = torch.zeros_like(batch.quality)
+        squared = torch.zeros(count, 3, device=batch.y.device)
+        memory: Tensor | None = None
+        before: tuple[Frames, Tensor] | None = None
+        for chunk, tree in enumerate(batch.trees):
+            done: dict[int, tuple[Frames, Tensor]] = {}
+            if before is not None:
+                done[-1] = before
+            for step in motion.steps(tree, chunk == 0):
+                spent, errors, memory = self._step(batch, chunk, step, done, memory)
+                bits = bits + spent.detach()
+                cost = cost + spent + self._in_bits(errors[1])
+                squared = squared + errors[0]
+            before = done[max(k for k in done if k >= 0)]
+        return Outcome(cost.log().mean(), bits / pixels, squared / (times * self.counts * (height // 8) * (width // 8)))
+
+    def _in_bits(self, own: Tensor) -> Tensor:
+        """Errors [B, 3] of the planes, in units of what is worth a bit, as one cost per crop."""
+        if self.settings.distortion == "steps":
+            return own.sum(1)
+        # The gradient of the planes' log-average, at the scale of the sum.
+        wanted = self.weights / (own.detach() + 1e-3 * own.detach().sum(1, keepdim=True) + 1e-6)
+        wanted = wanted * (own.detach().sum(1, keepdim=True) / (wanted * own.detach()).sum(1, keepdim=True))
+        return (wanted * own).sum(1)
+
+    def _step(
+        self,
+        batch: Batch,
+        chunk: int,
+        step: Step,
+        done: dict[int, tuple[Frames, Tensor]],
+        memory: Tensor | None,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor | None]:
+        """Code the frames of a step of all crops: bits [B], errors of the planes ([B, 3] plain and in bits), the memory."""
+        network, count, frames = self.network, len(batch.quality), step.frames
+        n = count * len(frames)
+        intra = all(pair == (None, None) for pair in step.references)
+        kind = INTRA if intra else step.level + 1
+        quality = batch.quality.repeat(len(frames))
+        kinds = torch.full_like(quality, kind, dtype=torch.long)
+        size = network.step(quality, kinds)
+        target = network.transform(patchify(batch.frames([chunk * CHUNK_FRAMES + f for f in frames]), self.patch))
+        rows, columns = target.shape[2:]
+        if intra:
+            base = network.intra_mean[None, :, None, None].expand(target.shape)
+            references = target.new_zeros(n, rows, columns, self.patch.channels)
+            context = Context(kind, quality, references, None, None)
+        else:
+            base, context = self._predicted(batch, chunk, step, done, kind, quality, (rows, columns))
+        state = memory if kind == KEY and memory is not None else self._null(n, rows, columns)
+        with self._precision():
+            mean = self.predict(base, state, size, quality, kinds)
+        lattices = scales.lattice_positions(rows, columns, kind, target.device)
+        coded = self.code(context, target, mean.float(), size, RATE_WEIGHTS[kind], lattices)
+        with self._precision():
+            restored, features = self.restore(coded.decoded, coded.mean, base, size, quality, kinds)
+            if kind <= KEY and features is not None:
+                memory = network.memory(self._null(n, rows, columns) if memory is None else memory, features)
+        restored = restored.float()
+        with contextlib.nullcontext() if self.settings.through else torch.no_grad():
+            pictures = unpatchify(network.inverse(restored), self.patch)
+            pictures = Frames(*(p.clamp(0.0, 1.0) for p in pictures))
+        for i, frame in enumerate(frames):
+            part = slice(i * count, (i + 1) * count)
+            done[frame] = Frames(*(p[part] for p in pictures)), coded.magnitudes[part]
+        off = restored - target
+        plain = torch.einsum("nchw,pc->np", off.detach() ** 2, self.planes)
+        own = torch.einsum("nchw,pc->np", (off / size) ** 2, self.planes) / RATE_WEIGHTS[kind]
+        plain, own = (t.view(len(frames), count, 3).sum(0) for t in (plain, own))
+        return coded.bits.view(len(frames), count).sum(0), (plain, own), memory
+
+    def _predicted(
+        self,
+        batch: Batch,
+        chunk: int,
+        step: Step,
+        done: dict[int, tuple[Frames, Tensor]],
+        kind: int,
+        quality: Tensor,
+        grid: tuple[int, int],
+    ) -> tuple[Tensor, Context]:
+        """Coefficients of the motion-compensated prediction, and what the scale networks may look at."""
+        fields = [batch.fields[chunk, frame] for frame in step.frames]
+        vectors, modes = torch.cat([f[0] for f in fields]), torch.cat([f[1] for f in fields])
+        sides: list[Frames] = []
+        for side in (0, 1):
+            pictures = []
+            for pair in step.references:
+                reference = pair[side] if pair[side] is not None else pair[1 - side]
+                assert reference is not None
+                pictures.append(done[reference][0])
+            sides.append(Frames(*(torch.cat(planes) for planes in zip(*pictures, strict=True))))
+        base = self.network.transform(patchify(warp.predict(sides[0], sides[1], vectors, modes), self.patch))
+        magnitudes = []
+        for pair in step.references:
+            parts = [done[r][1] for r in pair if r is not None]
+            magnitudes.append(parts[0] if len(parts) == 1 else parts[0] + parts[1])
+        patch_modes = modes.repeat_interleave(16 // self.patch.h, 1).repeat_interleave(16 // self.patch.w, 2)
+        spread = vector_spread(vectors, grid)
+        return base, Context(kind, quality, torch.cat(magnitudes), patch_modes, spread)
+
+    def _null(self, n: int, rows: int, columns: int) -> Tensor:
+        if not self.network.config.width:
+            return torch.zeros(n, 0, rows, columns, device=self.planes.device)
+        return self.network.memory.start(n, rows, columns)
+
+    def _precision(self) -> contextlib.AbstractContextManager[object]:
+        if not self.settings.bf16:
+            return contextlib.nullcontext()
+        return torch.autocast(self.planes.device.type, torch.bfloat16, cache_enabled=False)
+
+
+def psnr(squared: Tensor) -> Tensor:
+    """Mean squared errors [B, 3] -> PSNR of the planes, weighted 6:1:1, [B]."""
+    each = -10 * torch.log10(squared.clamp(min=1e-7))
+    return each @ each.new_tensor(_PLANE_WEIGHTS)
+
+
+def quality_band(quality: Tensor) -> Tensor:
+    """Quality float [B] -> one of 8 bands, int64."""
+    return (quality / (QUALITY_LEVELS / 8)).long().clamp(0, 7)

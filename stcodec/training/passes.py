@@ -1,0 +1,194 @@
+"""The lattice passes of many crops at once, with gradients: what `latents.LatentCoder` does as an encoder, without a coder.
+
+Symbols, scale indices and decoded latents are those of the codec (a test compares them). Items of a batch may differ in quality.
+Gradients:
+
+* A latent whose symbol is zero is decoded as its mean, so the distortion pulls at the mean; of any other the rounding error
+  does not depend on the mean (straight through), but its size, and so its rate, does: by the difference of two entries of its table.
+  Together that is the slope of the encoder's own cost, with the sawtooth of the rounding taken out.
+* The scale networks learn from the bits of the symbols, between the two nearest tables, through straight-through rounding of
+  their integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from stcodec import scales
+from stcodec.entropy import Tables
+from stcodec.network import Network
+from stcodec.scales import GroupNetwork
+from stcodec.training.scale_twin import ScaleTwin, code_length, index_costs
+
+# What a flag costs, and what raising index 0 does per symbol, in bits: see LatentCoder._code_floor.
+_FLAG_BITS, _FLOOR_BITS = 4.0, 0.001
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known about N frames of one kind before their symbols, as in `latents.StepContext`, but quality [N] float."""
+
+    kind: int
+    quality: Tensor
+    references: Tensor
+    modes: Tensor | None
+    motion: Tensor | None
+
+
+@dataclass(frozen=True)
+class Coded:
+    """decoded, mean [N, C, rows, columns] (mean refined by neighbours); magnitudes [N, rows, columns, C]; bits [N]."""
+
+    decoded: Tensor
+    mean: Tensor
+    magnitudes: Tensor
+    bits: Tensor
+
+
+class Passes(nn.Module):
+    """The scale networks, trainable, and the frozen tables."""
+
+    costs: Tensor
+    logs: Tensor
+    bands: Tensor
+
+    def __init__(self, network: Network, groups: Sequence[GroupNetwork], tables: Tables) -> None:
+        super().__init__()
+        # Not a submodule: its parameters belong to the network.
+        self._network = [network]
+        self.groups = nn.ModuleList(ScaleTwin.of(group) for group in groups)
+        self.register_buffer("costs", index_costs(tables), persistent=False)
+        sizes = torch.arange(scales.LARGEST_MAGNITUDE + 1)
+        self.register_buffer("logs", scales.log_magnitude(sizes), persistent=False)
+        self.register_buffer("bands", scales.band_sums(torch.eye(network.config.patch.channels)), persistent=False)
+
+    def _log(self, magnitudes: Tensor) -> Tensor:
+        """See `scales.log_magnitude`."""
+        return self.logs[magnitudes.clamp(max=scales.LARGEST_MAGNITUDE).long()]
+
+    def _fixed_inputs(self, context: Context) -> Tensor:
+        """The inputs of the scale network that do not change from pass to pass, [N, patches, F]."""
+        n, rows, columns, _ = context.references.shape
+        bands = scales.box_sum(context.references @ self.bands)
+        quality = context.quality.view(n, 1, 1).expand(n, rows * columns, 1)
+        scalars = [quality, *((quality - knot).clamp(min=0) for knot in (12, 24, 36, 48))]
+        zero = torch.zeros_like(quality)
+        if context.modes is None:
+            scalars += [zero, zero, zero]
+        else:
+            scalars += [(context.modes.reshape(n, -1, 1) == mode).float() * 32.0 for mode in range(3)]
+        if context.motion is None:
+            scalars += [zero, zero]
+        else:
+            scalars.append(self._log(context.motion.reshape(n, -1, 2)))
+        scalars += [zero + 32.0, zero]
+        logs = [self._log(t).view(n, rows * columns, -1) for t in (context.references, bands)]
+        return torch.cat([*logs, *scalars], dim=2)
+
+    def forward(
+        self,
+        context: Context,
+        latents: Tensor,
+        mean: Tensor,
+        step: Tensor,
+        rate_weight: float,
+        lattices: Sequence[tuple[Tensor, Tensor | None]],
+    ) -> Coded:
+        """Code latents [N, C, rows, columns] with `mean` and steps [N, C, 1, 1]; rate_weight as in `LatentCoder`, lattices as in
+        `scales`."""
+        n, channels, rows, columns = latents.shape
+        device = latents.device
+        network = self._network[0]
+        target, base = (t.permute(0, 2, 3, 1).reshape(n, -1, channels) for t in (latents, mean))
+        size = step.view(n, 1, channels)
+        magnitudes = torch.zeros(n, rows * columns + 1, channels, device=device)
+        errors = torch.zeros(n, rows * columns + 1, channels, device=device)
+        fixed = self._fixed_inputs(context)
+        order, decoded, refined = [], [], []
+        bits = torch.zeros(n, device=device)
+        for lattice, (at, near) in enumerate(lattices):
+            p = len(at)
+            here = base.index_select(1, at)
+            around = torch.zeros(n, p, channels, device=device)
+            if near is not None:
+                close = errors.index_select(1, near).view(n, p, 4 * channels)
+                here = here + close @ network.spatial[scales.predictor_number(context.kind, lattice)]
+                around = magnitudes.index_select(1, near).view(n, p, 4, channels).sum(2)
+            logs = self._log(around), self._log(around @ self.bands)
+            known = torch.cat([*logs, fixed.index_select(1, at)], dim=2)
+            scaled = (target.index_select(1, at) - here) / size
+            biases = scales.context_class(context.kind, lattice)
+            symbols, values, spent = self._symbols(known, scaled, biases, rate_weight)
+            bits = bits + spent
+            fixed_here = (here + values * size).detach()
+            found = torch.where(symbols == 0, here, fixed_here)
+            own = symbols.abs().clamp(max=scales.LARGEST_MAGNITUDE)
+            magnitudes = magnitudes.index_copy(1, at, own)
+            errors = errors.index_copy(1, at, (found - base.index_select(1, at)).detach())
+            order.append(at)
+            decoded.append(found)
+            refined.append(here)
+        back = torch.cat(order).argsort()
+
+        def grid(parts: list[Tensor]) -> Tensor:
+            whole = torch.cat(parts, 1).index_select(1, back)
+            return whole.view(n, rows, columns, channels).permute(0, 3, 1, 2)
+
+        return Coded(grid(decoded), grid(refined), magnitudes[:, :-1].view(n, rows, columns, channels), bits)
+
+    def _symbols(self, known: Tensor, scaled: Tensor, context: int, weight: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Symbols and dequantised values [N, p, C] of latents in units of the step, and bits [N] with gradients."""
+        parts: list[Tensor] = []
+        values: list[Tensor] = []
+        bits = torch.zeros(len(scaled), device=scaled.device)
+        start = 0
+        for group in self.groups:
+            assert isinstance(group, ScaleTwin)
+            end = start + group.outputs
+            lower = self._log(torch.cat(parts, 2).abs()) if parts else None
+            symbols, value, spent = self._group(group(known, context, lower), scaled[..., start:end], weight)
+            bits = bits + spent
+            parts.append(symbols)
+            values.append(value)
+            start = end
+        return torch.cat(parts, 2), torch.cat(values, 2), bits
+
+    def _group(self, position: Tensor, scaled: Tensor, weight: float) -> tuple[Tensor, Tensor, Tensor]:
+        largest = self.costs.shape[1] - 1
+        flat_costs = self.costs.view(-1)
+        with torch.no_grad():
+            index = position.detach().floor().clamp(0, scales.SCALE_COUNT - 1).long()
+            above = index.clamp(min=1) * (largest + 1)
+            size = scaled.detach().abs()
+            nearest = size.round().clamp(max=largest)
+            # Index 0 codes nothing. A call that would lose too much by it raises all its indices to 1.
+            skipped = index == 0
+            best, best_cost = torch.zeros_like(nearest), size * size + weight * flat_costs.take(above)
+            lost = torch.zeros_like(size)
+            for candidate in (nearest, nearest - 1):
+                bits = flat_costs.take(above + candidate.long().clamp(min=0))
+                cost = (size - candidate) ** 2 + weight * bits
+                if candidate is nearest:
+                    lost = ((size * size - cost).clamp(min=0) * (skipped & (candidate > 0))).sum((1, 2))
+                better = (candidate > 0) & (cost < best_cost)
+                best, best_cost = torch.where(better, candidate, best), torch.where(better, cost, best_cost)
+            count = index[0].numel()
+            floor = (lost > weight * (_FLOOR_BITS * count + _FLAG_BITS)).view(-1, 1, 1)
+            skipped = skipped & ~floor
+            best = best * ~skipped
+            index = torch.where(floor, index.clamp(min=1), index)
+            at = index * (largest + 1) + best.long()
+            exact = torch.where(skipped, 0.0, flat_costs.take(at))
+            slope = torch.where(best > 0, flat_costs.take(at + (best < largest)) - exact, 0.0)
+            symbols = best * scaled.detach().sign()
+            off = self._network[0].centroids[index.reshape(-1), (best > 1).long().reshape(-1)].view(best.shape)
+            values = symbols + symbols.sign() * off
+        position = torch.where(floor, position.clamp(min=1.0), position)
+        between = code_length(position, best.long(), self.costs)
+        moved = scaled.abs()
+        spent = exact + (between - between.detach()) + slope * (moved - moved.detach())
+        return symbols, values, spent.sum((1, 2))

@@ -1,0 +1,195 @@
+"""A tiny model from a folder to a file: packed, looked at, trained, killed, resumed, exported; it codes and is measured."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stcodec.training import pack
+from stcodec.training.__main__ import main
+from stcodec.training.pack import PackSettings
+from tests.conftest import make_video, run
+
+TINY = ("--base", "dct", "--width", 8, "--prior-blocks", 1, "--filter-blocks", 1, "--memory", 4)
+CROPS = ("--screen-share", 0, "--height", 64, "--width-of-crop", 80, "--chunks", 1, "--batch", 1)
+
+
+def training(*arguments: object, code: int = 0) -> tuple[str, str]:
+    """Run a command in this process; what it wrote to stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    before, threads = sys.argv, torch.get_num_threads()
+    sys.argv = ["training", *map(str, arguments)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main()
+        ended: object = 0
+    except SystemExit as exit_:
+        ended = exit_.code or 0
+    finally:
+        sys.argv = before
+        torch.set_num_threads(threads)
+    assert ended == code, err.getvalue()
+    return out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two videos, a photo, and files that are neither."""
+    target = tmp_path_factory.mktemp("videos")
+    make_video(target / "pan.mkv", width=160, height=96, frames=24)
+    make_video(target / "small.mp4", width=96, height=80, frames=10)
+    y, x = np.mgrid[0:120, 0:160]
+    photo = np.stack([x % 256, y * 2 % 256, (x * y) % 251], 2).astype(np.uint8)
+    Image.fromarray(photo).save(target / "photo.png")
+    (target / "broken.mp4").write_bytes(b"no video")
+    (target / "notes.txt").write_text("nothing")
+    return target
+
+
+@pytest.fixture(scope="module")
+def packed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("packed") / "shards"
+    said, _ = training("pack", folder, target, "--frames", 16)
+    assert "left out" in said and "broken.mp4" in said
+    return target
+
+
+def test_a_pack_holds_the_planes_as_they_are(folder: Path, packed: Path) -> None:
+    clips, photos = pack.read(packed)
+    assert sorted(tuple(y.shape) for y, _, _ in clips) == [(10, 80, 96), (16, 96, 160)]
+    assert [tuple(y.shape) for y, _, _ in photos] == [(1, 120, 160)]
+    wide = next(c for c in clips if c[0].shape[2] == 160)
+    with av.open(str(folder / "pan.mkv")) as container:
+        # The clip is the middle of the video.
+        wanted = [f.to_ndarray(format="yuv420p") for f in container.decode(video=0)][4:20]
+    for read, frame in zip(wide[0].numpy(), wanted, strict=True):
+        assert np.abs(read.astype(int) - frame[:96]).mean() < 1.5
+    chroma = np.stack([f[96:120].reshape(48, 80) for f in wanted]).astype(int)
+    assert np.abs(wide[1].numpy() - chroma).mean() < 1.5
+
+
+def test_shards_are_no_larger_than_asked_for(folder: Path, tmp_path: Path) -> None:
+    whole = pack.pack(folder, tmp_path / "a", PackSettings(frames=8, crf=30), lambda _: None)
+    assert len(whole) == 1
+    limit = whole[0].stat().st_size
+    parts = pack.pack(
+        folder, tmp_path / "b", PackSettings(frames=8, crf=30, shard_megabytes=limit / 1e6), lambda _: None
+    )
+    assert len(parts) > 1 and all(s.stat().st_size <= limit for s in parts)
+    assert [len(found) for found in pack.read(tmp_path / "b")] == [2, 1]
+
+
+def test_a_picture_of_what_is_trained_on(packed: Path, tmp_path: Path) -> None:
+    training("look", packed, tmp_path / "sheet.png", *CROPS, "--batch", 3, "--photo-share", 0.4, "--screen-share", 0.3)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (6 * 82, 3 * 66)
+        assert np.asarray(sheet).std() > 10
+
+
+def test_a_run_that_is_killed_goes_on_and_gives_a_model(
+    folder: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, model = tmp_path / "run", tmp_path / "my.safetensors"
+    common = ("train", packed, place, *TINY, *CROPS, "--steps", 20, "--every", 5, "--log-every", 5, "--threads", 1)
+    command = [sys.executable, "-m", "stcodec.training", *map(str, common)]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (place / "checkpoint.pt").exists() and time.monotonic() < deadline and first.poll() is None:
+        time.sleep(0.05)
+    os.kill(first.pid, signal.SIGKILL)
+    assert first.wait() == -signal.SIGKILL
+    before = torch.load(place / "checkpoint.pt", weights_only=True)
+    assert 5 <= before["step"] < 20
+    assert f"goes on from step {before['step']}" in training(*common)[0]
+    after = torch.load(place / "checkpoint.pt", weights_only=True)
+    assert after["step"] == 20
+    moments = after["optimiser"]["state"][0]
+    assert float(moments["step"]) == 20
+    rows = [json.loads(line) for line in (place / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == 20
+    assert {"loss", "norm", "bits_per_pixel", "psnr", "megapixels_per_second"} <= set(rows[-1])
+    assert 0 < rows[-1]["rate"] < rows[0]["rate"]
+    assert (place / "ema.safetensors").stat().st_size < 16 << 20
+    training("plot", place, tmp_path / "run.png")
+    with Image.open(tmp_path / "run.png") as picture:
+        assert picture.size[0] > 500
+    training("export", packed, place, model, *CROPS, "--threads", 1, "--crops", 2, "--steps", 30)
+    card = model.with_suffix(".md").read_text()
+    assert "20 steps" in card and "`dct`" in card
+    coded, back = tmp_path / "a.stp", tmp_path / "a.mp4"
+    clip = folder / "small.mp4"
+    assert run("encode", clip, coded, "--model", model, "-q", 40).returncode == 0
+    monkeypatch.setenv("STCODEC_MODELS", str(tmp_path))
+    assert run("decode", coded, back).returncode == 0
+    with av.open(str(back)) as container:
+        assert len(list(container.decode(video=0))) == 10
+    measured = run("bench", "rd", clip, "--models", "my", "--qualities", "10,30,50", "--json", tmp_path / "b.json")
+    assert measured.returncode == 0, measured.stderr
+    assert len(json.loads((tmp_path / "b.json").read_text())["curves"][-1]["points"]) == 3
+
+
+BLOCKED = """
+import runpy, sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("av", "constriction", "zstandard"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Blocked())
+sys.argv = ["training", *sys.argv[1:]]
+runpy.run_module("stcodec.training", run_name="__main__")
+"""
+
+
+def test_the_launcher_trains_without_pyav_and_the_entropy_coder(folder: Path, packed: Path, tmp_path: Path) -> None:
+    if importlib.util.find_spec("cv2") is None:
+        # Without OpenCV photos can be read, but no clips.
+        packed, photos = tmp_path / "p", tmp_path / "photos"
+        photos.mkdir()
+        (photos / "photo.png").write_bytes((folder / "photo.png").read_bytes())
+        training("pack", photos, packed)
+    script, python = tmp_path / "blocked.py", tmp_path / "python"
+    script.write_text(BLOCKED)
+    # Called as `python -m stcodec.training ...`.
+    python.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {script} "$@"\n')
+    python.chmod(0o755)
+    launcher = Path(__file__).parent.parent / "stcodec" / "training" / "gpu_run.sh"
+    command = [launcher, packed, tmp_path / "run", 5, *TINY, *CROPS, "--steps", 2, "--log-every", 1, "--threads", 1]
+    environment = {**os.environ, "PYTHON": str(python), "WAIT": "100", "COLLECT": str(tmp_path / "collected")}
+    done = subprocess.run(
+        list(map(str, command)), env=environment, capture_output=True, text=True, timeout=150, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "step 2" in done.stdout
+    names = {p.name for p in (tmp_path / "collected").iterdir()}
+    assert names == {"checkpoint.pt", "ema.safetensors", "log.jsonl", "options.json", "output.log"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        (("train", "{empty}", "{empty}/run"), "holds no shards", 3),
+        (("pack", "{empty}", "{empty}/p"), "holds no videos and no photos", 3),
+        (("plot", "{empty}", "{empty}/p.png"), "there is no log", 3),
+        (("export", "{packed}", "{empty}", "{empty}/m.safetensors"), "does not say how the run was started", 3),
+        (("train", "{packed}", "{empty}/run", "--height", "60"), "multiples of 16", 2),
+    ],
+)
+def test_errors_are_one_line(arguments: tuple[str, ...], message: str, code: int, packed: Path, tmp_path: Path) -> None:
+    filled = [a.format(empty=tmp_path, packed=packed) for a in arguments]
+    _, said = training(*filled, code=code)
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
