@@ -56,8 +56,8 @@ def encode(
     """Encode the video file `src` into the `.stp` file `dst`.
 
     `options` are the fields of `stcodec.options.EncodeOptions`: quality 0..63, or one of target_size (bytes), target_bitrate
-    (bits per second), min_psnr (dB) and min_ssim; model, device, threads, motion, effort, audio, overwrite; an existing `dst` is
-    refused unless overwrite=True. `progress` is called after every chunk. Raises errors of `stcodec.errors`, TargetError where
+    (bits per second), min_psnr (dB), min_ssim and min_vmaf; model, device, threads, motion, effort, audio, overwrite; an existing
+    `dst` is refused unless overwrite=True. `progress` is called after every chunk. Raises errors of `stcodec.errors`, TargetError where
     no quality reaches the target; `dst` appears only when it is complete.
     """
     from stcodec.encoding import EncodeResult, Progress

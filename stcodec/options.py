@@ -36,7 +36,7 @@ def _check_part(start: float | None, end: float | None) -> None:
         raise UsageError("the end must come after the start")
 
 
-TARGETS = ("target_size", "target_bitrate", "min_psnr", "min_ssim")
+TARGETS = ("target_size", "target_bitrate", "min_psnr", "min_ssim", "min_vmaf")
 """Options that ask for a result instead of a quality."""
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
 
@@ -90,6 +90,9 @@ class EncodeOptions(_Checked):
     target_bitrate: int | None = _option(None, "Bits per second of the whole output, within 3 %: 800k, 1.5M.", 1, 1e12)
     min_psnr: float | None = _option(None, "The lowest quality with this PSNR (6:1:1) in dB, found on samples.", 0, 100)
     min_ssim: float | None = _option(None, "The lowest quality with this MS-SSIM, found on samples.", 0, 1)
+    min_vmaf: float | None = _option(
+        None, "The lowest quality with this VMAF, found on samples; needs an ffmpeg with libvmaf.", 0, 100
+    )
     overwrite: Overwrite = _option(Overwrite.NO, "Replace an existing output.")
 
     def __post_init__(self) -> None:

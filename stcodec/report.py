@@ -126,6 +126,8 @@ def tried(trial: Trial, quiet: bool) -> None:
         values.append(f"PSNR {trial.psnr:.2f} dB")
     if trial.ms_ssim is not None:
         values.append(f"MS-SSIM {trial.ms_ssim:.4f}")
+    if trial.vmaf is not None:
+        values.append(f"VMAF {trial.vmaf:.2f}")
     print(f"stcodec: tried quality {trial.quality}: {', '.join(values)}", file=sys.stderr, flush=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import os
@@ -21,6 +22,7 @@ from stcodec.metrics import Quality, QualityMeter
 from stcodec.options import EncodeOptions
 from stcodec.rates import Rates
 from stcodec.video import VideoReader
+from stcodec.vmaf import VmafMeter
 from stcodec.weights import Model
 
 # A sample is two chunks, one that starts a segment and one that does not.
@@ -53,8 +55,8 @@ class Survey:
 
 @dataclass(frozen=True)
 class Trial:
-    """What samples came to. quality 0..63; bytes of the whole output and its bits per second, predicted; psnr (6:1:1) in dB
-    and ms_ssim where they were measured; frames: how many were sampled."""
+    """What samples came to. quality 0..63; bytes of the whole output and its bits per second, predicted; psnr (6:1:1) in dB,
+    ms_ssim and the mean vmaf (0..100) where they were measured; frames: how many were sampled."""
 
     quality: int
     bytes: int
@@ -62,6 +64,7 @@ class Trial:
     frames: int
     psnr: float | None = None
     ms_ssim: float | None = None
+    vmaf: float | None = None
 
 
 def survey(source: str | os.PathLike[str], options: EncodeOptions, model: Model) -> Survey:
@@ -119,23 +122,27 @@ def try_quality(
     quality: int,
     metrics: Collection[str] = (),
 ) -> Trial:
-    """Code the samples at `quality`, note their sizes in the survey's rates, and measure `metrics` ("psnr", "ms-ssim")."""
+    """Code the samples at `quality`, note their sizes in the survey's rates, and measure `metrics` ("psnr", "ms-ssim", "vmaf")."""
     info = seen.info
     shape = (model, info.width, info.height, info.bit_depth)
     settings = CodecSettings(quality, options.motion == "mctf", options.effort)
-    meter = QualityMeter(info.bit_depth, metrics or ("psnr",))
+    meter = QualityMeter(info.bit_depth, [m for m in metrics if m != "vmaf"] or ["psnr"])
     sizes: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
     order: list[int] = []
-    for run in seen.runs:
-        encoder, decoder = ChunkEncoder(*shape, settings, device), ChunkDecoder(*shape, device)
-        for part in run:
-            planes = [p.planes for p in part.pictures]
-            payload = encoder.encode(planes, part.first).payload
-            sizes[part.first].append((len(planes), len(payload)))
-            order.append(len(payload))
-            if metrics:
-                for source, decoded in zip(planes, decoder.decode(payload, part.first), strict=True):
-                    meter.add(source, decoded)
+    with contextlib.ExitStack() as stack:
+        perceived = stack.enter_context(VmafMeter(info)) if "vmaf" in metrics else None
+        for run in seen.runs:
+            encoder, decoder = ChunkEncoder(*shape, settings, device), ChunkDecoder(*shape, device)
+            for part in run:
+                planes = [p.planes for p in part.pictures]
+                payload = encoder.encode(planes, part.first).payload
+                sizes[part.first].append((len(planes), len(payload)))
+                order.append(len(payload))
+                for pair in zip(planes, decoder.decode(payload, part.first) if metrics else (), strict=False):
+                    meter.add(*pair)
+                    if perceived is not None:
+                        perceived.add(*pair)
+        vmafs = perceived.result() if perceived is not None else []
     for first, pairs in sizes.items():
         if pairs:
             seen.rates.kinds[first][quality] = sum(b for _, b in pairs) / sum(n for n, _ in pairs)
@@ -150,4 +157,5 @@ def try_quality(
         sum(n for pairs in sizes.values() for n, _ in pairs),
         measured.psnr_611 if measured else None,
         measured.ms_ssim if measured else None,
+        sum(vmafs) / len(vmafs) if vmafs else None,
     )

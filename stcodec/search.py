@@ -1,4 +1,4 @@
-"""Encoding to a target: a size, a bitrate, a PSNR or an MS-SSIM; and predicting what a quality will come to."""
+"""Encoding to a target: a size, a bitrate or a quality by a metric; and predicting what a quality will come to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stcodec.devices import choose_device
 from stcodec.encoding import EncodeResult, Progress, encode_steps
@@ -27,6 +27,23 @@ _NO_TARGET: dict[str, Any] = dict.fromkeys(TARGETS)
 _TOLERANCE = 0.03
 _MOST_PASSES = 4
 _FIRST_GUESS = 32
+
+
+class _Metric(NamedTuple):
+    """An option that asks for a quality; what `try_quality` calls it, and the field of a trial that holds it."""
+
+    option: str
+    measured: str
+    field: str
+    label: str
+    unit: str = ""
+
+
+_METRICS = (
+    _Metric("min_psnr", "psnr", "psnr", "PSNR", " dB"),
+    _Metric("min_ssim", "ms-ssim", "ms_ssim", "MS-SSIM"),
+    _Metric("min_vmaf", "vmaf", "vmaf", "VMAF"),
+)
 
 
 def search_steps(
@@ -151,29 +168,23 @@ def _to_quality(source: Path, name: str, target: PathLike, options: EncodeOption
     device = choose_device(options.device, options.threads)
     model = load_model(options.model, device)
     seen = survey(source, options, model)
-    metric, unit, wanted = ("PSNR", " dB", options.min_psnr)
-    if options.min_psnr is None:
-        metric, unit, wanted = ("MS-SSIM", "", options.min_ssim)
-    assert wanted is not None
-
-    def value(trial: Trial) -> float:
-        found = trial.psnr if metric == "PSNR" else trial.ms_ssim
-        assert found is not None
-        return found
+    metric = next(m for m in _METRICS if getattr(options, m.option) is not None)
+    wanted = getattr(options, metric.option)
 
     low, high = 0, QUALITIES  # the lowest quality that will do is in low..high; 64: none
     while low < high:
         # The highest quality is tried only when all others have failed.
         middle = min((low + high) // 2, QUALITIES - 1)
-        trial = try_quality(seen, model, device, options, middle, ("psnr" if metric == "PSNR" else "ms-ssim",))
+        trial = try_quality(seen, model, device, options, middle, (metric.measured,))
         yield trial
-        if value(trial) >= wanted:
+        reached = getattr(trial, metric.field)
+        if reached >= wanted:
             high = middle
         else:
             low = middle + 1
     if low == QUALITIES:
         raise TargetError(
-            f"{name}: {metric} {wanted:g}{unit} is out of reach: quality 63 gives {value(trial):.4g}{unit}"
+            f"{name}: {metric.label} {wanted:g}{metric.unit} is out of reach: quality 63 gives {reached:.4g}{metric.unit}"
         )
     if not seen.whole:
         notes.append(f"quality {low} was found on {trial.frames} of {seen.frames} frames")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import stcodec
+from stcodec import vmaf
 from stcodec.encoding import chunks
 from stcodec.errors import UsageError
 from stcodec.media import Planes
@@ -79,6 +81,18 @@ def test_the_lowest_quality_that_meets_a_metric(bee: Path, tmp_path: Path, optio
     values = [q.psnr_611 if option == "--min-psnr" else q.ms_ssim for q in reached]
     assert values[0] is not None and values[1] is not None
     assert values[0] >= wanted > values[1]
+
+
+@pytest.mark.skipif(vmaf.available() is None, reason="no FFmpeg with libvmaf")
+def test_the_lowest_quality_that_meets_a_vmaf(bee: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a.stp"
+    done = run("encode", bee, target, "--min-vmaf", 80, "--model", "dct")
+    assert done.returncode == 0, done.stderr
+    tried = {int(q): float(v) for q, v in re.findall(r"tried quality (\d+): .*VMAF ([\d.]+)", done.stderr)}
+    quality = json.loads(run("info", target, "--json").stdout)["quality"]
+    assert tried[quality] >= 80 > tried[quality - 1]
+    compared = json.loads(run("compare", bee, target, "--json").stdout)
+    assert compared["summary"]["vmaf"]["mean"] == pytest.approx(tried[quality], abs=0.5)
 
 
 def test_a_quality_out_of_reach(bee: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from stcodec.options import TARGETS, EncodeOptions, help_text
 @option(EncodeOptions, "target_bitrate", "--target-bitrate", type=Amount())
 @option(EncodeOptions, "min_psnr", "--min-psnr", type=float)
 @option(EncodeOptions, "min_ssim", "--min-ssim", type=float)
+@option(EncodeOptions, "min_vmaf", "--min-vmaf", type=float)
 @click.option("--no-larger", is_flag=True, help=help_text(EncodeOptions, "no_larger"))
 @audio_options(EncodeOptions)
 @output_options
