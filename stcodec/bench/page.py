@@ -54,7 +54,8 @@ _DISTURBED = """
 
 **Other work kept this machine busy**: these times are several times longer than on an idle one, and an encoder with many
 threads got a larger share of the cores than one with few, so that even ratios mislead. Frames per second of CPU time (of all
-threads) are less disturbed; arithmetic, memory and file sizes hold. For times run the command above on an idle machine, and then the one at the top of this page."""
+threads) are less disturbed; arithmetic, memory and file sizes hold. For times run the command above on an idle machine, and
+then the one at the top of this page."""
 
 
 def page(results: list[dict[str, Any]], output: Path, command: str) -> str:
