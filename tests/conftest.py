@@ -32,7 +32,7 @@ def bee_stp(bee: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def run(*arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, timeout: float = 120, **more: object) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
@@ -41,7 +41,7 @@ def run(*arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
         text=True,
         env=environment,
         stdin=subprocess.DEVNULL,
-        timeout=120,
+        timeout=timeout,
         check=False,
         **more,  # type: ignore[call-overload]
     )

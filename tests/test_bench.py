@@ -107,7 +107,8 @@ def test_speed_and_page(measured: tuple[Path, subprocess.CompletedProcess[str]],
     small = folder / "small.mkv"
     make_video(small, width=32, height=18, frames=3)
     speeds, page = tmp_path / "s.json", tmp_path / "page.md"
-    done = run("bench", "speed", small, "--sizes", "72p", "--frames", 3, "--peers", "x264-ultrafast", "--json", speeds)
+    what = ("--sizes", "72p", "--frames", 3, "--peers", "x264-ultrafast")
+    done = run("bench", "speed", small, *what, "--json", speeds, timeout=600)  # six processes, one after another
     assert done.returncode == 0, done.stderr
     result = json.loads(speeds.read_text())
     own, peer = result["speed"]

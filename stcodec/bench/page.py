@@ -50,6 +50,14 @@ reading and writing raw video is. Peers are called through the same Python reade
 disturbs them, and only ratios within one run mean something. The load average of the minute at the end was {load}."""
 
 
+_DISTURBED = """
+
+**Other work kept this machine busy**: these times are several times longer than on an idle one, and an encoder with many
+threads got a larger share of the cores than one with few, so that even ratios mislead. Frames per second of CPU time (of all
+threads) are less disturbed; arithmetic, memory and file sizes hold. For times run the command above on an idle machine, and
+then the one at the top of this page."""
+
+
 def page(results: list[dict[str, Any]], output: Path, command: str) -> str:
     """Markdown from the contents of result files, for `output`; plots go into a folder of its name beside it."""
     parts = [_HOW.format(command=command)]
@@ -124,7 +132,10 @@ def _speed(result: dict[str, Any]) -> list[str]:
     speeds = [Speed.from_json(s) for s in result["speed"]]
     machine, counted = result["machine"], result["complexity"]
     load = "not known" if machine["load"] is None else f"{machine['load']:.1f} on {machine['cores']} cores"
-    parts = ["## Speed", _where(machine), _SPEED_LIMITS.format(load=load), "\n".join(_speed_table(speeds))]
+    limits = _SPEED_LIMITS.format(load=load)
+    if machine["load"] is not None and machine["load"] > 1.5 * machine["cores"]:
+        limits += _DISTURBED
+    parts = ["## Speed", _where(machine), limits, "\n".join(_speed_table(speeds))]
     own = [s for s in speeds if s.networks is not None]
     parts += ["### Where the time goes", _stage_text(own), "\n".join(_stage_table(own))]
     text = (
@@ -136,15 +147,17 @@ def _speed(result: dict[str, Any]) -> list[str]:
 
 def _speed_table(speeds: list[Speed]) -> list[str]:
     lines = [
-        "| size | codec | encode, frames/s | decode, frames/s | networks alone, frames/s | peak memory, MB: encode | decode | kB |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
+        "| size | codec | encode, frames/s | decode, frames/s | networks alone, frames/s "
+        "| encode, frames per CPU second | decode, frames per CPU second | peak memory, MB: encode | decode | kB |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for s in speeds:
         encode, decode = (f"{s.frames / run.seconds:.2f}" for run in (s.encode, s.decode))
+        work = [f"{s.frames / run.cpu_seconds:.2f}" for run in (s.encode, s.decode)]
         memory = [f"{run.megabytes:.0f} ({run.start_megabytes:.0f})" for run in (s.encode, s.decode)]
         alone = "" if s.networks is None else f"{s.networks:.2f}"
         name = f"{s.size}, {s.width}x{s.height}, {s.frames} frames"
-        cells = [name, f"{s.codec} ({s.settings})", encode, decode, alone, *memory, f"{s.bytes / 1000:.1f}"]
+        cells = [name, f"{s.codec} ({s.settings})", encode, decode, alone, *work, *memory, f"{s.bytes / 1000:.1f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, "", "In brackets: memory before the work begins, which is that of Python and its packages."]
 
