@@ -18,6 +18,12 @@ from stcodec.media import FULL_RANGE, LIMITED_RANGE, Packet, Picture, Planes, St
 # Two steps finer than the CRF 18 that passes for visually lossless: what is seen is then the .stp's own quality. With
 # the preset veryfast, the luma of a 640x360 nature clip stays above 42 dB in every picture (44.6 dB on average).
 DEFAULT_CRF = 16
+# A fragmented MP4 that can be played while it is being written, into what cannot seek.
+_LIVE = {
+    "movflags": "+frag_keyframe+delay_moov+default_base_moof",
+    "frag_duration": "300000",  # microseconds
+    "flush_packets": "1",
+}
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".y4m": "y4m"}
 
 
@@ -98,7 +104,7 @@ class Y4MWriter:
 
 
 class MediaWriter:
-    """MP4, MOV or Matroska: pictures through an encoder, packets as they are."""
+    """MP4, MOV or Matroska: pictures through an encoder, packets as they are. `live`: fragmented, for MP4."""
 
     def __init__(
         self,
@@ -111,6 +117,7 @@ class MediaWriter:
         crf: float,
         preset: str,
         encoder_options: Mapping[str, str] | None = None,
+        live: bool = False,
     ) -> None:
         self.notes: list[str] = []
         self._info = info
@@ -123,6 +130,8 @@ class MediaWriter:
                 raise StcodecError("the time base is too fine for MP4")
             options["movflags"] = "+faststart+use_metadata_tags"
             options["video_track_timescale"] = str(info.time_base.denominator)
+        if live:
+            options |= _LIVE
         file = f"file:{os.fspath(target)}" if isinstance(target, (str, os.PathLike)) else target
         self._shift: Fraction | None = None
         self._early: list[Packet] = []
