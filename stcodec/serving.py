@@ -54,7 +54,6 @@ class PlayServer:
         self._log, self._said = log, set[str]()
         self._token = secrets.token_urlsafe(16)
         self._stopping = threading.Event()
-        self._connections: set[socket.socket] = set()
         self._server = _Server((_HOST, 0), _Handler, self)
         self.url = f"http://{_HOST}:{self._server.server_port}/{self._token}/"
 
@@ -63,23 +62,12 @@ class PlayServer:
 
     def __exit__(self, *exception: object) -> None:
         self._stopping.set()
-        for connection in tuple(self._connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        self._server.hang_up()
         self._server.server_close()  # waits for the streams
 
     def run(self) -> None:
         """Serve until an exception, such as KeyboardInterrupt, ends it."""
         self._server.serve_forever(poll_interval=0.1)
-
-    @contextlib.contextmanager
-    def connected(self, connection: socket.socket) -> Iterator[None]:
-        """Keeps a connection where the end of the server finds it."""
-        self._connections.add(connection)
-        try:
-            yield
-        finally:
-            self._connections.discard(connection)
 
     def allows(self, host: str) -> bool:
         """Whether a request names this server, and not a name that someone points to this machine."""
@@ -98,6 +86,7 @@ class PlayServer:
 
     def stream(self, start: float, body: _Body) -> bool:
         """Decode from `start` seconds on into `body`; False where it broke off, `problem` then says why."""
+        self.problem = ""
         try:
             for _ in self._written(start, body):
                 if self._stopping.is_set() or body.gone:
@@ -187,7 +176,24 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], play: PlayServer) -> None:
         self.play = play
+        self._connections: set[socket.socket] = set()
         super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread; notes the connection first, so that `hang_up` knows all of them."""
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End all connections: those that wait for a request, and those whose browser reads no further."""
+        for connection in tuple(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that breaks is a browser's right; the streams report their own errors."""
@@ -203,18 +209,17 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """The page, a stream, or what went wrong with the last one."""
         play = self.server.play
-        with play.connected(self.connection):
-            url = urlsplit(self.path)
-            place = play.place(url.path) if play.allows(self.headers.get("Host", "")) else None
-            if place == "":
-                nonce = secrets.token_urlsafe(12)
-                self._answer(200, "text/html; charset=utf-8", play.page(nonce), nonce)
-            elif place == "problem":
-                self._answer(200, "text/plain; charset=utf-8", play.problem)
-            elif place == "video.mp4":
-                self._stream(parse_qs(url.query).get("start", ["0"])[0])
-            else:
-                self._answer(404, "text/plain; charset=utf-8", "there is nothing here")
+        url = urlsplit(self.path)
+        place = play.place(url.path) if play.allows(self.headers.get("Host", "")) else None
+        if place == "":
+            nonce = secrets.token_urlsafe(12)
+            self._answer(200, "text/html; charset=utf-8", play.page(nonce), nonce)
+        elif place == "problem":
+            self._answer(200, "text/plain; charset=utf-8", play.problem)
+        elif place == "video.mp4":
+            self._stream(parse_qs(url.query).get("start", ["0"])[0])
+        else:
+            self._answer(404, "text/plain; charset=utf-8", "there is nothing here")
 
     def _stream(self, start: str) -> None:
         try:

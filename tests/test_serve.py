@@ -157,7 +157,10 @@ def test_it_streams_while_it_decodes_and_ends_on_an_interrupt(film: Path, tmp_pa
         start = b""
         while b"moof" not in start:
             start += answer.read1(65536)
-        # A second viewer, and one that reads no further: neither keeps the command from ending.
+        # One that waits, and one that reads no further: neither keeps the command from ending.
+        idle = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        idle.request("GET", f"/{server.token}/")
+        assert idle.getresponse().read()
         other = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         other.request("GET", f"/{server.token}/video.mp4?start=100")
         other.getresponse().read(1000)
@@ -170,8 +173,8 @@ def test_it_streams_while_it_decodes_and_ends_on_an_interrupt(film: Path, tmp_pa
                 start += data
         with av.open(io.BytesIO(start)) as container:
             assert container.streams.video[0].width == 98
-        connection.close()
-        other.close()
+        for end in (connection, idle, other):
+            end.close()
     assert [p.name for p in tmp_path.iterdir()] == ["long.stp"]
 
 
