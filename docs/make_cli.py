@@ -32,6 +32,19 @@ one per part; `event` says what it is ("encoded", "decoded", "sampled", "compare
 `notes` a list of lines for a person. In "compared", `summary` has the mean, minimum, percentiles (`p1`, `p5`) and worst picture of
 each metric, `scores` a list of each metric by picture, with the `numbers` and `times` of the reference's pictures. Fields may be
 added, never renamed.
+
+`batch` prints events as they happen, each with `input` and `output` unless it is about the whole:
+
+| event | fields |
+|---|---|
+| batch | the first: `version` (1) of these events, `files` in all, those `waiting`, `jobs` at a time |
+| started | |
+| progress | `frames` done, of `total` (null: not known); at most two a second and file |
+| encoded, decoded | as of `encode` and `decode`: the output is complete |
+| skipped | `message` |
+| failed | `message`, `exit_code` that the single command would have; `output` is null if there is no such input |
+| batch_ended | the last: files `done`, `skipped` and `failed`; `input_bytes`, `output_bytes` of those done; `seconds` |
+| planned | of `--dry-run`, one per file: `action` (encode, decode, skip, fail), `message` |
 """
 
 

@@ -15,6 +15,7 @@ from stcodec.errors import StcodecError
 INTERRUPTED = 130
 # Name -> (module, one line of help): a command's module is imported only when the command is run.
 _COMMANDS = {
+    "batch": ("stcodec.commands.batch", "Encode or decode many files."),
     "bench": ("stcodec.commands.bench", "Measure rate, distortion and speed against other codecs."),
     "compare": ("stcodec.commands.compare", "Compare two videos, picture by picture."),
     "completion": ("stcodec.commands.completion", "Print a completion script for a shell."),

@@ -101,7 +101,8 @@ def concat(sources: Sequence[str], target: str, overwrite: Overwrite) -> Joined:
                         played[item.stream] = until if so_far is None else max(until, so_far)
                     writer.write_packet(packet)
         size = writer.close()
-    notes = [f"{dropped} packets beyond the pictures of their files are left out"] if dropped else []
+    what = "packet" if dropped == 1 else "packets"
+    notes = [f"{dropped} {what} outside the time of the pictures left out"] if dropped else []
     return Joined(frames, size, tuple(notes))
 
 

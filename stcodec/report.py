@@ -35,6 +35,11 @@ def error(message: str) -> None:
     print(f"stcodec: {message}", file=sys.stderr)
 
 
+def tell(text: str) -> None:
+    """Lines for a person, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def note(message: str, quiet: bool = False) -> None:
     """Something a user should know, on stderr."""
     if not quiet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import sys
@@ -84,6 +85,23 @@ def output_options(command: Any) -> Any:
     ):
         command = decorator(command)
     return command
+
+
+def options_of(*commands: tuple[click.Command, type]) -> Callable[[Any], Any]:
+    """The options that set fields of each command's options class; of those with the same name, the first."""
+
+    def decorate(command: Any) -> Any:
+        found: dict[str, click.Option] = {}
+        for source, kind in commands:
+            fields = {f.name for f in dataclasses.fields(kind)} - {"overwrite"}
+            for parameter in source.params:
+                if isinstance(parameter, click.Option) and parameter.name in fields:
+                    found.setdefault(parameter.name, parameter)
+        # click puts decorators of a function in reverse order.
+        command.__click_params__ = [*getattr(command, "__click_params__", []), *reversed(found.values())]
+        return command
+
+    return decorate
 
 
 def policy(overwrite: str | None, target: str) -> Overwrite:

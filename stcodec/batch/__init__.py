@@ -1,0 +1,1 @@
+"""Many files: which there are, what is done already, and the processes that do the rest."""

@@ -1,0 +1,206 @@
+"""A batch: what is left to do, doing it, and what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stcodec.batch.plan import Task, make_plan
+from stcodec.batch.pool import LocalPool, Pool, cores
+from stcodec.batch.state import State, digest, signature
+from stcodec.errors import InputError, OutputExistsError
+from stcodec.options import DecodeOptions, EncodeOptions
+
+VERSION = 1
+# What changes how fast an output is made, not what it is.
+_INDIFFERENT = ("overwrite", "threads", "device")
+_CORES_PER_JOB = 4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a batch is to do. options: fields of EncodeOptions, or of DecodeOptions if `decode`; jobs: files at a time, 0: one for
+    every 4 cores; overwrite: replace outputs that this batch did not make as it would now."""
+
+    inputs: tuple[str, ...]
+    output: str
+    recursive: bool = False
+    decode: bool = False
+    ending: str = ".stp"
+    options: dict[str, Any] = field(default_factory=dict)
+    overwrite: bool = False
+    jobs: int = 0
+
+
+@dataclass
+class Entry:
+    """A file and what became of it.
+
+    state: "waiting", "done", "skipped" or "failed"; reason: why; replaces: an output that is there may go; result: fields of
+    EncodeResult or DecodeResult, with output_bytes.
+    """
+
+    task: Task
+    state: str = "waiting"
+    reason: str = ""
+    exit_code: int = 0
+    replaces: bool = False
+    result: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """kind: "started", "progress", "encoded", "decoded", "skipped" or "failed"."""
+
+    kind: str
+    entry: Entry
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class Batch:
+    """A batch that has been planned: `entries` say what there is and what is done. Making it changes nothing.
+
+    UsageError for options or outputs that make no sense, InputError where there is no input at all.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        kind = DecodeOptions if settings.decode else EncodeOptions
+        chosen = dataclasses.asdict(kind(**settings.options))
+        self._options = {name: value for name, value in chosen.items() if name not in _INDIFFERENT}
+        found = make_plan(
+            settings.inputs,
+            settings.output,
+            decode=settings.decode,
+            ending=settings.ending,
+            recursive=settings.recursive,
+        )
+        if not found.tasks and not found.problems:
+            raise InputError(f"{', '.join(settings.inputs)}: no {'.stp file' if settings.decode else 'video'} found")
+        self._state = State(settings.output)
+        self.entries = [Entry(Task(path, ""), "failed", why, 3) for path, why in found.problems]
+        self.entries += [self._look(task) for task in found.tasks]
+        self.waiting = [e for e in self.entries if e.state == "waiting"]
+        wanted = settings.jobs or max(1, cores() // _CORES_PER_JOB)
+        self.jobs = max(1, min(wanted, len(self.waiting)))
+
+    def _look(self, task: Task) -> Entry:
+        """What is to be done about a file, before any work."""
+        path = Path(self.settings.output, task.target)
+        if not os.path.lexists(path):
+            return Entry(task)
+        known = self._state.done.get(task.target)
+        if known is not None and self._same(task, known):
+            if path.is_file() and path.stat().st_size == known["output_bytes"] and digest(path) == known["sha256"]:
+                return Entry(task, "skipped", "done and intact")
+            return Entry(task, reason="damaged since it was made", replaces=True)
+        if self.settings.overwrite and path.is_file():
+            return Entry(task, replaces=True)
+        why = "was made of another input or with other options" if known is not None else "already exists"
+        return Entry(task, "failed", f"{path}: {why} (-y overwrites)", OutputExistsError.exit_code)
+
+    def _same(self, task: Task, known: dict[str, Any]) -> bool:
+        """Would the output be made of the same input with the same options?"""
+        try:
+            now = {"input": os.path.abspath(task.source), "options": self._options, **signature(task.source)}
+        except OSError:
+            return False
+        return all(known.get(name) == value for name, value in now.items())
+
+    def run(self, pool: Callable[[int], Pool] = LocalPool) -> Generator[Event, None, None]:
+        """Do what is waiting; yields what happens. An output has its name when it is complete, and `Entry.state` then says so.
+
+        Whatever ends this early ends the work and removes what is not complete; the next batch goes on after what was complete.
+        """
+        for entry in self.entries:
+            if entry.state != "waiting":
+                yield Event(entry.state, entry)
+        if not self.waiting:
+            return
+        settings, state = self.settings, self._state
+        state.open()
+        workers = pool(self.jobs)
+        try:
+            state.add("settings", **_remembered(settings))
+            threads = max(1, (settings.options.get("threads") or cores()) // self.jobs)
+            jobs = [self._job(number, entry, threads) for number, entry in enumerate(self.waiting)]
+            before = [self._signature(e) for e in self.waiting]
+            for number, record in workers.run(jobs):
+                entry = self.waiting[number]
+                if "done" in record:
+                    entry.result = record["done"]
+                    try:
+                        self._finish(entry, jobs[number]["target"], before[number])
+                        yield Event("decoded" if settings.decode else "encoded", entry, entry.result)
+                    except OSError as error:
+                        yield _failed(entry, f"{error.filename2 or error.filename}: {error.strerror}", 1)
+                elif "failed" in record:
+                    final = os.path.join(settings.output, entry.task.target)
+                    yield _failed(entry, record["failed"].replace(jobs[number]["target"], final), record["exit_code"])
+                elif "progress" in record:
+                    frames, total = record["progress"]
+                    yield Event("progress", entry, {"frames": frames, "total": total})
+                else:
+                    yield Event("started", entry)
+        finally:
+            workers.close()
+            state.close()
+
+    def _job(self, number: int, entry: Entry, threads: int) -> dict[str, Any]:
+        folder = self._state.work / str(number)
+        folder.mkdir()
+        return {
+            "source": entry.task.source,
+            "target": str(folder / os.path.basename(entry.task.target)),
+            "decode": self.settings.decode,
+            "options": self.settings.options,
+            "threads": threads,
+        }
+
+    def _signature(self, entry: Entry) -> dict[str, int]:
+        try:
+            return signature(entry.task.source)
+        except OSError:
+            return {}
+
+    def _finish(self, entry: Entry, made: str, before: dict[str, int]) -> None:
+        """Give a complete output its name. What is written down first tells the next run that the output is this batch's."""
+        target = Path(self.settings.output, entry.task.target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sha256 = entry.result.pop("sha256")
+        if not entry.replaces and os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, "came into being meanwhile (-y overwrites)", str(target))
+        self._state.add(
+            "done",
+            input=os.path.abspath(entry.task.source),
+            output=entry.task.target,
+            options=self._options,
+            output_bytes=entry.result["output_bytes"],
+            sha256=sha256,
+            **before,
+        )
+        os.replace(made, target)
+        entry.state = "done"
+
+
+def _failed(entry: Entry, message: str, code: int) -> Event:
+    entry.state, entry.reason, entry.exit_code = "failed", message, code
+    return Event("failed", entry)
+
+
+def _remembered(settings: Settings) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "time": round(time.time(), 3),
+        "inputs": [os.path.abspath(i) for i in settings.inputs],
+        "recursive": settings.recursive,
+        "decode": settings.decode,
+        "ending": settings.ending,
+        "options": settings.options,
+    }

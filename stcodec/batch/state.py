@@ -1,0 +1,108 @@
+"""What a batch has done, kept beside its outputs so that it outlives the process: lines of JSON, each written through."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TextIO
+
+from stcodec.errors import StcodecError
+
+FOLDER = ".stcodec-batch"
+_PIECE = 1 << 20
+
+
+def to_json(value: object) -> str:
+    """One line; fractions are kept."""
+    return json.dumps(value, ensure_ascii=False, default=lambda v: {"fraction": str(v)})
+
+
+def from_json(text: str) -> Any:
+    """The inverse of `to_json`; ValueError for anything else."""
+    return json.loads(text, object_hook=lambda v: Fraction(v["fraction"]) if set(v) == {"fraction"} else v)
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, in hex."""
+    sha = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while data := stream.read(_PIECE):
+            sha.update(data)
+    return sha.hexdigest()
+
+
+def signature(path: str | os.PathLike[str]) -> dict[str, int]:
+    """What tells that an input has changed: size in bytes and time of the last change in ns."""
+    found = os.stat(path)
+    return {"input_bytes": found.st_size, "input_mtime_ns": found.st_mtime_ns}
+
+
+class State:
+    """The state of the batches that write into the folder `output`; reading it changes nothing.
+
+    `done`: what is known of each output, by its path under `output`; `settings`: those of the last run. A process killed while it
+    wrote leaves a torn last line, which is passed over.
+    """
+
+    def __init__(self, output: str, part: str = "") -> None:
+        self._folder = Path(output) / FOLDER
+        self._part = part
+        self._log: TextIO | None = None
+        self.done: dict[str, dict[str, Any]] = {}
+        self.settings: dict[str, Any] | None = None
+        for path in sorted(self._folder.glob("state*.jsonl")):
+            for line in path.read_text("utf-8", "replace").splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    record = from_json(line)
+                    if record["record"] == "done":
+                        self.done[record["output"]] = record
+                    elif record["record"] == "settings":
+                        self.settings = record
+
+    @property
+    def work(self) -> Path:
+        """The folder of outputs that are not complete, on the file system of the outputs."""
+        return self._folder / f"work{self._part}"
+
+    def open(self) -> None:
+        """Begin to write; clears what a killed run has left. StcodecError if another process is at it, OSError."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._log = open(self._folder / f"state{self._part}.jsonl", "a+", encoding="utf-8")  # noqa: SIM115
+        try:
+            _lock(self._log)
+        except OSError as error:
+            self._log.close()
+            raise StcodecError(f"{self._folder.parent}: another batch is writing there") from error
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir()
+        # Whatever a torn line began ends here.
+        self._log.write("\n")
+
+    def close(self) -> None:
+        """Stop writing, and remove what is not complete."""
+        if self._log is not None:
+            self._log.close()
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def add(self, record: str, **values: Any) -> None:
+        """Append a record: on the disk when this returns."""
+        assert self._log is not None
+        self._log.write(to_json({"record": record, **values}) + "\n")
+        self._log.flush()
+        os.fsync(self._log.fileno())
+        if record == "done":
+            self.done[values["output"]] = values
+
+
+def _lock(stream: TextIO) -> None:
+    """OSError if another process holds the lock; it goes with the process, however that ends."""
+    try:
+        import fcntl
+    except ImportError:  # a system without it
+        return
+    fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
