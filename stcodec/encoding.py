@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from stcodec import container, records
 from stcodec.ahead import run_ahead
@@ -16,7 +16,15 @@ from stcodec.converted import plan_encode
 from stcodec.devices import choose_device, flush_denormals, share_threads
 from stcodec.errors import InputError, TargetError, UsageError
 from stcodec.extras import pack_extras
-from stcodec.files import check_input, check_output, is_standard_stream, open_input, open_output
+from stcodec.files import (
+    CountedReader,
+    check_input,
+    check_output,
+    input_size,
+    is_standard_stream,
+    open_input,
+    open_output,
+)
 from stcodec.media import Extras, StreamInfo
 from stcodec.options import EncodeOptions, parse_audio
 from stcodec.patches import CHUNK_FRAMES, MAX_SEGMENT_CHUNKS, SceneCutDetector
@@ -92,12 +100,13 @@ def encode_steps(
     device = choose_device(options.device, options.threads)
     model = load_model(options.model, device)
     said = notes if notes is not None else []
-    with open_input(source) as stream:
-        opened = stream if is_standard_stream(source) else source
-        with (
-            VideoReader(opened) as video,
-            open_output(target) as output,
-        ):
+    input_bytes = input_size(source)
+    with contextlib.ExitStack() as stack:
+        opened: PathLike | BinaryIO | CountedReader = source
+        if is_standard_stream(source):
+            stream = stack.enter_context(open_input(source))
+            opened = stream if input_bytes is not None else CountedReader(stream)
+        with VideoReader(opened, rate=options.framerate) as video, open_output(target) as output:
             said.extend(video.notes)
             info = video.info
             settings = CodecSettings(options.quality, options.motion == "mctf", options.effort)
@@ -124,19 +133,28 @@ def encode_steps(
                     writer.write_chunk(records.VideoChunk(item.first, pts, durations, coded.payload))
                 span = (span[0] if frames else pts[0], pts[-1] + durations[-1])
                 frames += len(pts)
+                _check_larger(source, options, writer.offset, input_bytes)
                 yield Progress(frames, None if part else info.frames, writer.offset)
             if part and not frames:
                 raise UsageError(f"{os.fspath(source)}: there is no picture in the chosen part")
             size = writer.close()
-            input_bytes = None if is_standard_stream(source) else Path(source).stat().st_size
-            if options.no_larger and input_bytes is not None and size > input_bytes:
-                raise TargetError(
-                    f"{os.fspath(source)}: at quality {options.quality} the output would have {size} bytes, the input has {input_bytes}"
-                )
+            if isinstance(opened, CountedReader):
+                input_bytes = opened.bytes
+            _check_larger(source, options, size, input_bytes)
             said.extend(n for n in video.notes if n not in said)
+            if input_bytes is not None and size > input_bytes:
+                said.append(f"the output is larger than the input: {size} bytes, not {input_bytes}")
     duration = float((span[1] - span[0]) * info.time_base)
     seconds = time.perf_counter() - start
     yield EncodeResult(frames, input_bytes, size, seconds, info.width, info.height, duration, tuple(said))
+
+
+def _check_larger(source: PathLike, options: EncodeOptions, size: int, input_bytes: int | None) -> None:
+    """TargetError as soon as the output is larger than the input, where that is not wanted."""
+    if options.no_larger and input_bytes is not None and size > input_bytes:
+        raise TargetError(
+            f"{os.fspath(source)}: at quality {options.quality} the output would have more than the {input_bytes} bytes of the input"
+        )
 
 
 @dataclass(frozen=True)

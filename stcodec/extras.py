@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -53,6 +53,19 @@ def video_info(header: Header, blobs: Mapping[str, bytes] | None = None) -> Vide
         None,
     )
     return _with_video(blobs or {}, info)
+
+
+def with_chapters(blobs: Mapping[str, bytes], chapters: Iterable[Chapter]) -> dict[str, bytes]:
+    """`blobs` with other chapters; those that follow each other and say the same become one."""
+    joined: list[Chapter] = []
+    for chapter in chapters:
+        if joined and joined[-1].end == chapter.start and joined[-1].metadata == chapter.metadata:
+            chapter = replace(chapter, start=joined.pop().start)
+        joined.append(chapter)
+    changed = {name: data for name, data in blobs.items() if name != CHAPTERS}
+    if joined:
+        changed[CHAPTERS] = dump_json([_chapter_to_json(c) for c in joined])
+    return changed
 
 
 def fits_a_blob(data: bytes) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stcodec.errors import InputError, OutputExistsError, StcodecError, UsageError
+from stcodec.sequences import find_sequence
 
 STANDARD_STREAM = "-"
 
@@ -31,8 +32,8 @@ def is_standard_stream(path: str | os.PathLike[str]) -> bool:
 
 
 def check_input(path: str | os.PathLike[str]) -> None:
-    """InputError unless `path` is `-` or something that can be opened and read."""
-    if is_standard_stream(path):
+    """InputError unless `path` is `-`, a sequence of pictures, or something that can be opened and read."""
+    if is_standard_stream(path) or find_sequence(path) is not None:
         return
     where = Path(path)
     if where.is_dir():
@@ -120,6 +121,29 @@ def temporary_output(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise StcodecError(f"{where}: cannot be written ({error.strerror or error})") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def input_size(path: str | os.PathLike[str]) -> int | None:
+    """Bytes of an input, of all pictures of a sequence; None for a pipe."""
+    sequence = None if is_standard_stream(path) else find_sequence(path)
+    if sequence is not None:
+        return sum(f.stat().st_size for f in sequence.files)
+    found = os.fstat(sys.stdin.fileno()) if is_standard_stream(path) else os.stat(path)
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+class CountedReader:
+    """A stream that can be read forward only, and the bytes that have been read of it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.bytes = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes."""
+        data = self._stream.read(size)
+        self.bytes += len(data)
+        return data
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +15,10 @@ from typing import BinaryIO
 
 from stcodec import container, records
 from stcodec.errors import DamagedFileError, UsageError
+from stcodec.extras import unpack_extras, with_chapters
 from stcodec.files import Overwrite, check_input, check_output, named, open_output, temporary_output
-from stcodec.media import Packet, StreamInfo
+from stcodec.media import Chapter, Packet, StreamInfo
+from stcodec.window import Window
 
 # What must be the same in files that are joined: what to call it, and the fields of the header.
 _ALIKE = {
@@ -62,9 +64,10 @@ def concat(sources: Sequence[str], target: str, overwrite: Overwrite) -> Joined:
     """Write the pictures and packets of `sources`, one file after another, into `target`.
 
     The times of a file are moved so that its first picture follows the last one of the file before; those of the first file
-    stay. A packet stays with the pictures of its own file: one that begins after the last of them, or before the first where
-    the file before still has something to play, is left out. Metadata is the first file's. UsageError where the files do not fit
-    together, InputError and DamagedFileError where one cannot be read; `target` appears only when it is complete.
+    stay, chapters move along. A packet stays with the pictures of its own file: one that begins after the last of them, or
+    before the first where the file before still has something to play, is left out. Metadata is the first file's. UsageError
+    where the files do not fit together, InputError and DamagedFileError where one cannot be read; `target` appears only when it
+    is complete.
     """
     for source in sources:
         _check_source(source)
@@ -77,7 +80,8 @@ def concat(sources: Sequence[str], target: str, overwrite: Overwrite) -> Joined:
     frames = dropped = end = 0
     played: list[int | None] = [None] * len(streams)  # up to which time the packets of each stream last
     with open_output(target) as output:
-        writer = container.Writer(output, reader.header, streams, reader.metadata, reader.blobs)
+        blobs = with_chapters(reader.blobs, _all_chapters(heads, base))
+        writer = container.Writer(output, reader.header, streams, reader.metadata, blobs)
         for number, head in enumerate(heads):
             start = end if number else head.start
             shift, end = start - head.start, start + head.end - head.start
@@ -115,6 +119,15 @@ class _Head:
     reader: container.Reader
     start: int
     end: int
+
+
+def _all_chapters(heads: Sequence[_Head], base: Fraction) -> Iterator[Chapter]:
+    """The chapters of all files, at their times in the joined one."""
+    end = heads[0].start
+    for head in heads:
+        with named(head.path):
+            yield from (c.moved((end - head.start) * base) for c in unpack_extras(head.reader.blobs).chapters)
+        end += head.end - head.start
 
 
 def _read_head(path: str) -> _Head:
@@ -272,7 +285,11 @@ class Split:
         """Frames and bytes written."""
         reader = self._reader
         header = dataclasses.replace(reader.header, quality=piece.quality)
-        writer = container.Writer(output, header, reader.streams, reader.metadata, reader.blobs)
+        start, end = (None if t is None else t * self._base for t in (piece.start, piece.end))
+        assert start is not None
+        inside = Window(start, end).extras(unpack_extras(reader.blobs)).chapters
+        blobs = with_chapters(reader.blobs, [c.moved(start + shift * self._base) for c in inside])
+        writer = container.Writer(output, header, reader.streams, reader.metadata, blobs)
         frames = 0
         for offset in piece.offsets:
             reader.seek(offset)

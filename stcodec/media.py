@@ -86,6 +86,10 @@ class Chapter:
     end: Fraction
     metadata: Mapping[str, str]
 
+    def moved(self, seconds: Fraction) -> Chapter:
+        """The same chapter, later by so many seconds."""
+        return Chapter(self.start + seconds, self.end + seconds, self.metadata)
+
 
 @dataclass(frozen=True)
 class Attachment:

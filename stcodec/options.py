@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from stcodec.errors import UsageError
@@ -49,6 +50,18 @@ def parse_amount(text: str) -> int:
     return round(float(match[1]) * _UNITS[match[2]])
 
 
+def parse_rate(text: str) -> Fraction:
+    """Frames per second from text like 30, 30000/1001 or 29.97, which stands for 30000/1001. UsageError for anything else."""
+    if re.fullmatch(r"\d+(\.\d+)?|\d+/[1-9]\d*", text.strip()) is None or float(Fraction(text)) == 0:
+        raise UsageError(f"{text!r} is no frame rate: 30, 29.97 or 30000/1001")
+    rate = Fraction(text)
+    for whole in (24, 30, 48, 60, 120):
+        # Rates of television, which people write with two or three digits.
+        if rate.denominator > 1 and abs(rate - Fraction(whole * 1000, 1001)) < Fraction(1, 100):
+            return Fraction(whole * 1000, 1001)
+    return rate
+
+
 @dataclass(frozen=True)
 class AudioChoice:
     """What becomes of sound. codec: "auto", "copy", "none", "aac" or "opus"; bit_rate: bits per second, None for the usual."""
@@ -85,6 +98,9 @@ class EncodeOptions(_Checked):
     audio: str = _option("copy", "Sound: copy (as it is), aac[:kbit/s], opus[:kbit/s] or none.")
     start: float | None = _option(None, _START, 0, 1e9)
     end: float | None = _option(None, _END, 0, 1e9)
+    framerate: Fraction | None = _option(
+        None, "Frames per second of an image sequence (a/%04d.png) or a raw stream.", 0.001, 10000
+    )
     no_larger: bool = _option(False, "Fail (exit code 5) rather than write a file larger than the input.")
     target_size: int | None = _option(None, "Size of the whole output, within 3 %: 25MB, 900kB, 20MiB.", 1, 1e15)
     target_bitrate: int | None = _option(None, "Bits per second of the whole output, within 3 %: 800k, 1.5M.", 1, 1e12)

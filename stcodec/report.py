@@ -56,11 +56,22 @@ def print_json(value: object) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
-class ProgressReport:
-    """A bar on a terminal, a line every few seconds elsewhere, nothing when quiet. A context manager."""
+PROGRESS = ("auto", "bar", "lines", "none")
 
-    def __init__(self, label: str, quiet: bool) -> None:
-        self._label, self._quiet = label, quiet
+
+class ProgressReport:
+    """How far something is, on stderr. A context manager.
+
+    mode: "bar"; "lines", one every few seconds and one at the end; "none"; or "auto", which is a bar on a terminal and lines
+    elsewhere. Nothing when quiet. A bar has no colour, and is made of plain characters where NO_COLOR is set.
+    """
+
+    def __init__(self, label: str, quiet: bool, mode: str = "auto") -> None:
+        self._label, self._mode = label, "none" if quiet else mode
+        self._at_end = mode == "lines"
+        if self._mode == "auto":
+            self._mode = "bar" if sys.stderr.isatty() else "lines"
+        self._seen: Progress | None = None
         self._start = self._last = time.monotonic()
         self._bar: Any = None
 
@@ -72,12 +83,13 @@ class ProgressReport:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+        if self._mode == "lines" and self._at_end and self._seen is not None and kind is None:
+            self._line(self._seen)
 
     def update(self, progress: Progress) -> None:
         """Show how far it is."""
-        if self._quiet:
-            return
-        if sys.stderr.isatty():
+        self._seen = progress
+        if self._mode == "bar":
             if self._bar is None:
                 from tqdm import tqdm
 
@@ -95,16 +107,17 @@ class ProgressReport:
             self._bar.update(progress.frames - self._bar.n)
             return
         now = time.monotonic()
-        if now - self._last >= _SECONDS_BETWEEN_LINES:
+        if self._mode == "lines" and now - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = now
-            rate = progress.frames / (now - self._start)
-            of = f"/{progress.total}" if progress.total else ""
-            left = ""
-            if progress.total and rate > 0:
-                left = f", {max(0.0, (progress.total - progress.frames) / rate):.0f} s left"
-            print(
-                f"{self._label}: {progress.frames}{of} frames, {rate:.1f} frames/s{left}", file=sys.stderr, flush=True
-            )
+            self._line(progress)
+
+    def _line(self, progress: Progress) -> None:
+        rate = progress.frames / max(1e-9, time.monotonic() - self._start)
+        of = f"/{progress.total}" if progress.total else ""
+        left = ""
+        if progress.total and rate > 0:
+            left = f", {max(0.0, (progress.total - progress.frames) / rate):.0f} s left"
+        print(f"{self._label}: {progress.frames}{of} frames, {rate:.1f} frames/s{left}", file=sys.stderr, flush=True)
 
 
 def encoded(source: str, target: str, result: EncodeResult, quiet: bool) -> None:
@@ -118,8 +131,6 @@ def encoded(source: str, target: str, result: EncodeResult, quiet: bool) -> None
         f"{target}: {result.frames} frames, {human_size(result.output_bytes)} ({rate:.0f} kbit/s{ratio}), {speed:.1f} frames/s",
         file=sys.stderr,
     )
-    if result.ratio is not None and result.ratio < 1:
-        note(f"{target} is larger than {source}")
 
 
 def tried(trial: Trial, quiet: bool) -> None:

@@ -73,7 +73,7 @@ def survey(source: str | os.PathLike[str], options: EncodeOptions, model: Model)
     runs: list[tuple[int, list[Cut]]] = []
     found: list[tuple[int, bool]] = []
     stride, begin, end, overhead = 1, 0, 0, 0
-    with VideoReader(source) as video:
+    with VideoReader(source, rate=options.framerate) as video:
         info = video.info
         part = chosen_part(video, options)
         blobs = pack_extras(info, part.extras)

@@ -64,10 +64,7 @@ def search_steps(
             steps = _to_size(again, os.fspath(source), target, options, said)
         else:
             steps = _to_quality(again, os.fspath(source), target, options, said)
-        for step in steps:
-            if isinstance(step, EncodeResult) and is_standard_stream(source):
-                step = dataclasses.replace(step, input_bytes=None)
-            yield step
+        yield from steps
 
 
 def sample(source: PathLike, options: EncodeOptions) -> tuple[Trial, Survey]:

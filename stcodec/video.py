@@ -21,6 +21,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from stcodec.carried import cover, describe, dispositions, is_cover, reason, stream_metadata
 from stcodec.errors import InputError, UsageError
 from stcodec.extras import fits_a_blob
+from stcodec.files import CountedReader
 from stcodec.media import (
     FULL_RANGE,
     LIMITED_RANGE,
@@ -44,6 +45,7 @@ from stcodec.pictures_in import (
     mastering_display,
     mirror_matrix,
 )
+from stcodec.sequences import find_sequence
 
 __all__ = ["Packet", "Picture", "Planes", "StreamInfo", "VideoInfo", "VideoReader"]
 
@@ -53,6 +55,8 @@ _OF_THE_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encod
 # Any text file passes for a picture of a text terminal.
 _NO_VIDEO_FORMATS = {"tty"}
 _CARRY = ("all", "none")
+# Formats without time stamps.
+_TIMELESS = {"image2", "image2pipe", "h264", "hevc", "vvc", "m4v", "mjpeg", "mpegvideo", "obu", "av1"}
 
 
 class VideoReader:
@@ -62,22 +66,46 @@ class VideoReader:
     anything that is not a readable video; a file that turns out damaged half-way yields what can be decoded, then raises.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | BinaryIO, carry: str = "all") -> None:
-        self.name = str(source) if isinstance(source, (str, os.PathLike)) else "standard input"
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | BinaryIO | CountedReader,
+        carry: str = "all",
+        rate: Fraction | None = None,
+    ) -> None:
+        self.name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "standard input"
         self._notes: list[str] = []
         if carry not in _CARRY:
             raise UsageError(f"carry must be one of {', '.join(_CARRY)}, not {carry!r}")
-        # With the protocol before it, a name such as "concat:a" is still a name.
-        file: Any = f"file:{os.fspath(source)}" if isinstance(source, (str, os.PathLike)) else source
+        options = {} if rate is None else {"framerate": f"{rate.numerator}/{rate.denominator}"}
+        file: Any = source
+        if isinstance(source, (str, os.PathLike)):
+            # With the protocol before it, a name such as "concat:a" is still a name.
+            file = f"file:{os.fspath(source)}"
+            if (sequence := find_sequence(source)) is not None:
+                options["start_number"] = str(sequence.first)
+                if sequence.beyond:
+                    self._notes.append(
+                        f"{sequence.missing} is missing: {sequence.beyond} pictures after it are left out"
+                    )
         try:
-            self._container = av.open(file, metadata_errors="replace")
+            self._container = av.open(file, metadata_errors="replace", options=options)
         except (FFmpegError, OSError, ValueError) as error:
             raise InputError(f"{self.name}: {reason(error)}") from error
         try:
+            self._check_rate(rate)
             self._open(carry)
         except BaseException:
             self._container.close()
             raise
+
+    def _check_rate(self, rate: Fraction | None) -> None:
+        """UsageError for a rate where the file has its own time stamps."""
+        name = self._container.format.name
+        timeless = name in _TIMELESS or name.endswith("_pipe")
+        if rate is not None and not timeless:
+            raise UsageError(f"{self.name}: has its own frame rate; --framerate is for image sequences and raw streams")
+        if rate is None and name == "image2" and find_sequence(self.name) is not None:
+            self._notes.append("taken as 25 frames/s, for want of --framerate")
 
     def _open(self, carry: str) -> None:
         if self._container.format.name in _NO_VIDEO_FORMATS:

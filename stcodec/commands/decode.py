@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from stcodec import report
-from stcodec.commands.shared import Time, audio_options, default_target, option, output_options, policy, stages
+from stcodec.commands.shared import (
+    Time,
+    audio_options,
+    default_target,
+    option,
+    output_options,
+    policy,
+    progress_option,
+    stages,
+)
 from stcodec.options import DecodeOptions
 
 
@@ -22,9 +31,17 @@ from stcodec.options import DecodeOptions
 @option(DecodeOptions, "end", "--end", type=Time())
 @option(DecodeOptions, "device", "--device")
 @option(DecodeOptions, "threads", "--threads", type=int)
+@progress_option
 @output_options
 def decode(
-    source: str, target: str | None, overwrite: str | None, quiet: bool, verbose: bool, as_json: bool, **options: Any
+    source: str,
+    target: str | None,
+    overwrite: str | None,
+    shown: str,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Decode IN.stp into OUT: .mp4, .mkv, .mov, .y4m, or "-" for YUV4MPEG2 on standard output."""
     target = default_target(source, target, ".mp4")
@@ -33,7 +50,7 @@ def decode(
 
     chosen = DecodeOptions(overwrite=policy(overwrite, target), **options)
     result = None
-    with stages(verbose), report.ProgressReport(f"decoding {os.path.basename(source)}", quiet) as progress:
+    with stages(verbose), report.ProgressReport(f"decoding {os.path.basename(source)}", quiet, shown) as progress:
         for step in decode_steps(source, target, chosen):
             if isinstance(step, Progress):
                 progress.update(step)

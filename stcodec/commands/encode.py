@@ -9,7 +9,18 @@ import click
 from click.core import ParameterSource
 
 from stcodec import report
-from stcodec.commands.shared import Amount, Time, audio_options, default_target, option, output_options, policy, stages
+from stcodec.commands.shared import (
+    Amount,
+    Rate,
+    Time,
+    audio_options,
+    default_target,
+    option,
+    output_options,
+    policy,
+    progress_option,
+    stages,
+)
 from stcodec.errors import UsageError
 from stcodec.options import TARGETS, EncodeOptions, help_text
 
@@ -25,6 +36,7 @@ from stcodec.options import TARGETS, EncodeOptions, help_text
 @option(EncodeOptions, "effort", "--effort", type=int)
 @option(EncodeOptions, "start", "--start", type=Time())
 @option(EncodeOptions, "end", "--end", type=Time())
+@option(EncodeOptions, "framerate", "--framerate", "--fps", type=Rate())
 @option(EncodeOptions, "target_size", "--target-size", type=Amount())
 @option(EncodeOptions, "target_bitrate", "--target-bitrate", type=Amount())
 @option(EncodeOptions, "min_psnr", "--min-psnr", type=float)
@@ -32,9 +44,17 @@ from stcodec.options import TARGETS, EncodeOptions, help_text
 @option(EncodeOptions, "min_vmaf", "--min-vmaf", type=float)
 @click.option("--no-larger", is_flag=True, help=help_text(EncodeOptions, "no_larger"))
 @audio_options(EncodeOptions)
+@progress_option
 @output_options
 def encode(
-    source: str, target: str | None, overwrite: str | None, quiet: bool, verbose: bool, as_json: bool, **options: Any
+    source: str,
+    target: str | None,
+    overwrite: str | None,
+    shown: str,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Encode the video IN ("-" reads standard input) into OUT.stp ("-" writes standard output)."""
     # The options class cannot tell a quality that was asked for from the default.
@@ -49,7 +69,7 @@ def encode(
     chosen = EncodeOptions(overwrite=policy(overwrite, target), **options)
     notes: list[str] = []
     result = None
-    with stages(verbose), report.ProgressReport(f"encoding {os.path.basename(source)}", quiet) as progress:
+    with stages(verbose), report.ProgressReport(f"encoding {os.path.basename(source)}", quiet, shown) as progress:
         for step in search_steps(source, target, chosen, notes):
             if isinstance(step, Progress):
                 progress.update(step)

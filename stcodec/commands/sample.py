@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from stcodec import report
-from stcodec.commands.shared import Time, audio_options, option
+from stcodec.commands.shared import Rate, Time, audio_options, option
 from stcodec.options import EncodeOptions
 
 
@@ -21,6 +21,7 @@ from stcodec.options import EncodeOptions
 @option(EncodeOptions, "effort", "--effort", type=int)
 @option(EncodeOptions, "start", "--start", type=Time())
 @option(EncodeOptions, "end", "--end", type=Time())
+@option(EncodeOptions, "framerate", "--framerate", "--fps", type=Rate())
 @audio_options(EncodeOptions)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def sample(source: str, as_json: bool, **options: Any) -> None:

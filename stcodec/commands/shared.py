@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import click
@@ -15,7 +16,8 @@ import click
 from stcodec import report
 from stcodec.errors import UsageError
 from stcodec.files import Overwrite
-from stcodec.options import default, help_text, parse_amount
+from stcodec.options import default, help_text, parse_amount, parse_rate
+from stcodec.sequences import find_sequence
 
 
 def option(options: type, name: str, *flags: str, **more: Any) -> Callable[[Any], Any]:
@@ -74,6 +76,21 @@ def audio_options(options: type) -> Callable[[Any], Any]:
     return decorate
 
 
+class Rate(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """Frames per second, such as 30, 29.97 or 30000/1001."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        """Text to an exact number."""
+        if isinstance(value, Fraction):
+            return value
+        try:
+            return parse_rate(str(value))
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
 def output_options(command: Any) -> Any:
     """The options of every command that writes a file."""
     for decorator in (
@@ -104,6 +121,14 @@ def options_of(*commands: tuple[click.Command, type]) -> Callable[[Any], Any]:
     return decorate
 
 
+def progress_option(command: Any) -> Any:
+    """How progress is shown."""
+    text = "auto (a bar on a terminal, else lines), bar, lines (one every few seconds) or none."
+    choice = click.Choice(report.PROGRESS)
+    more: dict[str, Any] = {"type": choice, "metavar": "HOW", "default": "auto", "show_default": True, "help": text}
+    return click.option("--progress", "shown", **more)(command)
+
+
 def policy(overwrite: str | None, target: str) -> Overwrite:
     """Ask where a person can answer, else refuse."""
     if overwrite is not None:
@@ -131,6 +156,7 @@ def default_target(source: str, target: str | None, ending: str) -> str:
     """`target`, or the source's name with another ending. UsageError for standard input without a target."""
     if target is not None:
         return target
-    if source == "-":
-        raise UsageError("an output must be named when the input is standard input")
+    if source == "-" or find_sequence(source) is not None:
+        what = "standard input" if source == "-" else "a sequence of pictures"
+        raise UsageError(f"an output must be named when the input is {what}")
     return os.path.splitext(source)[0] + ending

@@ -1,0 +1,56 @@
+"""Numbered pictures as one input: `frames/%04d.png`."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from stcodec.errors import InputError
+
+_NUMBER = re.compile(r"%(0?\d*)d")
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Pictures whose numbers follow each other. first: the number of the first; beyond: how many files come after a gap."""
+
+    pattern: str
+    first: int
+    files: tuple[Path, ...]
+    beyond: int
+
+    @property
+    def missing(self) -> str:
+        """The name at the gap."""
+        return os.path.basename(self.pattern % (self.first + len(self.files)))
+
+
+def find_sequence(path: str | os.PathLike[str]) -> Sequence | None:
+    """The pictures that a name such as `%04d.png` stands for; None for a name without a number's place, or of a file that exists.
+
+    InputError if there is no such picture.
+    """
+    text = os.fspath(path)
+    folder, name = os.path.split(text)
+    places = _NUMBER.findall(name)
+    if len(places) != 1 or "%" in _NUMBER.sub("", name) or "%" in folder or os.path.exists(text):
+        return None
+    before, after = _NUMBER.split(name)[::2]
+    wanted = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
+    numbers = set()
+    try:
+        for entry in os.listdir(folder or "."):
+            match = wanted.fullmatch(entry)
+            if match and name % int(match[1]) == entry:
+                numbers.add(int(match[1]))
+    except OSError as error:
+        raise InputError(f"{text}: {(error.strerror or str(error)).lower()}") from error
+    if not numbers:
+        raise InputError(f"{text}: no such pictures")
+    first = last = min(numbers)
+    while last + 1 in numbers:
+        last += 1
+    files = tuple(Path(text % n) for n in range(first, last + 1))
+    return Sequence(text, first, files, len(numbers) - len(files))

@@ -1,0 +1,123 @@
+"""What a person sees: progress, notes, and never a file that grew in silence."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+import stcodec
+from stcodec.encoding import Progress
+from stcodec.errors import TargetError
+from stcodec.report import ProgressReport
+from tests.conftest import run
+from tests.media import clip, write_clip
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("output") / "in.mp4", clip(17, 32, 32), "libx264")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that no codec makes smaller: a few flat pictures at the lowest quality."""
+    options = {"crf": "51", "preset": "veryslow"}
+    return write_clip(tmp_path_factory.mktemp("small") / "in.h264", clip(3, 64, 48), "libx264", options=options)
+
+
+def test_a_larger_output_is_said_and_can_be_refused(small: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.stp"
+    notes = stcodec.encode(small, target, quality=63, model="dct").notes
+    assert target.stat().st_size > small.stat().st_size
+    assert [n for n in notes if "larger" in n and str(target.stat().st_size) in n and str(small.stat().st_size) in n]
+    target.unlink()
+    with pytest.raises(TargetError, match=str(small.stat().st_size)):
+        stcodec.encode(small, target, quality=63, model="dct", no_larger=True)
+    assert list(tmp_path.iterdir()) == []
+    assert (
+        stcodec.encode(small, target, quality=0, model="dct", no_larger=True, overwrite=True).output_bytes
+        <= small.stat().st_size
+    )
+
+
+def test_a_pipe_that_grows_is_said_too(small: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stcodec", "encode", "-", str(tmp_path / "a.stp"), "--model", "dct", "-q", "63"]
+    done = subprocess.run(
+        f"cat '{small}' | {' '.join(command)} --json", shell=True, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "larger than the input" in done.stderr
+    event = json.loads(done.stdout)
+    assert event["input_bytes"] == small.stat().st_size
+    assert any("larger" in n for n in event["notes"])
+
+
+def test_progress_as_lines_or_not_at_all(source: Path, tmp_path: Path) -> None:
+    shown = run("encode", source, tmp_path / "a.stp", "--model", "dct", "--progress", "lines")
+    assert "17/17 frames" in shown.stderr.splitlines()[-2]
+    quiet = run("decode", tmp_path / "a.stp", tmp_path / "a.mkv", "--progress", "none")
+    assert len(quiet.stderr.splitlines()) == 1
+    assert run("decode", tmp_path / "a.stp", tmp_path / "b.mkv", "--progress", "loud").returncode == 2
+
+
+def on_a_terminal(*arguments: object, no_color: bool) -> bytes:
+    """What a command shows on a terminal."""
+    outer, inner = pty.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | ({"NO_COLOR": "1"} if no_color else {})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stcodec", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        stdout=inner,
+        stderr=inner,
+        env={**environment, "LANG": "C.UTF-8"},
+    )
+    os.close(inner)
+    seen = b""
+    while True:
+        try:
+            part = os.read(outer, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        seen += part
+    assert process.wait(120) == 0
+    os.close(outer)
+    return seen
+
+
+def test_a_terminal_gets_a_bar_without_colour(source: Path, tmp_path: Path) -> None:
+    seen = on_a_terminal("encode", source, tmp_path / "a.stp", "--model", "dct", no_color=True)
+    assert b"%|" in seen
+    assert b"\x1b[3" not in seen
+    assert "█".encode() not in seen
+
+
+def test_modes_of_progress(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 3))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+
+    def show(mode: str, quiet: bool = False) -> str:
+        with ProgressReport("encoding a", quiet, mode) as progress:
+            for frames in (8, 16, 24, 32):
+                progress.update(Progress(frames, 32, 0))
+        return capsys.readouterr().err
+
+    assert show("none") == ""
+    assert show("bar", quiet=True) == show("lines", quiet=True) == ""
+    lines = show("lines").splitlines()
+    assert lines[-1].startswith("encoding a: 32/32 frames")
+    assert 2 <= len(lines) <= 4
+    assert 1 <= len(show("auto").splitlines()) <= 3
+    assert "%|" in show("bar")
