@@ -1,4 +1,4 @@
-"""Metrics against their formulas, and what else is measured."""
+"""Metrics against their formulas."""
 
 from __future__ import annotations
 
