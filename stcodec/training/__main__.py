@@ -131,7 +131,7 @@ def _start(base: str, shape: dict[str, Any]) -> Any:
 @click.option("--distortion", type=click.Choice(["steps", "log"]), default="steps", help="See docs/training.md.")
 @click.option("--through/--no-through", default=False, help="Let gradients pass through references.")
 @_data_options(0, 0, 0, 2)
-@click.option("--reuse", default=0, help="Times that a batch is trained on (0: once on a GPU, 4 times on a CPU).")
+@click.option("--reuse", default=0, help="Times that a batch is trained on (0: twice on a GPU, 4 times on a CPU).")
 @click.option("--pool", default=12, help="Batches to choose from where they are used again.")
 @click.option("--device", default="auto")
 @click.option("--threads", default=0)
@@ -155,7 +155,7 @@ def train(packed: Path, run: Path, **options: Any) -> None:
         options["rate_scales"],
         average=options["average"],
         optimiser=options["optimiser"],
-        reuse=options["reuse"] or (1 if large else 4),
+        reuse=options["reuse"] or (2 if large else 4),
         pool=options["pool"],
         compiled=large if options["compiled"] is None else options["compiled"],
         every=options["every"],
@@ -188,7 +188,9 @@ def _bf16(options: dict[str, Any], large: bool) -> bool:
 @click.argument("packed", type=_FOLDER)
 @click.argument("run", type=_FOLDER)
 @click.argument("target", type=_TARGET)
-@click.option("--rounds", default=1, help="Rounds of fitting tables, scales and predictors.")
+@click.option(
+    "--rounds", default=1, help="Rounds of fitting tables, scales and predictors (0: keep those of the base)."
+)
 @click.option("--steps", default=3000, help="Steps of fitting the scale networks, per round.")
 @_data_options(1, 160, 256, 2)
 @click.option("--crops", default=84, help="Crops that are coded for it.")

@@ -63,10 +63,15 @@ def average_of(folder: Path) -> dict[str, Tensor]:
 
 
 class Log:
-    """One JSON object per line, added to `log.jsonl`."""
+    """One JSON object per line, added to `log.jsonl`. Lines of steps after `step`, which are about to be done again, are dropped."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, step: int) -> None:
         self._path = folder / "log.jsonl"
+        if self._path.exists():
+            kept = [row for row in read_log(folder) if row.get("step", 0) <= step]
+            partial = folder / "log.partial"
+            partial.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+            partial.replace(self._path)
 
     def write(self, **values: object) -> None:
         """Add a line."""

@@ -26,7 +26,7 @@ def fitted(
         report.append(text)
         say(text)
 
-    coded = list(clips)
+    coded = list(clips) if options["rounds"] else []
     for number in range(options["rounds"]):
         model = fit.fit_round(model, coded, FIT_QUALITIES[number % 3 :], options["steps"], effort=1, log=log)
     return model, report

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -180,10 +181,11 @@ class Run:
             yield dataclasses.replace(pool[at], quality=(pool[at].quality + moved).clamp(0, 63))
 
     def train(self) -> None:
-        """Train to the end; the checkpoint is written now and then, at the end, and when interrupted."""
+        """Train to the end; the checkpoint is written now and then, at the end, and when interrupted or told to end."""
+        signal.signal(signal.SIGTERM, _interrupt)
         if self.device.type == "cpu":
             flush_denormals()
-        settings, log = self.settings, checkpoint.Log(self.folder)
+        settings, log = self.settings, checkpoint.Log(self.folder, self.step)
         window = _Window(self.device)
         began, before = time.monotonic(), self.spent
         try:
@@ -240,6 +242,10 @@ class Run:
             floating = [(self.average[k], v) for k, v in self.trained.state_dict().items() if v.is_floating_point()]
             torch._foreach_lerp_([a for a, _ in floating], [v for _, v in floating], 1 - decay)
         return outcome, norms[0]
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 class _Window:
