@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from stcodec.batch.pool import Pool
     from stcodec.batch.run import Batch, Settings
 
+# People are told every minute how far a file is; programs hear all.
+_SECONDS_BETWEEN_LINES = 60
 _ENDINGS = ("mp4", "mkv", "mov", "y4m")
 
 
@@ -154,6 +156,7 @@ def _run(planned: Batch, ray: str | None, quiet: bool, as_json: bool) -> None:
     from stcodec.batch import messages
 
     begun, finished, of = time.monotonic(), 0, len(planned.entries)
+    spoken = begun
     if as_json:
         report.print_json(messages.begun_json(planned))
     try:
@@ -162,15 +165,18 @@ def _run(planned: Batch, ray: str | None, quiet: bool, as_json: bool) -> None:
                 finished += event.kind not in ("started", "progress")
                 if as_json:
                     report.print_json(messages.as_json(event, planned))
+                if event.kind == "progress" and time.monotonic() - spoken < _SECONDS_BETWEEN_LINES:
+                    continue
+                spoken = time.monotonic()
                 text = messages.line(event, finished, of)
                 if text is not None and (event.kind == "failed" or not (quiet or as_json)):
                     report.tell(text)
                 for line in event.values.get("notes", ()):
                     report.note(f"{event.entry.task.source}: {line}", quiet or as_json)
     except KeyboardInterrupt:
-        states = [e.state for e in planned.entries]
-        left = states.count("waiting")
-        report.note(f"{left} files are left: stcodec batch --resume -o {planned.settings.output}", quiet)
+        left = sum(e.state == "waiting" for e in planned.entries)
+        what = "1 file is" if left == 1 else f"{left} files are"
+        report.note(f"{what} left: stcodec batch --resume -o {planned.settings.output}", quiet)
         raise
     if as_json:
         report.print_json(messages.ended_json(planned, time.monotonic() - begun))
