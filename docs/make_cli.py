@@ -38,7 +38,7 @@ added, never renamed.
 | event | fields |
 |---|---|
 | batch | the first: `version` (1) of these events, `files` in all, those `waiting`, `jobs` at a time |
-| started | |
+| started | `node` of a Ray cluster |
 | progress | `frames` done, of `total` (null: not known); at most two a second and file |
 | encoded, decoded | as of `encode` and `decode`: the output is complete |
 | skipped | `message` |

@@ -82,6 +82,12 @@ def test_there_and_back(films: Path, tmp_path: Path) -> None:
     assert (out / "one.stp").stat().st_mtime_ns == kept
     assert (out / "trip/day/two.stp").read_bytes() == whole
 
+    # The sound can be left out on the way back.
+    silent = batch(out / "one.stp", "-o", tmp_path / "silent", "--decode", "--no-audio", "--threads", 1)
+    assert silent.returncode == 0, silent.stderr
+    with av.open(str(tmp_path / "silent" / "one.mp4")) as container:
+        assert [s.type for s in container.streams] == ["video"]
+
     decoded = batch(out, "-o", back, "-r", "--decode", "--to", "mkv")
     assert decoded.returncode == 0, decoded.stderr
     assert "Traceback" not in decoded.stderr
@@ -212,6 +218,29 @@ def test_a_dry_run_does_nothing(films: Path, tmp_path: Path) -> None:
         ("planned", "one.stp", "encode"),
     ]
     assert not (tmp_path / "out").exists()
+
+
+def test_parts_share_the_files(queue_of_films: Path, tmp_path: Path) -> None:
+    shares = []
+    for part in ("1/3", "2/3", "3/3"):
+        done = batch(queue_of_films, "-o", tmp_path / "out", "--dry-run", "--json", "--part", part)
+        shares.append([Path(e["input"]).stem for e in events(done.stdout)])
+    assert shares == [["a", "d"], ["b"], ["c"]]
+    assert batch(queue_of_films, "-o", tmp_path / "out", "--part", "4/3").returncode == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks by fcntl")
+def test_a_folder_of_outputs_has_one_writer(queue_of_films: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    state = tmp_path / "out" / ".stcodec-batch"
+    (state / "work").mkdir(parents=True)
+    with open(state / "state.jsonl", "w") as other:
+        fcntl.flock(other.fileno(), fcntl.LOCK_EX)
+        done = batch(queue_of_films, "-o", tmp_path / "out")
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        assert "another batch" in done.stderr
+    assert (state / "work").is_dir()
 
 
 def test_what_is_not_of_this_batch_is_kept(tmp_path: Path) -> None:

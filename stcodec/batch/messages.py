@@ -19,6 +19,9 @@ def line(event: Event, number: int, of: int) -> str | None:
         return f"[{number}/{of}] {entry.task.target}: {_outcome(entry)}, {speed:.1f} frames/s"
     if event.kind == "failed":
         return f"[{number}/{of}] {entry.reason}"
+    if event.kind == "progress":
+        total = event.values["total"]
+        return f"{entry.task.target}: {event.values['frames']}{f'/{total}' if total else ''} frames so far"
     return None
 
 

@@ -26,7 +26,8 @@ _CORES_PER_JOB = 4
 @dataclass(frozen=True)
 class Settings:
     """What a batch is to do. options: fields of EncodeOptions, or of DecodeOptions if `decode`; jobs: files at a time, 0: one for
-    every 4 cores; overwrite: replace outputs that this batch did not make as it would now."""
+    every 4 cores; overwrite: replace outputs that this batch did not make as it would now; part: (k, n) takes every n-th file from
+    the k-th on, so that n machines share the work."""
 
     inputs: tuple[str, ...]
     output: str
@@ -36,6 +37,7 @@ class Settings:
     options: dict[str, Any] = field(default_factory=dict)
     overwrite: bool = False
     jobs: int = 0
+    part: tuple[int, int] = (1, 1)
 
 
 @dataclass
@@ -83,9 +85,11 @@ class Batch:
         )
         if not found.tasks and not found.problems:
             raise InputError(f"{', '.join(settings.inputs)}: no {'.stp file' if settings.decode else 'video'} found")
-        self._state = State(settings.output)
-        self.entries = [Entry(Task(path, ""), "failed", why, 3) for path, why in found.problems]
-        self.entries += [self._look(task) for task in found.tasks]
+        part, parts = settings.part
+        self._state = State(settings.output, f"-{part}-of-{parts}" if parts > 1 else "")
+        mine = slice(part - 1, None, parts)
+        self.entries = [Entry(Task(path, ""), "failed", why, 3) for path, why in found.problems[mine]]
+        self.entries += [self._look(task) for task in found.tasks[mine]]
         self.waiting = [e for e in self.entries if e.state == "waiting"]
         wanted = settings.jobs or max(1, cores() // _CORES_PER_JOB)
         self.jobs = max(1, min(wanted, len(self.waiting)))
@@ -124,9 +128,9 @@ class Batch:
         if not self.waiting:
             return
         settings, state = self.settings, self._state
-        state.open()
         workers = pool(self.jobs)
         try:
+            state.open()
             state.add("settings", **_remembered(settings))
             threads = max(1, (settings.options.get("threads") or cores()) // self.jobs)
             jobs = [self._job(number, entry, threads) for number, entry in enumerate(self.waiting)]
@@ -147,7 +151,7 @@ class Batch:
                     frames, total = record["progress"]
                     yield Event("progress", entry, {"frames": frames, "total": total})
                 else:
-                    yield Event("started", entry)
+                    yield Event("started", entry, {n: v for n, v in record.items() if n == "node"})
         finally:
             workers.close()
             state.close()

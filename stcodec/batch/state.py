@@ -46,7 +46,7 @@ class State:
     """The state of the batches that write into the folder `output`; reading it changes nothing.
 
     `done`: what is known of each output, by its path under `output`; `settings`: those of the last run. A process killed while it
-    wrote leaves a torn last line, which is passed over.
+    wrote leaves a torn last line, which is passed over. Processes that write at the same time have a `part` each.
     """
 
     def __init__(self, output: str, part: str = "") -> None:
@@ -72,12 +72,13 @@ class State:
     def open(self) -> None:
         """Begin to write; clears what a killed run has left. StcodecError if another process is at it, OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._log = open(self._folder / f"state{self._part}.jsonl", "a+", encoding="utf-8")  # noqa: SIM115
+        log = open(self._folder / f"state{self._part}.jsonl", "a+", encoding="utf-8")  # noqa: SIM115
         try:
-            _lock(self._log)
+            _lock(log)
         except OSError as error:
-            self._log.close()
+            log.close()
             raise StcodecError(f"{self._folder.parent}: another batch is writing there") from error
+        self._log = log
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir()
         # Whatever a torn line began ends here.

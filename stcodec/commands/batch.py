@@ -5,21 +5,24 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from stcodec import report
 from stcodec.commands.decode import decode as decode_command
 from stcodec.commands.encode import encode as encode_command
-from stcodec.commands.shared import options_of
+from stcodec.commands.shared import Share, given_options, options_of
 from stcodec.errors import StcodecError, UsageError
 from stcodec.options import TARGETS, DecodeOptions, EncodeOptions
 
 if TYPE_CHECKING:
+    from stcodec.batch.pool import Pool
     from stcodec.batch.run import Batch, Settings
 
+# People are told every minute how far a file is; programs hear all.
+_SECONDS_BETWEEN_LINES = 60
 _ENDINGS = ("mp4", "mkv", "mov", "y4m")
 
 
@@ -40,10 +43,18 @@ _ENDINGS = ("mp4", "mkv", "mov", "y4m")
     help="Files at a time, which share the threads; 0: one for every 4 cores.",
 )
 @click.option(
+    "--part",
+    type=Share(),
+    default=(1, 1),
+    metavar="K/N",
+    help="Every N-th file from the K-th on: for N machines with one OUTDIR.",
+)
+@click.option("--ray", metavar="ADDRESS", help='Work on a Ray cluster: its address, or "auto" on one of its nodes.')
+@click.option(
     "--resume", is_flag=True, help="Go on with the last batch of OUTDIR: its inputs and options, where none are given."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@options_of((encode_command, EncodeOptions), (decode_command, DecodeOptions))
+@options_of(encode_command, decode_command)
 @click.option("-y", "-f", "--yes", "overwrite", is_flag=True, help="Replace outputs of other inputs or options.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print events as lines of JSON on stdout.")
@@ -54,6 +65,8 @@ def batch(
     decoding: bool,
     ending: str,
     jobs: int,
+    part: tuple[int, int],
+    ray: str | None,
     resume: bool,
     dry_run: bool,
     overwrite: bool,
@@ -66,18 +79,13 @@ def batch(
     What is done and intact is skipped, so the same command goes on where one was killed; a file that fails does not stop the
     others. The options of encode, and with --decode those of decode, hold for each file. Exit code 1 if any file failed.
     """
-    context = click.get_current_context()
-
-    def given(name: str) -> bool:
-        return context.get_parameter_source(name) is not ParameterSource.DEFAULT
-
     from stcodec.batch.run import Batch, Settings
 
     settings = Settings(
-        inputs, output, recursive, decoding, f".{ending}" if decoding else ".stp", {n: v for n, v in options.items() if given(n)},
-        overwrite, jobs,
+        inputs, output, recursive, decoding, f".{ending}" if decoding else ".stp", given_options(options),
+        overwrite, jobs, part,
     )  # fmt: skip
-    if given("ending") and not decoding:
+    if given_options({"ending": ending}) and not decoding:
         raise UsageError("--to needs --decode")
     if resume:
         settings = _resumed(settings)
@@ -88,7 +96,7 @@ def batch(
     if dry_run:
         _show_plan(planned, as_json)
     else:
-        _run(planned, quiet, as_json)
+        _run(planned, ray, quiet, as_json)
 
 
 def _resumed(settings: Settings) -> Settings:
@@ -131,27 +139,44 @@ def _show_plan(planned: Batch, as_json: bool) -> None:
             report.tell(f"{value['action']:<6} {entry.task.source} -> {value['output']}{why}")
 
 
-def _run(planned: Batch, quiet: bool, as_json: bool) -> None:
+def _pool(planned: Batch, ray: str | None) -> Callable[[int], Pool]:
+    """What makes the pool for a number of jobs at a time."""
+    if ray is None:
+        from stcodec.batch.pool import LocalPool
+
+        return LocalPool
+    from stcodec.batch.ray_pool import RayPool
+
+    options = planned.settings.options
+    device, threads = options.get("device", ""), options.get("threads", 0)
+    return lambda _: RayPool(ray, device, planned.settings.jobs, threads)
+
+
+def _run(planned: Batch, ray: str | None, quiet: bool, as_json: bool) -> None:
     from stcodec.batch import messages
 
     begun, finished, of = time.monotonic(), 0, len(planned.entries)
+    spoken = begun
     if as_json:
         report.print_json(messages.begun_json(planned))
     try:
-        with contextlib.closing(planned.run()) as events:
+        with contextlib.closing(planned.run(_pool(planned, ray))) as events:
             for event in events:
                 finished += event.kind not in ("started", "progress")
                 if as_json:
                     report.print_json(messages.as_json(event, planned))
+                if event.kind == "progress" and time.monotonic() - spoken < _SECONDS_BETWEEN_LINES:
+                    continue
+                spoken = time.monotonic()
                 text = messages.line(event, finished, of)
                 if text is not None and (event.kind == "failed" or not (quiet or as_json)):
                     report.tell(text)
                 for line in event.values.get("notes", ()):
                     report.note(f"{event.entry.task.source}: {line}", quiet or as_json)
     except KeyboardInterrupt:
-        states = [e.state for e in planned.entries]
-        left = states.count("waiting")
-        report.note(f"{left} files are left: stcodec batch --resume -o {planned.settings.output}", quiet)
+        left = sum(e.state == "waiting" for e in planned.entries)
+        what = "1 file is" if left == 1 else f"{left} files are"
+        report.note(f"{what} left: stcodec batch --resume -o {planned.settings.output}", quiet)
         raise
     if as_json:
         report.print_json(messages.ended_json(planned, time.monotonic() - begun))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import re
 import sys
@@ -12,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from stcodec import report
 from stcodec.errors import UsageError
@@ -56,6 +56,21 @@ class Amount(click.ParamType):  # type: ignore[type-arg, unused-ignore]
             return parse_amount(str(value))
         except UsageError as error:
             self.fail(str(error), param, ctx)
+
+
+class Share(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """One of several equal parts, such as 2/5."""
+
+    name = "k/n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Text to (k, n), 1 <= k <= n."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", str(value))
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            self.fail(f"{value!r} is no part: 2/5 is the second of five", param, ctx)
+        return int(match[1]), int(match[2])
 
 
 def audio_options(options: type) -> Callable[[Any], Any]:
@@ -104,15 +119,18 @@ def output_options(command: Any) -> Any:
     return command
 
 
-def options_of(*commands: tuple[click.Command, type]) -> Callable[[Any], Any]:
-    """The options that set fields of each command's options class; of those with the same name, the first."""
+# Options of a command that say how it deals with its one output, not what that is.
+_OF_OUTPUT = frozenset(["overwrite", "quiet", "verbose", "as_json", "shown"])
+
+
+def options_of(*commands: click.Command) -> Callable[[Any], Any]:
+    """The options of each command that say what its output is; of those with the same name, the first."""
 
     def decorate(command: Any) -> Any:
         found: dict[str, click.Option] = {}
-        for source, kind in commands:
-            fields = {f.name for f in dataclasses.fields(kind)} - {"overwrite"}
+        for source in commands:
             for parameter in source.params:
-                if isinstance(parameter, click.Option) and parameter.name in fields:
+                if isinstance(parameter, click.Option) and parameter.name and parameter.name not in _OF_OUTPUT:
                     found.setdefault(parameter.name, parameter)
         # click puts decorators of a function in reverse order.
         command.__click_params__ = [*getattr(command, "__click_params__", []), *reversed(found.values())]
@@ -127,6 +145,17 @@ def progress_option(command: Any) -> Any:
     choice = click.Choice(report.PROGRESS)
     more: dict[str, Any] = {"type": choice, "metavar": "HOW", "default": "auto", "show_default": True, "help": text}
     return click.option("--progress", "shown", **more)(command)
+
+
+def given_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of the running command's `options` that the user gave, by themselves or through another option."""
+    context = click.get_current_context()
+    defaults = {p.name: p.get_default(context) for p in context.command.params}
+
+    def given(name: str) -> bool:
+        return context.get_parameter_source(name) is not ParameterSource.DEFAULT or options[name] != defaults[name]
+
+    return {name: value for name, value in options.items() if given(name)}
 
 
 def policy(overwrite: str | None, target: str) -> Overwrite:
