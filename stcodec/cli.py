@@ -22,6 +22,7 @@ _COMMANDS = {
     "decode": ("stcodec.commands.decode", "Decode a .stp file into a video file."),
     "encode": ("stcodec.commands.encode", "Encode a video into a .stp file."),
     "info": ("stcodec.commands.info", "Show what is in a .stp file."),
+    "play": ("stcodec.commands.play", "Show a .stp file in a player or a browser."),
     "sample": ("stcodec.commands.sample", "Predict size and quality from samples."),
     "split": ("stcodec.commands.split", "Cut a .stp file into parts without decoding it."),
     "verify": ("stcodec.commands.verify", "Check that a .stp file is intact."),

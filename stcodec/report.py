@@ -236,6 +236,11 @@ def part_json(source: str, part: Part) -> None:
     )
 
 
+def serving(source: str, url: str) -> None:
+    """Where a page plays a file."""
+    print(f"{source}: {url} (Ctrl-C ends it)", flush=True)
+
+
 def file_info(info: FileInfo) -> None:
     """`stcodec info` for people."""
     rows = [

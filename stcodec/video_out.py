@@ -34,6 +34,12 @@ from stcodec.tagged import add_extras, encoder_settings, header_options, mux_cov
 DEFAULT_CRF = 16
 # Which field is shown first.
 _INTERLACING = {PROGRESSIVE: "p", "tt": "t", "bt": "t", "bb": "b", "tb": "b"}
+# A fragmented MP4 that can be played while it is being written, into what cannot seek.
+_LIVE = {
+    "movflags": "+frag_keyframe+delay_moov+default_base_moof",
+    "frag_duration": "300000",  # microseconds
+    "flush_packets": "1",
+}
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".y4m": "y4m"}
 
 
@@ -128,7 +134,7 @@ class Y4MWriter:
 
 
 class MediaWriter:
-    """MP4, MOV or Matroska: pictures through an encoder, packets as they are or converted."""
+    """MP4, MOV or Matroska: pictures through an encoder, packets as they are or converted. `live`: fragmented, for MP4."""
 
     def __init__(
         self,
@@ -143,6 +149,7 @@ class MediaWriter:
         encoder_options: Mapping[str, str] | None = None,
         extras: Extras | None = None,
         audio: AudioChoice | None = None,
+        live: bool = False,
     ) -> None:
         extras = extras or Extras()
         self.notes: list[str] = []
@@ -154,6 +161,8 @@ class MediaWriter:
         self._plan, notes = plan_decode(streams, format, audio or AudioChoice("auto"))
         self.notes.extend(notes)
         options, tags = header_options(format, self._base, metadata, extras, self.notes)
+        if live:
+            options |= _LIVE
         file = f"file:{os.fspath(target)}" if isinstance(target, (str, os.PathLike)) else target
         self._shift: Fraction | None = None
         self._early: list[Packet] = []
