@@ -25,7 +25,7 @@ from stcodec.extras import video_info
 from stcodec.files import check_input, is_standard_stream
 from stcodec.inspection import info as file_info
 from stcodec.media import Picture, Planes, VideoInfo
-from stcodec.options import DecodeOptions
+from stcodec.options import AudioChoice, DecodeOptions
 from stcodec.video_out import MediaWriter
 
 _HOST = "127.0.0.1"
@@ -107,13 +107,15 @@ class PlayServer:
             begin, entry = (self.options.start or 0.0) + start, None
             if begin or self.options.end is not None:
                 entry = find_entry(reader, reader.read_index(), begin, self.options.end, self.source)
-            audio = [i for i, s in enumerate(reader.streams) if s.kind == "audio" and s.codec in _AUDIO][:1]
+            audio = [i for i, s in enumerate(reader.streams) if s.kind == "audio"][:1]
             for number, other in enumerate(reader.streams):
                 if number not in audio:
                     self.say(f"{other.kind} ({other.codec}) is not played")
             info = _playable(video_info(reader.header, reader.blobs))
             streams = [reader.streams[i] for i in audio]
-            writer = MediaWriter(body, info, streams, {}, "mp4", "libx264", _CRF, _PRESET, dict(_ENCODER), live=True)
+            sound = AudioChoice("copy" if all(s.codec in _AUDIO for s in streams) else "aac")
+            encoder = "libx264", _CRF, _PRESET, _ENCODER
+            writer = MediaWriter(body, info, streams, {}, "mp4", *encoder, audio=sound, live=True)
             items = decoded_items(reader, self.options.device, self.options.threads, self.source, entry)
             # Also one that is left half-way has a decoder with threads, and an encoder to close.
             with contextlib.closing(items), contextlib.closing(writer):  # type: ignore[type-var]

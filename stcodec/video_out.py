@@ -162,7 +162,7 @@ class MediaWriter:
         self.notes.extend(notes)
         options, tags = header_options(format, self._base, metadata, extras, self.notes)
         if live:
-            options = {**options, **_LIVE}
+            options |= _LIVE
         file = f"file:{os.fspath(target)}" if isinstance(target, (str, os.PathLike)) else target
         self._shift: Fraction | None = None
         self._early: list[Packet] = []
@@ -189,8 +189,7 @@ class MediaWriter:
         rate = info.frame_rate or Fraction(25)
         options = {"crf": str(crf), **encoder_settings(codec, info, self.notes), **more}
         if codec in ("libx264", "libx265", "libsvtav1"):
-            # SVT-AV1 numbers its presets.
-            options["preset"] = "10" if codec == "libsvtav1" and not preset.isdigit() else preset
+            options["preset"] = preset
         try:
             stream: Any = self._container.add_stream(codec, rate=rate, options=options)
         except (ValueError, FFmpegError, TypeError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import stcodec
 from tests.conftest import run
 
 
@@ -24,7 +25,7 @@ def test_a_player_gets_what_decode_writes(
     bee_stp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     player(tmp_path, name, f"cat > {tmp_path}/got.y4m")
-    assert run("decode", bee_stp, tmp_path / "wanted.y4m", "--end", "0.4").returncode == 0
+    stcodec.decode(bee_stp, tmp_path / "wanted.y4m", end=0.4)
     monkeypatch.setenv("PATH", str(tmp_path))
     done = run("play", bee_stp, "--end", "0.4")
     assert done.returncode == 0, done.stderr
