@@ -18,7 +18,15 @@ from stcodec.devices import choose_device, flush_denormals, share_threads
 from stcodec.encoding import Progress
 from stcodec.errors import DamagedFileError, InputError, UsageError
 from stcodec.extras import unpack_extras, video_info
-from stcodec.files import check_input, check_output, is_standard_stream, open_input, open_output, temporary_output
+from stcodec.files import (
+    check_input,
+    check_output,
+    is_standard_stream,
+    named,
+    open_input,
+    open_output,
+    temporary_output,
+)
 from stcodec.media import Packet, Picture
 from stcodec.options import DecodeOptions, parse_audio
 from stcodec.timing import stage
@@ -55,16 +63,18 @@ def decode_steps(
     said = notes if notes is not None else []
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(open_input(source))
-        reader = container.Reader(stream)
+        with named(source):
+            reader = container.Reader(stream)
+            info, extras = video_info(reader.header, reader.blobs), unpack_extras(reader.blobs)
         index = None if is_standard_stream(source) or not stream.seekable() else reader.read_index()
         entry = None
         if options.start is not None or options.end is not None:
             entry = find_entry(reader, index, options.start, options.end, str(source))
         pictures = decoded_items(reader, options.device, options.threads, str(source), entry)
-        info = video_info(reader.header, reader.blobs)
-        extras = unpack_extras(reader.blobs)
         if entry is not None:
             extras = entry.window.extras(extras)
+        elif index is not None and index.segments and index.segments[0][1] < 0:
+            extras = Window(index.segments[0][1] * info.time_base, None).extras(extras)  # the writer's zero
         total = index.footer.frames if index and entry is None else None
         output: BinaryIO | Path
         if format == "y4m":

@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import av
+import pytest
 
 import stcodec
+from stcodec import inspection
+from stcodec.container import Writer
+from stcodec.errors import DamagedFileError
 from stcodec.files import Overwrite
 from stcodec.joining import Split, concat
 from tests.media import frame_of, moving_planes
+from tests.test_container import HEADER
 
 
 def chapters_of(path: Path) -> list[tuple[str, Fraction, Fraction]]:
@@ -54,3 +59,45 @@ def test_chapters_follow_split_and_concat(tmp_path: Path) -> None:
     concat([str(coded)] * 2, str(tmp_path / "twice.stp"), Overwrite.NO)
     second = [(t, s + Fraction(6, 5), e + Fraction(6, 5)) for t, s, e in whole]
     assert chapters_of(tmp_path / "twice.stp") == [*whole, *second]
+
+
+def test_chapters_move_with_pictures_that_start_before_zero(tmp_path: Path) -> None:
+    source, unit = tmp_path / "in.mkv", Fraction(1, 1000)
+    with av.open(str(source), "w", options={"avoid_negative_ts": "disabled"}) as out:
+        video: Any = out.add_stream("ffv1", rate=25)
+        video.width, video.height, video.codec_context.time_base = 64, 48, Fraction(1, 25)
+        out.set_chapters([{"id": 1, "start": 40, "end": 80, "time_base": unit, "metadata": {"title": "Eins"}}])
+        for i in range(5):
+            frame = frame_of(moving_planes(64, 48, i))
+            frame.pts, frame.time_base = i - 2, Fraction(1, 25)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+    stcodec.encode(source, tmp_path / "in.stp", quality=10, model="dct")
+    assert chapters_of(tmp_path / "in.stp") == [("Eins", Fraction(3, 25), Fraction(4, 25))]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("chapters", b"[1]"),
+        ("chapters", b'[{"start": [1, 0], "end": [1, 1], "metadata": {}}]'),
+        ("chapters", b"{"),
+        ("attachments", b'[{"name": "a", "mimetype": "b", "cover": false, "blob": "nowhere"}]'),
+        ("video", b'{"display_matrix": [1, 2]}'),
+        ("video", b'{"field_order": "sideways"}'),
+        ("video", b'{"mastering_display": {"primaries": [[1, 2]]}}'),
+        ("video", b'{"content_light": [1]}'),
+        ("video", b"[]"),
+    ],
+)
+def test_impossible_blobs_are_damage(tmp_path: Path, name: str, text: bytes) -> None:
+    path = tmp_path / "a.stp"
+    with path.open("wb") as stream:
+        Writer(stream, HEADER, blobs={name: text}).close()
+    with pytest.raises(DamagedFileError, match=r"impossible|JSON") as caught:
+        inspection.info(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    with pytest.raises(DamagedFileError, match=r"impossible|JSON") as caught:
+        stcodec.decode(path, tmp_path / "a.mp4")
+    assert str(caught.value).startswith(f"{path}: ")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.stp"]
