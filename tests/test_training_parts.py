@@ -16,8 +16,8 @@ from stcodec import motion, scales
 from stcodec.chunk_encoder import ChunkEncoder, CodecSettings
 from stcodec.latents import LatentCoder, StepContext
 from stcodec.motion import Fields
-from stcodec.patches import Frames
-from stcodec.training import estimate, warp
+from stcodec.patches import Frames, PatchSize, patchify
+from stcodec.training import engine, estimate, warp
 from stcodec.training.data import Data, DataSettings, planes_of
 from stcodec.training.engine import Batch, Engine, Settings, psnr
 from stcodec.training.passes import Context, Passes
@@ -113,9 +113,9 @@ def test_batched_passes_are_those_of_the_codec(model: Model, kind: int) -> None:
 def test_the_loss_measures_what_the_encoder_writes(model: Model, data: Data) -> None:
     batch = data.batch(0)
     batch = Batch(batch.y, batch.u, batch.v, torch.full((2,), 30.0), (0,), {})
-    engine = Engine(model.network, Passes(model.network, model.groups, model.tables), Settings())
+    loop = Engine(model.network, Passes(model.network, model.groups, model.tables), Settings())
     with torch.no_grad():
-        outcome = engine.loss(engine.find_motion(batch))
+        outcome = loop.loss(loop.find_motion(batch))
     for i in range(2):
         encoder = ChunkEncoder(model, 80, 64, 8, CodecSettings(30))
         chunk = encoder.encode(planes_of(batch, i)[:8], True)
@@ -124,19 +124,28 @@ def test_the_loss_measures_what_the_encoder_writes(model: Model, data: Data) -> 
     assert bool((psnr(outcome.squared) > 34).all())
 
 
+def test_patches_with_gradients_are_those_without() -> None:
+    frames = Frames(torch.rand(2, 1, 16, 24), torch.rand(2, 1, 8, 12), torch.rand(2, 1, 8, 12))
+    wanted = patchify(frames, PatchSize())
+    found = engine._patches(Frames(*(p.requires_grad_() for p in frames)), PatchSize())
+    torch.testing.assert_close(found.detach(), wanted.detach(), atol=0, rtol=0)
+    found[:, :64].sum().backward()
+    assert frames.y.grad is not None and bool((frames.y.grad == 1).all())
+
+
 @pytest.mark.parametrize("dense", [False, True])
 def test_a_step_down_the_gradient_lowers_the_loss(model: Model, data: Data, dense: bool) -> None:
     trained = Trained(start_from(model, model.config))
     parameters = trained.parameters_of("network") + trained.parameters_of("passes")
     for parameter in parameters:
         parameter.requires_grad_(True)
-    engine = Engine(trained.network, trained.passes, Settings("log", through=dense, dense_search=dense))
-    batch = engine.find_motion(data.batch(1))
+    loop = Engine(trained.network, trained.passes, Settings("log", through=dense, dense_search=dense))
+    batch = loop.find_motion(data.batch(1))
     optimiser = torch.optim.Adam(parameters, lr=3e-4)
     losses = []
     for _ in range(4):
         optimiser.zero_grad()
-        outcome = engine.loss(batch)
+        outcome = loop.loss(batch)
         outcome.loss.backward()
         if not losses:
             # One chunk alone never reads the memory that it leaves.
@@ -174,10 +183,10 @@ class Watch(TorchDispatchMode):
 
 
 def test_nothing_in_a_step_waits_for_the_device(model: Model, data: Data) -> None:
-    engine = Engine(model.network, Passes(model.network, model.groups, model.tables), Settings(dense_search=True))
+    loop = Engine(model.network, Passes(model.network, model.groups, model.tables), Settings(dense_search=True))
     batch = data.batch(0)
     with Watch() as watch, torch.no_grad():
-        engine.loss(engine.find_motion(batch))
+        loop.loss(loop.find_motion(batch))
     assert watch.waits == set()
 
 

@@ -188,8 +188,9 @@ def _bf16(options: dict[str, Any], large: bool) -> bool:
 @click.argument("packed", type=_FOLDER)
 @click.argument("run", type=_FOLDER)
 @click.argument("target", type=_TARGET)
+@click.option("--rounds", default=1, help="Rounds of fitting tables and scales (0: keep those of the base).")
 @click.option(
-    "--rounds", default=1, help="Rounds of fitting tables, scales and predictors (0: keep those of the base)."
+    "--predictors/--no-predictors", default=False, help="Fit the spatial predictors too: takes hundreds of crops."
 )
 @click.option("--steps", default=3000, help="Steps of fitting the scale networks, per round.")
 @_data_options(1, 160, 256, 2)

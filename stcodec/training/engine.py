@@ -19,7 +19,7 @@ from stcodec import motion, motion_search, scales
 from stcodec.codec import INTRA, KEY, MOTION_BIT_COST, RATE_WEIGHTS, vector_spread
 from stcodec.motion import Step
 from stcodec.network import QUALITY_LEVELS, Network
-from stcodec.patches import CHUNK_FRAMES, Frames, luma_channels, patchify, unpatchify
+from stcodec.patches import CHUNK_FRAMES, Frames, PatchSize, luma_channels, patchify, unpatchify
 from stcodec.training import estimate, warp
 from stcodec.training.passes import Coded, Context, Passes
 
@@ -262,7 +262,7 @@ class Engine:
                 assert reference is not None
                 pictures.append(done[reference][0])
             sides.append(Frames(*(torch.cat(planes) for planes in zip(*pictures, strict=True))))
-        base = self.network.transform(patchify(warp.predict(sides[0], sides[1], vectors, modes), self.patch))
+        base = self.network.transform(_patches(warp.predict(sides[0], sides[1], vectors, modes), self.patch))
         magnitudes = []
         for pair in step.references:
             parts = [done[r][1] for r in pair if r is not None]
@@ -280,6 +280,18 @@ class Engine:
         if not self.settings.bf16:
             return contextlib.nullcontext()
         return torch.autocast(self.planes.device.type, torch.bfloat16, cache_enabled=False)
+
+
+def _patches(frames: Frames, patch: PatchSize) -> Tensor:
+    """`patchify`, through which gradients pass where there are any."""
+    if not frames.y.requires_grad:
+        return patchify(frames, patch)
+    parts = []
+    for index, plane in enumerate(frames):
+        h, w = (patch.h, patch.w) if index == 0 else (patch.h // 2, patch.w // 2)
+        blocks = plane.unflatten(2, (-1, h)).unflatten(4, (-1, w))
+        parts.append(blocks.permute(0, 1, 3, 5, 2, 4).flatten(1, 3))
+    return torch.cat(parts, 1)
 
 
 def psnr(squared: Tensor) -> Tensor:

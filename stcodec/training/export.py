@@ -28,7 +28,8 @@ def fitted(
 
     coded = list(clips) if options["rounds"] else []
     for number in range(options["rounds"]):
-        model = fit.fit_round(model, coded, FIT_QUALITIES[number % 3 :], options["steps"], effort=1, log=log)
+        qualities, predictors = FIT_QUALITIES[number % 3 :], options.get("predictors", True)
+        model = fit.fit_round(model, coded, qualities, options["steps"], effort=1, log=log, predictors=predictors)
     return model, report
 
 

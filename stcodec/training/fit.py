@@ -211,10 +211,12 @@ def fit_round(
     patches_per_pass: int = 48,
     effort: int = 0,
     log: Callable[[str], None] = print,
+    predictors: bool = True,
 ) -> Model:
     """Run the codec over `clips` (each a list of pictures, 8-bit) and fit everything that this module fits.
 
     Clip i is coded at quality qualities[i % len(qualities)]. Returns the fitted model; its id and hash are placeholders.
+    predictors: fit the spatial predictors too, which takes hundreds of clips: they have 384 inputs.
     """
     collector = Collector(model.config, patches_per_pass)
     counter = VectorCounter()
@@ -230,7 +232,8 @@ def fit_round(
     log(f"coded {len(clips)} clips into {bits / 8:.0f} bytes")
     network = copy.deepcopy(model.network)
     with torch.no_grad():
-        network.spatial.copy_(collector.spatial_predictors().half().float())
+        if predictors:
+            network.spatial.copy_(collector.spatial_predictors().half().float())
         network.centroids.copy_(collector.centroids())
     start_groups = model.groups if float(model.groups[0].w1.abs().sum()) > 0 else None
     groups = train_scales(model.config, collector, model.tables, steps, start_groups, log)
