@@ -9,11 +9,11 @@ import click
 
 from stcodec import report
 from stcodec.commands.shared import (
-    Time,
     audio_options,
     default_target,
     option,
     output_options,
+    part_options,
     policy,
     progress_option,
     stages,
@@ -27,8 +27,7 @@ from stcodec.options import DecodeOptions
 @option(DecodeOptions, "codec", "--codec")
 @option(DecodeOptions, "crf", "--crf", type=float)
 @audio_options(DecodeOptions)
-@option(DecodeOptions, "start", "--start", type=Time())
-@option(DecodeOptions, "end", "--end", type=Time())
+@part_options(DecodeOptions)
 @option(DecodeOptions, "device", "--device")
 @option(DecodeOptions, "threads", "--threads", type=int)
 @progress_option

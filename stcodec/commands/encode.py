@@ -12,11 +12,11 @@ from stcodec import report
 from stcodec.commands.shared import (
     Amount,
     Rate,
-    Time,
     audio_options,
     default_target,
     option,
     output_options,
+    part_options,
     policy,
     progress_option,
     stages,
@@ -34,8 +34,7 @@ from stcodec.options import TARGETS, EncodeOptions, help_text
 @option(EncodeOptions, "threads", "--threads", type=int)
 @option(EncodeOptions, "motion", "--motion")
 @option(EncodeOptions, "effort", "--effort", type=int)
-@option(EncodeOptions, "start", "--start", type=Time())
-@option(EncodeOptions, "end", "--end", type=Time())
+@part_options(EncodeOptions)
 @option(EncodeOptions, "framerate", "--framerate", "--fps", type=Rate())
 @option(EncodeOptions, "target_size", "--target-size", type=Amount())
 @option(EncodeOptions, "target_bitrate", "--target-bitrate", type=Amount())

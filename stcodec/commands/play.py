@@ -7,14 +7,13 @@ from typing import Any
 import click
 
 from stcodec import report
-from stcodec.commands.shared import Time, option
+from stcodec.commands.shared import option, part_options
 from stcodec.options import DecodeOptions
 
 
 @click.command()
 @click.argument("source", metavar="FILE.stp")
-@option(DecodeOptions, "start", "--start", type=Time())
-@option(DecodeOptions, "end", "--end", type=Time())
+@part_options(DecodeOptions)
 @option(DecodeOptions, "device", "--device")
 @option(DecodeOptions, "threads", "--threads", type=int)
 @click.option("--serve", is_flag=True, help="Play in a browser, even where there is a player.")

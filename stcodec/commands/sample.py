@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from stcodec import report
-from stcodec.commands.shared import Rate, Time, audio_options, option
+from stcodec.commands.shared import Rate, audio_options, option, part_options
 from stcodec.options import EncodeOptions
 
 
@@ -19,8 +19,7 @@ from stcodec.options import EncodeOptions
 @option(EncodeOptions, "threads", "--threads", type=int)
 @option(EncodeOptions, "motion", "--motion")
 @option(EncodeOptions, "effort", "--effort", type=int)
-@option(EncodeOptions, "start", "--start", type=Time())
-@option(EncodeOptions, "end", "--end", type=Time())
+@part_options(EncodeOptions)
 @option(EncodeOptions, "framerate", "--framerate", "--fps", type=Rate())
 @audio_options(EncodeOptions)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import sys
@@ -71,6 +72,26 @@ class Share(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             self.fail(f"{value!r} is no part: 2/5 is the second of five", param, ctx)
         return int(match[1]), int(match[2])
+
+
+def part_options(options: type) -> Callable[[Any], Any]:
+    """`--start`, `--end`, and `--duration`, which is another way to say the end."""
+
+    def decorate(function: Any) -> Any:
+        @functools.wraps(function)
+        def with_end(*arguments: Any, duration: float | None, **values: Any) -> Any:
+            if duration is not None:
+                if values["end"] is not None:
+                    raise UsageError("--duration and --end exclude each other")
+                values["end"] = (values["start"] or 0.0) + duration
+            return function(*arguments, **values)
+
+        text = "Length of the part, instead of its end."
+        command = click.option("--duration", type=Time(), help=text)(with_end)
+        command = option(options, "end", "--end", type=Time())(command)
+        return option(options, "start", "--start", type=Time())(command)
+
+    return decorate
 
 
 def audio_options(options: type) -> Callable[[Any], Any]:
