@@ -134,7 +134,7 @@ def test_files_that_do_not_fit_are_refused(clip_mp4: Path, clip_stp: Path, tmp_p
     make_video(tmp_path / "deep.mkv", frames=2, pix_fmt="yuv420p10le")
     make_video(tmp_path / "base.mp4", frames=2, codec="libx264", time_base=Fraction(1, 90000), pts=lambda i: 3600 * i)
     first = encode(tmp_path / "a.mkv", tmp_path / "a.stp")
-    still = encode(clip_mp4, tmp_path / "silent.stp", audio=False)
+    still = encode(clip_mp4, tmp_path / "silent.stp", audio="none")
     other = encode(tmp_path / "a.mkv", tmp_path / "other.stp", model="stc-1")
     shades = write_clip(tmp_path / "c.mkv", clip(2), colorspace=5)
     pairs = [
