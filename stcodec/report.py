@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from stcodec.comparing import Comparison, Side
@@ -51,9 +52,23 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+_for_json: list[TextIO] = []
+
+
+@contextlib.contextmanager
+def stdout_for_json_alone() -> Iterator[None]:
+    """Within the block, what libraries print goes to stderr, and `print_json` still to stdout."""
+    _for_json.append(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _for_json.pop()
+
+
 def print_json(value: object) -> None:
     """One JSON document on stdout."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    print(json.dumps(value, ensure_ascii=False), file=_for_json[-1] if _for_json else None, flush=True)
 
 
 PROGRESS = ("auto", "bar", "lines", "none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -272,3 +273,27 @@ def test_usage(arguments: list[object], code: int, text: str, tmp_path: Path) ->
     assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
     assert text in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_part_did_last_holds(tmp_path: Path) -> None:
+    for name in "ab":
+        write_clip(tmp_path / f"{name}.mp4", clip(2), codec="libx264")
+    command = ("a.mp4", "b.mp4", "-o", "out", "--threads", 1, *FAST)
+    assert batch(*command, "-q", 20, cwd=tmp_path).returncode == 0
+    assert batch(*command, "-q", 40, "-y", "--part", "1/2", cwd=tmp_path).returncode == 0
+    again = batch(*command, "-q", 40, "--part", "1/2", "--json", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert kinds(again.stdout) == ["batch", "skipped", "batch_ended"]
+
+
+def test_a_file_system_without_locks_will_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    from stcodec.batch.state import State
+
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    state = State(str(tmp_path))
+    state.open()
+    state.close()

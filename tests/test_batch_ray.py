@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,3 +68,25 @@ def test_what_the_cluster_lacks_is_said(cluster: str, tmp_path: Path) -> None:
         done = run("batch", film, "-o", tmp_path / "out", "--ray", cluster, *more)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert what in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_a_task_whose_process_dies_is_done_again(cluster: str, tmp_path: Path) -> None:
+    film = write_clip(tmp_path / "film.mp4", clip(160), codec="libx264")
+    command = ["batch", film, "-o", tmp_path / "out", "--ray", cluster, "--model", "dct", "--effort", 0, "--json"]
+    arguments = [sys.executable, "-m", "stcodec", *map(str, command)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said, progress = [], 0
+        for line in process.stdout:
+            said.append(json.loads(line)["event"])
+            progress += said[-1] == "progress"
+            # As late as this, what is left of a second try is shorter than what the first has said.
+            if progress == 3 and said.count("started") == 1:
+                for task in Path("/proc").glob("[0-9]*/cmdline"):
+                    if task.read_bytes().startswith(b"ray::_run_task"):
+                        os.kill(int(task.parent.name), signal.SIGKILL)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert (said.count("started"), said.count("encoded")) == (2, 1), said
+    assert run("verify", tmp_path / "out" / "film.stp").returncode == 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from stcodec import report
 from stcodec.batch.pool import Record
 from stcodec.batch.worker import execute
 from stcodec.errors import StcodecError, UsageError
@@ -31,10 +33,14 @@ class RayPool:
         self._ray: Any = ray
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # tasks without a GPU see what is there
+        # Ray tells of dead workers there, whatever it is asked.
+        self._stdout = contextlib.ExitStack()
+        self._stdout.enter_context(report.stdout_for_json_alone())
         handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False, configure_logging=True)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+            self._stdout.close()
             raise StcodecError(f"{address}: no Ray cluster can be reached there ({_first_line(error)})") from error
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -44,6 +50,7 @@ class RayPool:
         largest = max(fit, default=0)
         if largest < max(1, threads):
             ray.shutdown()
+            self._stdout.close()
             what = f"{max(1, threads)} CPUs" + (" and a GPU" if self._gpus else "")
             raise UsageError(f"{address}: no node of the cluster has {what}")
         self._threads = threads or min(_CORES_PER_JOB, largest)
@@ -56,11 +63,13 @@ class RayPool:
         task = ray.remote(
             num_cpus=self._threads,
             num_gpus=self._gpus,
-            max_retries=_TRIES_AFTER_A_LOST_NODE,
+            max_retries=0,  # a stream that Ray retries goes on by count, and its end is lost
             num_returns="streaming",
         )(_run_task)
         waiting = list(enumerate(jobs))[::-1]
         most = self._count or len(jobs)
+        tries = [_TRIES_AFTER_A_LOST_NODE] * len(jobs)
+        lost = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError)
         while waiting or self._running:
             while waiting and len(self._running) < most:
                 number, job = waiting.pop()
@@ -75,6 +84,15 @@ class RayPool:
                     record = ray.get(next(stream))
                 except StopIteration:
                     record = {"failed": f"{jobs[number]['source']}: its task ended without a result", "exit_code": 1}
+                except lost as error:
+                    record = {"failed": f"{jobs[number]['source']}: {_first_line(error)}", "exit_code": 1}
+                    if tries[number]:
+                        tries[number] -= 1
+                        del self._running[stream]
+                        with contextlib.suppress(OSError):  # it may have been complete, and nobody was told
+                            os.unlink(jobs[number]["target"])
+                        waiting.append((number, jobs[number]))
+                        continue
                 except ray.exceptions.RayError as error:
                     record = {"failed": f"{jobs[number]['source']}: {_first_line(error)}", "exit_code": 1}
                 if "done" in record or "failed" in record:
@@ -86,6 +104,7 @@ class RayPool:
         for stream in self._running:
             self._ray.cancel(stream)
         self._ray.shutdown()
+        self._stdout.close()
 
 
 def _run_task(job: Record) -> Iterator[Record]:

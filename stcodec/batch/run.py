@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -201,7 +200,6 @@ def _failed(entry: Entry, message: str, code: int) -> Event:
 def _remembered(settings: Settings) -> dict[str, Any]:
     return {
         "version": VERSION,
-        "time": round(time.time(), 3),
         "inputs": [os.path.abspath(i) for i in settings.inputs],
         "recursive": settings.recursive,
         "decode": settings.decode,

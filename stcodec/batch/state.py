@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TextIO
@@ -55,14 +57,18 @@ class State:
         self._log: TextIO | None = None
         self.done: dict[str, dict[str, Any]] = {}
         self.settings: dict[str, Any] | None = None
-        for path in sorted(self._folder.glob("state*.jsonl")):
+        records = []
+        for path in self._folder.glob("state*.jsonl"):
             for line in path.read_text("utf-8", "replace").splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     record = from_json(line)
-                    if record["record"] == "done":
-                        self.done[record["output"]] = record
-                    elif record["record"] == "settings":
-                        self.settings = record
+                    records.append((float(record["time"]), record["record"], record))
+        # What is said of an output last holds, whichever part has said it.
+        for _, kind, record in sorted(records, key=lambda r: r[0]):
+            if kind == "done" and "output" in record:
+                self.done[record["output"]] = record
+            elif kind == "settings":
+                self.settings = record
 
     @property
     def work(self) -> Path:
@@ -93,7 +99,7 @@ class State:
     def add(self, record: str, **values: Any) -> None:
         """Append a record: on the disk when this returns."""
         assert self._log is not None
-        self._log.write(to_json({"record": record, **values}) + "\n")
+        self._log.write(to_json({"record": record, "time": time.time(), **values}) + "\n")
         self._log.flush()
         os.fsync(self._log.fileno())
         if record == "done":
@@ -106,4 +112,9 @@ def _lock(stream: TextIO) -> None:
         import fcntl
     except ImportError:  # a system without it
         return
-    fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+            raise
+        # Some network file systems have no locks: their users see to it themselves.
