@@ -233,6 +233,11 @@ def test_encoding_a_part_is_encoding_that_part(tmp_path: Path) -> None:
     assert run("encode", whole, tmp_path / "a.stp", "--model", "dct", "--start", "0.2", "--end", "0.8").returncode == 0
     assert run("encode", part, tmp_path / "b.stp", "--model", "dct").returncode == 0
     assert (tmp_path / "a.stp").read_bytes() == (tmp_path / "b.stp").read_bytes()
+    assert (
+        run("encode", whole, tmp_path / "c.stp", "--model", "dct", "--start", "0.2", "--duration", "0.6").returncode
+        == 0
+    )
+    assert (tmp_path / "c.stp").read_bytes() == (tmp_path / "b.stp").read_bytes()
 
 
 def test_a_part_that_is_not_there_is_a_usage_error(two_scenes: tuple[Path, bytes], tmp_path: Path) -> None:
@@ -240,7 +245,12 @@ def test_a_part_that_is_not_there_is_a_usage_error(two_scenes: tuple[Path, bytes
     part = tmp_path / "part.mp4"
     assert run("encode", coded.with_name("in.y4m"), tmp_path / "x.stp", "--start", "9").returncode == 2
     assert not (tmp_path / "x.stp").exists()
-    for arguments in (["--start", "9"], ["--start", "2", "--end", "1"], ["--start", "soon"]):
+    for arguments in (
+        ["--start", "9"],
+        ["--start", "2", "--end", "1"],
+        ["--end", "1", "--duration", "1"],
+        ["--start", "soon"],
+    ):
         result = run("decode", coded, part, *arguments)
         assert result.returncode == 2
         assert not part.exists()
