@@ -13,6 +13,8 @@ import av
 import numpy as np
 import pytest
 
+from tests import forked
+
 DATA = Path(__file__).parent / "data"
 
 
@@ -33,8 +35,10 @@ def bee_stp(bee: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: object, timeout: float = 120, **more: object) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user does."""
+    """Run the command as a user does, in a process of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if not more and forked.available():
+        return forked.run([*map(str, arguments)], environment, timeout)
     return subprocess.run(
         [sys.executable, "-m", "stcodec", *map(str, arguments)],
         capture_output=True,
