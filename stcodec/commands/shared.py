@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import re
 import sys
@@ -76,19 +75,24 @@ class Share(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 def part_options(options: type) -> Callable[[Any], Any]:
     """`--start`, `--end`, and `--duration`, which is another way to say the end."""
+    key = "stcodec.duration"
 
-    def decorate(function: Any) -> Any:
-        @functools.wraps(function)
-        def with_end(*arguments: Any, duration: float | None, **values: Any) -> Any:
-            if duration is not None:
-                if values["end"] is not None:
-                    raise UsageError("--duration and --end exclude each other")
-                values["end"] = (values["start"] or 0.0) + duration
-            return function(*arguments, **values)
+    def keep(ctx: click.Context, param: click.Parameter, value: float | None) -> None:
+        ctx.meta[key] = value
 
-        text = "Length of the part, instead of its end."
-        command = click.option("--duration", type=Time(), help=text)(with_end)
-        command = option(options, "end", "--end", type=Time())(command)
+    def either(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+        duration = ctx.meta.get(key)
+        if duration is None:
+            return value
+        if value is not None:
+            raise UsageError("--duration and --end exclude each other")
+        # click has dealt with --start by now: options that are given come before those that are not.
+        return float(ctx.params["start"] or 0.0) + float(duration)
+
+    def decorate(command: Any) -> Any:
+        kept: dict[str, Any] = {"type": Time(), "is_eager": True, "expose_value": False, "callback": keep}
+        command = click.option("--duration", help="Length of the part, instead of its end.", **kept)(command)
+        command = option(options, "end", "--end", type=Time(), callback=either)(command)
         return option(options, "start", "--start", type=Time())(command)
 
     return decorate
