@@ -189,7 +189,8 @@ class MediaWriter:
         rate = info.frame_rate or Fraction(25)
         options = {"crf": str(crf), **encoder_settings(codec, info, self.notes), **more}
         if codec in ("libx264", "libx265", "libsvtav1"):
-            options["preset"] = preset
+            # SVT-AV1 numbers its presets.
+            options["preset"] = "10" if codec == "libsvtav1" and not preset.isdigit() else preset
         try:
             stream: Any = self._container.add_stream(codec, rate=rate, options=options)
         except (ValueError, FFmpegError, TypeError) as error:
