@@ -49,6 +49,7 @@ def test_golden_files_decode_as_they_did() -> None:
         np.testing.assert_allclose(means, wanted["luma_means"], atol=0.05)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     program = (
         "import sys, resource, stcodec\n"

@@ -102,6 +102,7 @@ def test_cache_serves_the_peers_and_only_them(measured: tuple[Path, subprocess.C
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_speed_and_page(measured: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
     folder, _ = measured
     small = folder / "small.mkv"

@@ -215,6 +215,7 @@ def test_an_interrupt_leaves_nothing(pair: tuple[Path, Path, list[int]], tmp_pat
     assert [p.name for p in tmp_path.iterdir()] == ["pipe.y4m"]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     program = (
         "import sys, resource\n"

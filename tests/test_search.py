@@ -83,6 +83,7 @@ def test_the_lowest_quality_that_meets_a_metric(bee: Path, tmp_path: Path, optio
     assert values[0] >= wanted > values[1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(vmaf.available() is None, reason="no FFmpeg with libvmaf")
 def test_the_lowest_quality_that_meets_a_vmaf(bee: Path, tmp_path: Path) -> None:
     target = tmp_path / "a.stp"
@@ -135,6 +136,7 @@ def test_amounts() -> None:
         parse_amount("-3MB")
 
 
+@pytest.mark.slow
 def test_a_long_video_is_sampled_in_part_and_met_in_size(tmp_path: Path) -> None:
     source, target = tmp_path / "long.mkv", tmp_path / "a.stp"
     make_video(source, width=32, height=32, frames=300)
