@@ -171,11 +171,11 @@ class _Decoding:
     """The open file, the decoder with its place in the file, and the cache: what a process cannot hand to another one."""
 
     def __init__(self, path: str, device: str, threads: int, cache: int) -> None:
-        self._settings = _Settings(device, threads)
         self._stream: BinaryIO = open(path, "rb")  # noqa: SIM115
         try:
             self._reader = Reader(self._stream)
             header = self._reader.header
+            self._settings = _Settings(device, threads, header.width * header.height)
             where = self._settings.device
             model: Model = load_model_once(header.model_id, where, header.model_sha256)
             size = header.width, header.height, header.bit_depth
@@ -272,7 +272,7 @@ class _Settings:
     shares the cores with others.
     """
 
-    def __init__(self, device: str, threads: int) -> None:
+    def __init__(self, device: str, threads: int, pixels: int) -> None:
         forked = os.getpid() != _IMPORTED_BY
         in_worker = torch.utils.data.get_worker_info() is not None
         if forked and device == AUTO_DEVICE:
@@ -282,7 +282,7 @@ class _Settings:
         self._inside: tuple[bool | int, ...] | None = None
         with self:
             self.device = choose_device(device, 1 if forked or (in_worker and not threads) else threads)
-            self.workers = share_threads(self.device)
+            self.workers = share_threads(self.device, pixels)
             inside = self._read()
         self._inside = inside
 

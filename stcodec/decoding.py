@@ -136,7 +136,7 @@ def decoded_items(
     header = reader.header
     where = choose_device(device, threads)
     model = load_model(header.model_id, where, header.model_sha256)
-    workers = share_threads(where)
+    workers = share_threads(where, header.width * header.height)
     decoder = ChunkDecoder(model, header.width, header.height, header.bit_depth, where, workers)
     base = Fraction(header.time_base_num, header.time_base_den)
     window = entry.window if entry else None

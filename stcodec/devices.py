@@ -12,6 +12,7 @@ from stcodec.options import AUTO_DEVICE
 
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
 _LARGE_BLOCK = 8 << 20
+_MOST_PIXELS = 2 * 1920 * 1088
 
 
 def choose_device(name: str, threads: int) -> torch.device:
@@ -61,11 +62,13 @@ def flush_denormals() -> None:
     torch.set_flush_denormal(True)
 
 
-def share_threads(device: torch.device) -> int:
-    """How many frames to work on at the same time; the operations of each then take their share of the cores.
+def share_threads(device: torch.device, pixels: int) -> int:
+    """How many frames of so many pixels to work on at the same time; the operations of each then take their share of the cores.
 
     Threads of one operation that wait for a busy core cost more than they bring.
     """
-    workers = min(torch.get_num_threads(), 4) if device.type == "cpu" else 1
+    # Each frame of 1080p in the works takes some hundred megabytes, so that large ones are few.
+    most = max(1, min(4, _MOST_PIXELS // pixels))
+    workers = min(torch.get_num_threads(), most) if device.type == "cpu" else 1
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     return workers

@@ -110,7 +110,7 @@ def encode_steps(
             said.extend(video.notes)
             info = video.info
             settings = CodecSettings(options.quality, options.motion == "mctf", options.effort)
-            workers = share_threads(device)
+            workers = share_threads(device, info.width * info.height)
             encoder = ChunkEncoder(model, info.width, info.height, info.bit_depth, settings, device, workers)
             header = make_header(info, model, options.quality)
             chosen = chosen_part(video, options)

@@ -72,6 +72,8 @@ class AudioChoice:
 
 def parse_audio(text: str) -> AudioChoice:
     """From text like copy, none, aac or opus:96 (kbit/s). UsageError for anything else."""
+    if not isinstance(text, str):
+        raise UsageError(f"audio must be copy, aac[:kbit/s], opus[:kbit/s] or none, as text, not {text!r}")
     codec, colon, rate = text.strip().lower().partition(":")
     known = codec in ("auto", "copy", "none", "aac", "opus") and (not colon or codec in ("aac", "opus"))
     match = re.fullmatch(r"(\d{1,4})k?", rate) if colon else None
