@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -91,14 +92,14 @@ class ChunkDecoder(ChunkCoder):
         step: Step,
         context: StepContext,
         fields: Fields | None,
-        done: dict[int, Decoded],
+        done: Mapping[int, Decoded],
         source: Source | None,
         pictures: bool,
-    ) -> None:
-        super()._code_step(coder, step, context, fields, done, source, pictures)
-        values = done[step.frames[0]].values
-        assert values is not None
-        self._read.append(FrameSymbols(step, context.kind, fields, values))
+    ) -> Decoded:
+        decoded = super()._code_step(coder, step, context, fields, done, source, pictures)
+        assert decoded.values is not None
+        self._read.append(FrameSymbols(step, context.kind, fields, decoded.values))
+        return decoded
 
     def pictures(self, symbols: ChunkSymbols) -> list[Planes]:
         """The pictures of a chunk whose symbols have been read. Chunks come in order."""

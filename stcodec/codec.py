@@ -6,7 +6,6 @@ Payload (see docs/format.md): frame count, quality, tree, CRC-32 of the decoded 
 from __future__ import annotations
 
 import struct
-import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from torch import Tensor
 from stcodec import motion
 from stcodec.devices import flush_denormals
 from stcodec.entropy import Coder, SymbolWriter
-from stcodec.latents import CodedLatents, LatentCoder, SparseValues, StepContext
+from stcodec.latents import LatentCoder, SparseValues, StepContext
 from stcodec.motion import Fields, Step
 from stcodec.motion_choice import VectorChooser
 from stcodec.patches import (
@@ -49,12 +48,6 @@ class ChunkStats:
 
     vector_bits: float = 0.0
     latent_bits: dict[int, float] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
-
-    def add_latents(self, kind: int, bits: float) -> None:
-        """Count the latents of a frame; any thread may."""
-        with self._lock:
-            self.latent_bits[kind] = self.latent_bits.get(kind, 0.0) + bits
 
     @property
     def total_bits(self) -> float:
@@ -159,26 +152,24 @@ class ChunkCoder:
         pictures: bool,
     ) -> None:
         """Code the frames of a step one by one: at large sizes a batch of frames would only cost memory."""
+        singles, kind = step.singles(), INTRA if fields is None else step.level + 1
+        known = dict(done)  # of the step itself nothing: no frame of it depends on another
 
-        def code(own: Coder, i: int, single: Step) -> None:
+        def code(i: int) -> tuple[Coder, Decoded]:
+            own = SymbolWriter() if isinstance(coder, SymbolWriter) else coder
             field = None if fields is None else Fields(fields.vectors[i : i + 1], fields.modes[i : i + 1])
-            context = self._context(single, quality, field, done)
-            self._code_step(own, single, context, field, done, source, pictures)
-
-        def code_apart(i: int, single: Step) -> SymbolWriter:
-            own = SymbolWriter()
             with torch.no_grad():
-                code(own, i, single)
-            return own
+                context = self._context(singles[i], quality, field, known)
+                return own, self._code_step(own, singles[i], context, field, known, source, pictures)
 
-        singles = step.singles()
-        if self._pool is None or len(singles) == 1 or not isinstance(coder, SymbolWriter):
-            for i, single in enumerate(singles):
-                code(coder, i, single)
-            return
-        # No frame of a step depends on another, but what they write has an order.
-        for own in self._pool.map(code_apart, range(len(singles)), singles):
-            coder.append(own)
+        # What is written is put in order afterwards; what is read has its order.
+        pool = self._pool if isinstance(coder, SymbolWriter) and len(singles) > 1 else None
+        coded = map(code, range(len(singles))) if pool is None else pool.map(code, range(len(singles)))
+        for single, (own, decoded) in zip(singles, coded, strict=True):
+            done[single.frames[0]] = decoded
+            if isinstance(coder, SymbolWriter) and isinstance(own, SymbolWriter):
+                coder.append(own)
+                self.stats.latent_bits[kind] = self.stats.latent_bits.get(kind, 0.0) + own.bits
 
     def _code_fields(
         self,
@@ -220,7 +211,7 @@ class ChunkCoder:
         step = self.network.step(level, torch.tensor([KEY], device=self.device))
         return MOTION_BIT_COST * float(step.min())
 
-    def _context(self, step: Step, quality: int, fields: Fields | None, done: dict[int, Decoded]) -> StepContext:
+    def _context(self, step: Step, quality: int, fields: Fields | None, done: Mapping[int, Decoded]) -> StepContext:
         n = len(step.frames)
         shape = (n, self.rows, self.columns, self.patch.channels)
         references = torch.zeros(shape, device=self.device)
@@ -242,10 +233,11 @@ class ChunkCoder:
         step: Step,
         context: StepContext,
         fields: Fields | None,
-        done: dict[int, Decoded],
+        done: Mapping[int, Decoded],
         source: Source | None,
         pictures: bool,
-    ) -> None:
+    ) -> Decoded:
+        """Code the one frame of a step; what is known of others is `done`."""
         prediction = None
         if pictures:
             before = {number: frame.picture for number, frame in done.items() if frame.picture is not None}
@@ -255,14 +247,13 @@ class ChunkCoder:
             wanted = self.network.transform(patchify(source.frames.take(step.frames), self.patch))
             self.latents.rate_weight = RATE_WEIGHTS[context.kind]
         with stage("latents"):
-            coded = self._code_latents(coder, context, wanted, prediction)
+            mean, size = (None, None) if prediction is None else (prediction.mean, prediction.size)
+            coded = self.latents.code(coder, context, wanted, mean, size)
         frames = None
         if prediction is not None:
             assert coded.decoded is not None and coded.mean is not None
             frames = self._restore(coded.decoded, coded.mean, prediction)
-        for i, frame in enumerate(step.frames):
-            picture = None if frames is None else frames.take([i])
-            done[frame] = Decoded(picture, coded.magnitudes[i : i + 1], coded.values)
+        return Decoded(frames, coded.magnitudes, coded.values)
 
     def _prediction(
         self, step: Step, kind: int, quality: int, fields: Fields | None, before: Mapping[int, Frames]
@@ -289,16 +280,6 @@ class ChunkCoder:
         if p.kind <= KEY and features is not None:
             self._memory = self.network.memory(self._state(len(decoded)), features)
         return frames
-
-    def _code_latents(
-        self, coder: Coder, context: StepContext, wanted: Tensor | None, prediction: Prediction | None
-    ) -> CodedLatents:
-        before = coder.bits if isinstance(coder, SymbolWriter) else 0.0
-        mean, size = (None, None) if prediction is None else (prediction.mean, prediction.size)
-        coded = self.latents.code(coder, context, wanted, mean, size)
-        if isinstance(coder, SymbolWriter):
-            self.stats.add_latents(context.kind, coder.bits - before)
-        return coded
 
     def _predict(self, step: Step, fields: Fields | None, before: Mapping[int, Frames], n: int) -> Tensor:
         """Coefficients of the motion-compensated prediction; of an intra frame, the mean of all pictures."""

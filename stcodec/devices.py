@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import os
 
 import torch
 
+from stcodec.ahead import cores
 from stcodec.errors import UsageError
 from stcodec.options import AUTO_DEVICE
 
@@ -20,7 +20,7 @@ def choose_device(name: str, threads: int) -> torch.device:
 
     0 threads stand for all cores that this process may use. UsageError for a device that does not exist here.
     """
-    torch.set_num_threads(threads or _cores())
+    torch.set_num_threads(threads or cores())
     flush_denormals()
     _return_large_blocks()
     # Integer networks run as floating point: nothing may round behind our back.
@@ -38,12 +38,6 @@ def choose_device(name: str, threads: int) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"there is no GPU number {device.index}")
     return device
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _return_large_blocks() -> None:

@@ -133,14 +133,14 @@ def encode_steps(
                     writer.write_chunk(records.VideoChunk(item.first, pts, durations, coded.payload))
                 span = (span[0] if frames else pts[0], pts[-1] + durations[-1])
                 frames += len(pts)
-                _check_larger(source, options, writer.offset, input_bytes)
+                check_larger(source, options, writer.offset, input_bytes)
                 yield Progress(frames, None if part else info.frames, writer.offset)
             if part and not frames:
                 raise UsageError(f"{os.fspath(source)}: there is no picture in the chosen part")
             size = writer.close()
             if isinstance(opened, CountedReader):
                 input_bytes = opened.bytes
-            _check_larger(source, options, size, input_bytes)
+            check_larger(source, options, size, input_bytes)
             said.extend(n for n in video.notes if n not in said)
             if input_bytes is not None and size > input_bytes:
                 said.append(f"the output is larger than the input: {size} bytes, not {input_bytes}")
@@ -149,12 +149,10 @@ def encode_steps(
     yield EncodeResult(frames, input_bytes, size, seconds, info.width, info.height, duration, tuple(said))
 
 
-def _check_larger(source: PathLike, options: EncodeOptions, size: int, input_bytes: int | None) -> None:
+def check_larger(source: PathLike, options: EncodeOptions, size: int, input_bytes: int | None) -> None:
     """TargetError as soon as the output is larger than the input, where that is not wanted."""
     if options.no_larger and input_bytes is not None and size > input_bytes:
-        raise TargetError(
-            f"{os.fspath(source)}: at quality {options.quality} the output would have more than the {input_bytes} bytes of the input"
-        )
+        raise TargetError(f"{os.fspath(source)}: the output would have more than the {input_bytes} bytes of the input")
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,6 @@ class Network(nn.Module):
     """Everything floating point: the linear basis and mean predictor, and the prior and filter around them."""
 
     basis: Tensor
-    frequency: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -152,7 +151,6 @@ class Network(nn.Module):
         channels = config.patch.channels
         basis, frequency = dct_basis(config.patch)
         self.register_buffer("basis", basis)
-        self.register_buffer("frequency", frequency)
         self._dc = int((frequency == 0).sum())
         # Linear prediction of a patch from the decoded errors of four neighbours; see `scales.predictor_number`.
         self.spatial = nn.Parameter(torch.zeros(PREDICTORS, 4 * channels, channels))

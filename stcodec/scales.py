@@ -16,6 +16,7 @@ import functools
 import itertools
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,7 +76,6 @@ def predictor_number(kind: int, lattice: int) -> int:
     return lattice - 1 if kind == 0 else INTRA_LATTICES - 1 + (kind - 1) * (LATTICES - 1) + lattice - 1
 
 
-@functools.lru_cache(maxsize=8)
 def lattice_positions(
     rows: int, columns: int, kind: int, device: torch.device
 ) -> tuple[tuple[Tensor, Tensor | None], ...]:
@@ -86,24 +86,27 @@ def lattice_positions(
     above and below, until d is 1. Positions int64 [p] count through the grid; neighbours int64 [p * 4] likewise, rows *
     columns standing for "outside the picture".
     """
-    row = torch.arange(rows).repeat_interleave(columns)
-    column = torch.arange(columns).repeat(rows)
-    spacing = 1 << (lattices(kind) - 1) // 2
-    found: list[tuple[Tensor, Tensor | None]] = []
-    at = torch.nonzero((row % spacing == 0) & (column % spacing == 0))[:, 0]
-    found.append((at.to(device), None))
+    return _positions(rows, columns, 1 << (lattices(kind) - 1) // 2, device)
+
+
+@functools.lru_cache(maxsize=8)
+def _positions(rows: int, columns: int, spacing: int, device: torch.device) -> tuple[tuple[Tensor, Tensor | None], ...]:
+    row, column = (n.ravel() for n in np.indices((rows, columns)))
+    first = np.flatnonzero((row % spacing == 0) & (column % spacing == 0))
+    found: list[tuple[Tensor, Tensor | None]] = [(torch.from_numpy(first).to(device), None)]
     while spacing > 1:
         spacing //= 2
-        odd_row, odd_column = row // spacing % 2 == 1, column // spacing % 2 == 1
         on_grid = (row % spacing == 0) & (column % spacing == 0)
+        odd_row, odd_column = row // spacing % 2 == 1, column // spacing % 2 == 1
         for chosen, offsets in ((odd_row & odd_column, _DIAGONAL), (odd_row ^ odd_column, _DIRECT)):
-            at = torch.nonzero(chosen & on_grid)[:, 0]
+            at = np.flatnonzero(chosen & on_grid)
             near = []
             for dy, dx in offsets:
                 y, x = row[at] + dy * spacing, column[at] + dx * spacing
                 inside = (y >= 0) & (y < rows) & (x >= 0) & (x < columns)
-                near.append(torch.where(inside, y * columns + x, rows * columns))
-            found.append((at.to(device), torch.stack(near, 1).reshape(-1).to(device)))
+                near.append(np.where(inside, y * columns + x, rows * columns))
+            around = np.stack(near, 1).reshape(-1)
+            found.append((torch.from_numpy(at).to(device), torch.from_numpy(around).to(device)))
     return tuple(found)
 
 

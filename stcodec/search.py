@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stcodec.devices import choose_device
-from stcodec.encoding import EncodeResult, Progress, encode_steps
+from stcodec.encoding import EncodeResult, Progress, check_larger, encode_steps
 from stcodec.errors import TargetError
 from stcodec.files import check_input, check_output, is_standard_stream, open_input, open_output
 from stcodec.options import TARGETS, EncodeOptions
@@ -148,17 +148,10 @@ def _to_size(source: Path, name: str, target: PathLike, options: EncodeOptions, 
             notes.append(
                 f"the output has {size} bytes, {100 * abs(off):.1f} % {'over' if off > 0 else 'below'} the target: {why}"
             )
-        _check_larger(name, options, result)
+        check_larger(name, options, result.output_bytes, result.input_bytes)
         with open(path, "rb") as coded, open_output(target) as output:
             shutil.copyfileobj(coded, output)
     yield dataclasses.replace(result, notes=tuple(dict.fromkeys((*result.notes, *notes))))
-
-
-def _check_larger(name: str, options: EncodeOptions, result: EncodeResult) -> None:
-    if options.no_larger and result.input_bytes is not None and result.output_bytes > result.input_bytes:
-        raise TargetError(
-            f"{name}: the output would have {result.output_bytes} bytes, the input has {result.input_bytes}"
-        )
 
 
 def _to_quality(source: Path, name: str, target: PathLike, options: EncodeOptions, notes: list[str]) -> Iterator[Step]:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from stcodec.ahead import cores
 from stcodec.errors import StcodecError
 from stcodec.media import Picture, Planes, VideoInfo
 from stcodec.video_out import Y4MWriter
@@ -175,7 +176,7 @@ def _required() -> str:
 def _command(ffmpeg: str, inputs: Sequence[str], threads: int | None) -> list[str]:
     # Pictures meet by number: of time stamps the two files may have their own.
     numbered = "".join(f"[{i}:v]settb=1/25,setpts=N[n{i}];" for i in range(2))
-    count = threads or os.cpu_count() or 1
+    count = threads or cores()
     measure = f"[n0][n1]libvmaf=model=version={MODEL}:log_fmt=json:log_path={_LOG}:n_threads={count}:shortest=1"
     sources = [argument for name in inputs for argument in ("-i", name)]
     return [

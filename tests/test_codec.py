@@ -175,3 +175,12 @@ def test_scene_cuts() -> None:
     assert not any(fade.is_cut((scenes[0] * (1 - t / 20)).astype(np.uint8)) for t in range(20))
     noise = [np.clip(scenes[0] + rng.normal(0, 8, scenes[0].shape), 0, 255).astype(np.uint8) for _ in range(20)]
     assert not any(steady.is_cut(p) for p in noise)
+
+
+def test_frames_at_the_same_time_give_the_same_bytes() -> None:
+    model, source = load_model("dct"), pictures(16)
+    together, apart = (ChunkEncoder(model, 96, 64, 8, CodecSettings(30), workers=n) for n in (4, 1))
+    for start in (0, 8):
+        a, b = (e.encode(source[start : start + 8], start == 0) for e in (together, apart))
+        assert a.payload == b.payload
+        assert a.stats.total_bits == pytest.approx(b.stats.total_bits)

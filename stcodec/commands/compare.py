@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from stcodec import report
-from stcodec.commands.shared import option, policy
+from stcodec.commands.shared import option, policy, progress_option
 from stcodec.errors import UsageError
 from stcodec.options import CompareOptions
 
@@ -23,6 +23,7 @@ from stcodec.options import CompareOptions
 @option(CompareOptions, "threads", "--threads", type=int)
 @click.option("-y", "-f", "--yes", "overwrite", flag_value="yes", help="Overwrite an existing plot.")
 @click.option("-n", "--no", "overwrite", flag_value="no", help="Never overwrite: exit with code 4.")
+@progress_option
 @click.option("--quiet", is_flag=True, help="Print the scores only.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything, every picture's scores included, as JSON.")
 def compare(
@@ -30,6 +31,7 @@ def compare(
     distorted: str,
     plot_path: str | None,
     overwrite: str | None,
+    shown: str,
     quiet: bool,
     as_json: bool,
     **options: Any,
@@ -48,7 +50,7 @@ def compare(
         comparing.check_plot(plot_path)
         check_output(plot_path, policy(overwrite, plot_path))
     result = None
-    with report.ProgressReport(f"comparing {os.path.basename(distorted)}", quiet) as progress:
+    with report.ProgressReport(f"comparing {os.path.basename(distorted)}", quiet, shown) as progress:
         for step in comparing.compare_steps(reference, distorted, chosen):
             if isinstance(step, comparing.Comparison):
                 result = step
