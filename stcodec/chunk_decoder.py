@@ -125,6 +125,7 @@ class ChunkDecoder(ChunkCoder):
         return Frames(*(torch.cat(planes) for planes in zip(*(done[i] for i in range(symbols.count)), strict=True)))
 
     def _picture(self, frame: FrameSymbols, quality: int, done: dict[int, Frames]) -> Frames:
+        quality = self.network.quality_of(quality, frame.kind)
         prediction = self._prediction(frame.step, frame.kind, quality, frame.fields, done)
         with stage("latents"):
             decoded, mean = self.latents.reconstruct(frame.values, prediction.mean, prediction.size, frame.kind)

@@ -39,7 +39,7 @@ MOTION_BIT_COST = 3.0
 _MOST_WORKERS = 4  # frames of the widest step of a tree
 
 # Squared error in units of step**2 that is worth one bit: intra, key, and the three levels of two-sided frames.
-RATE_WEIGHTS = (0.16, 0.19, 0.225, 0.24, 0.26)
+RATE_WEIGHTS = (0.16, 0.25, 0.24, 0.25, 0.26)
 
 
 @dataclass
@@ -220,12 +220,13 @@ class ChunkCoder:
                 if reference is not None:
                     references[i] += done[reference].magnitudes[0]
         if fields is None:
-            return StepContext(INTRA, quality, references, None, None)
+            return StepContext(INTRA, self.network.quality_of(quality, INTRA), references, None, None)
         row = torch.arange(self.rows, device=self.device) * self.patch.h // 16
         column = torch.arange(self.columns, device=self.device) * self.patch.w // 16
         modes = fields.modes[:, row][:, :, column].to(torch.int32)
         spread = vector_spread(fields.vectors, (self.rows, self.columns))
-        return StepContext(step.level + 1, quality, references, modes, spread)
+        kind = step.level + 1
+        return StepContext(kind, self.network.quality_of(quality, kind), references, modes, spread)
 
     def _code_step(
         self,
@@ -258,7 +259,7 @@ class ChunkCoder:
     def _prediction(
         self, step: Step, kind: int, quality: int, fields: Fields | None, before: Mapping[int, Frames]
     ) -> Prediction:
-        """What is expected of the frames of a step, from the pictures decoded before."""
+        """What is expected of the frames of a step, whose own quality this is, from the pictures decoded before."""
         n = len(step.frames)
         kinds = torch.full((n,), kind, dtype=torch.long, device=self.device)
         qualities = torch.full((n,), float(quality), device=self.device)

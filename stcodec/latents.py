@@ -29,8 +29,9 @@ _FLOOR_INDEX = np.array([12], dtype=np.uint8)
 class StepContext:
     """What is known about the frames of one step before their symbols, all integers.
 
-    kind: 0 intra, 1 key, 2..4 two-sided levels. quality 0..63. references: magnitudes of the references' symbols, summed
-    over both, [N, rows, columns, C]. modes int [N, rows, columns] or None; motion int [N, rows, columns, 2] or None.
+    kind: 0 intra, 1 key, 2..4 two-sided levels. quality: of the frame (`Network.quality_of`).
+    references: magnitudes of the references' symbols, summed over both, [N, rows, columns, C].
+    modes int [N, rows, columns] or None; motion int [N, rows, columns, 2] or None.
     """
 
     kind: int

@@ -32,9 +32,13 @@ class ModelConfig:
     filter_blocks: int = 4
     memory: int = 32
     scale_hidden: int = 64
+    # Added to the quality of each kind of frame. Those that others are predicted from are finer by `Network.step_gain` already.
+    kind_qualities: tuple[int, ...] = (1, -5, 0, 4, 5)
 
     def __post_init__(self) -> None:
-        """Raise ValueError if the groups do not cover the channels."""
+        """Raise ValueError if the groups do not cover the channels, or kinds of frames lack a quality."""
+        if len(self.kind_qualities) != FRAME_KINDS:
+            raise ValueError("each kind of frame needs its quality")
         if list(self.groups) != sorted(set(self.groups)) or self.groups[-1] != self.patch.channels:
             raise ValueError("frequency groups must increase and end at the number of channels")
 
@@ -166,8 +170,12 @@ class Network(nn.Module):
             self.filter_out = _zero(Pointwise(config.width, channels))
             self.memory = Memory(config.width, config.memory)
 
+    def quality_of(self, quality: int, kind: int) -> int:
+        """The quality that a frame of a kind has in a chunk of `quality` 0..63; may lie outside of that range."""
+        return quality + self.config.kind_qualities[kind]
+
     def step(self, quality: Tensor, kind: Tensor) -> Tensor:
-        """Quantisation steps [N, C, 1, 1] in sample units of [0, 1], for quality float [N] and kind int64 [N]."""
+        """Quantisation steps [N, C, 1, 1] in sample units of [0, 1], for quality float [N] (of the frame) and kind int64 [N]."""
         log_step = math.log2(COARSEST_STEP) + quality * (math.log2(FINEST_STEP / COARSEST_STEP) / (QUALITY_LEVELS - 1))
         return torch.exp2(log_step[:, None] + self.step_gain[kind])[:, :, None, None]
 

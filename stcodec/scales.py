@@ -28,6 +28,7 @@ PREDICTORS = CLASSES - FRAME_KINDS
 SHIFT_1, SHIFT_2 = 6, 8
 HIDDEN_MAX = 255
 INPUT_MAX = 63
+LARGEST_QUALITY = 63
 BANDS = 8
 SCALARS = 12
 _EXACT = 1 << 24
@@ -143,11 +144,12 @@ def scalar_inputs(
 ) -> Tensor:
     """The inputs that are not magnitudes, [count, SCALARS] integers as float32.
 
-    quality 0..63; modes: int [count] motion mode of each patch (0 both references, 1 or 2 one of them), None where nothing
-    is predicted; motion: int [count, 2], how far the vectors of a patch and of its neighbours lie apart, per reference, in
-    quarter samples.
+    quality: of the frame, taken for 0 or 63 beyond them; modes: int [count] motion mode of each patch (0 both references, 1 or 2
+    one of them), None where nothing is predicted; motion: int [count, 2], how far the vectors of a patch and of its neighbours
+    lie apart, per reference, in quarter samples.
     """
     scalars = torch.zeros(count, SCALARS, device=device)
+    quality = min(max(quality, 0), LARGEST_QUALITY)
     scalars[:, 0] = quality
     for i, knot in enumerate((12, 24, 36, 48)):
         scalars[:, 1 + i] = max(0, quality - knot)

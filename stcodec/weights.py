@@ -146,5 +146,6 @@ def config_from_json(values: dict[str, object]) -> ModelConfig:
     """The inverse of `config_to_json`; TypeError or ValueError on anything unexpected."""
     values = dict(values)
     values["patch"] = PatchSize(**values["patch"])  # type: ignore[arg-type]
-    values["groups"] = tuple(values["groups"])  # type: ignore[arg-type]
+    for name in ("groups", "kind_qualities"):
+        values[name] = tuple(values[name])  # type: ignore[arg-type]
     return ModelConfig(**values)  # type: ignore[arg-type]

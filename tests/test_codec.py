@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -18,6 +21,7 @@ from stcodec.weights import Model, load_model, model_folders
 from tests.conftest import moving_picture, psnr
 
 MODELS = sorted(p.stem for folder in model_folders() if folder.is_dir() for p in folder.glob("*.safetensors"))
+DATA = Path(__file__).parent / "data"
 PATCHES = [PatchSize(8, 8, 8), PatchSize(8, 16, 8), PatchSize(8, 16, 16), PatchSize(8, 32, 32)]
 
 
@@ -122,6 +126,17 @@ def test_motion_saves_bits_on_a_pan() -> None:
         encoder = ChunkEncoder(model, 96, 64, 8, CodecSettings(36, motion))
         sizes.append(sum(len(encoder.encode(source[i : i + 8], i == 0).payload) for i in (0, 8)))
     assert sizes[0] < 0.8 * sizes[1]
+
+
+def test_quality_is_even_from_frame_to_frame() -> None:
+    with av.open(str(DATA / "butterfly.mp4")) as video:
+        frames = [f.to_ndarray(format="yuv420p") for f in itertools.islice(video.decode(video=0), 24)]
+    u, v = ([f[rows].reshape(180, 320)[:88, :160] for f in frames] for rows in (slice(360, 450), slice(450, 540)))
+    source = [(f[:176, :320], *chroma) for f, *chroma in zip(frames, u, v, strict=True)]
+    _, decoded = code(load_model("stc-1"), source, quality=30)
+    luma = np.array([psnr(a[0], b[0]) for a, b in zip(source, decoded, strict=True)])[8:]
+    # Frames that others are predicted from are finer, but they should not jump out: how far each lies from its neighbours, in dB.
+    assert np.abs(luma[1:-1] - (luma[:-2] + luma[2:]) / 2).mean() < 0.8
 
 
 def test_content_the_scale_network_never_saw_is_not_lost() -> None:

@@ -74,7 +74,7 @@ class Passes(nn.Module):
         """The inputs of the scale network that do not change from pass to pass, [N, patches, F]."""
         n, rows, columns, _ = context.references.shape
         bands = scales.box_sum(context.references @ self.bands)
-        quality = context.quality.view(n, 1, 1).expand(n, rows * columns, 1)
+        quality = context.quality.clamp(0, scales.LARGEST_QUALITY).view(n, 1, 1).expand(n, rows * columns, 1)
         scalars = [quality, *((quality - knot).clamp(min=0) for knot in (12, 24, 36, 48))]
         zero = torch.zeros_like(quality)
         if context.modes is None:
