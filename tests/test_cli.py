@@ -158,7 +158,7 @@ def test_info_and_json(bee_stp: Path) -> None:
 
 def test_encode_prints_json(bee: Path, tmp_path: Path) -> None:
     done = run("encode", bee, tmp_path / "j.stp", "--json", "-q", "5")
-    event = json.loads(done.stdout)
+    event = json.loads(done.stdout.splitlines()[-1])
     assert event["event"] == "encoded"
     assert event["frames"] == 20
     assert event["output_bytes"] == (tmp_path / "j.stp").stat().st_size

@@ -57,7 +57,7 @@ def test_a_pipe_that_grows_is_said_too(small: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "larger than the input" in done.stderr
-    event = json.loads(done.stdout)
+    event = json.loads(done.stdout.splitlines()[-1])
     assert event["input_bytes"] == small.stat().st_size
     assert any("larger" in n for n in event["notes"])
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from stcodec import report
-from stcodec.commands.shared import option, policy, progress_option
+from stcodec.commands.shared import json_option, option, policy, progress_option
 from stcodec.errors import UsageError
 from stcodec.options import CompareOptions
 
@@ -25,7 +25,7 @@ from stcodec.options import CompareOptions
 @click.option("-n", "--no", "overwrite", flag_value="no", help="Never overwrite: exit with code 4.")
 @progress_option
 @click.option("--quiet", is_flag=True, help="Print the scores only.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything, every picture's scores included, as JSON.")
+@json_option
 def compare(
     reference: str,
     distorted: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from stcodec import report
-from stcodec.commands.shared import output_options, policy, stages
+from stcodec.commands.shared import check_stdout, output_options, policy, stages
 
 
 @click.command()
@@ -20,12 +20,11 @@ def concat(
     Picture size, bit depth, model, time base, colours and carried streams must be the same. Each file follows the one before in
     time. Metadata is the first file's.
     """
+    check_stdout(target, as_json)
     from stcodec import joining
 
     with stages(verbose):
         result = joining.concat(sources, target, policy(overwrite, target))
     for line in result.notes:
         report.note(f"{target}: {line}", quiet)
-    report.joined(target, result, quiet or as_json)
-    if as_json:
-        report.joined_json(sources, target, result)
+    report.joined(sources, target, result, quiet, as_json)

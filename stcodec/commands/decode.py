@@ -10,6 +10,7 @@ import click
 from stcodec import report
 from stcodec.commands.shared import (
     audio_options,
+    check_stdout,
     default_target,
     option,
     output_options,
@@ -44,12 +45,14 @@ def decode(
 ) -> None:
     """Decode IN.stp into OUT: .mp4, .mkv, .mov, .y4m, or "-" for YUV4MPEG2 on standard output."""
     target = default_target(source, target, ".mp4")
+    check_stdout(target, as_json)
     from stcodec.decoding import decode_steps
     from stcodec.encoding import Progress
 
     chosen = DecodeOptions(overwrite=policy(overwrite, target), **options)
     result = None
-    with stages(verbose), report.ProgressReport(f"decoding {os.path.basename(source)}", quiet, shown) as progress:
+    label, names = f"decoding {os.path.basename(source)}", {"input": source, "output": target}
+    with stages(verbose), report.ProgressReport(label, quiet, shown, names) as progress:
         for step in decode_steps(source, target, chosen):
             if isinstance(step, Progress):
                 progress.update(step)
@@ -58,6 +61,4 @@ def decode(
     assert result is not None
     for line in result.notes:
         report.note(f"{target}: {line}", quiet)
-    report.decoded(target, result, quiet or as_json)
-    if as_json and target != "-":
-        report.decode_json(source, target, result)
+    report.decoded(source, target, result, quiet, as_json)

@@ -13,6 +13,7 @@ from stcodec.commands.shared import (
     Amount,
     Rate,
     audio_options,
+    check_stdout,
     default_target,
     option,
     output_options,
@@ -62,13 +63,15 @@ def encode(
     if asked and given:
         raise UsageError(f"--{given[0].replace('_', '-')} and --quality exclude each other")
     target = default_target(source, target, ".stp")
+    check_stdout(target, as_json)
     from stcodec.encoding import EncodeResult, Progress
     from stcodec.search import search_steps
 
     chosen = EncodeOptions(overwrite=policy(overwrite, target), **options)
     notes: list[str] = []
     result = None
-    with stages(verbose), report.ProgressReport(f"encoding {os.path.basename(source)}", quiet, shown) as progress:
+    label, names = f"encoding {os.path.basename(source)}", {"input": source, "output": target}
+    with stages(verbose), report.ProgressReport(label, quiet, shown, names) as progress:
         for step in search_steps(source, target, chosen, notes):
             if isinstance(step, Progress):
                 progress.update(step)
@@ -79,6 +82,4 @@ def encode(
     assert result is not None
     for line in result.notes:
         report.note(f"{source}: {line}", quiet)
-    report.encoded(source, target, result, quiet or as_json)
-    if as_json:
-        report.encode_json(source, target, result)
+    report.encoded(source, target, result, quiet, as_json)

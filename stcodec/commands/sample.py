@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from stcodec import report
-from stcodec.commands.shared import Rate, audio_options, option, part_options
+from stcodec.commands.shared import Rate, audio_options, json_option, option, part_options
 from stcodec.options import EncodeOptions
 
 
@@ -22,7 +22,7 @@ from stcodec.options import EncodeOptions
 @part_options(EncodeOptions)
 @option(EncodeOptions, "framerate", "--framerate", "--fps", type=Rate())
 @audio_options(EncodeOptions)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def sample(source: str, as_json: bool, **options: Any) -> None:
     """Predict size and quality of the video IN by encoding a few seconds of it; writes nothing."""
     chosen = EncodeOptions(**options)

@@ -131,6 +131,17 @@ class Rate(click.ParamType):  # type: ignore[type-arg, unused-ignore]
             self.fail(str(error), param, ctx)
 
 
+def json_option(command: Any) -> Any:
+    """Whether a program is to read what the command says."""
+    return click.option("--json", "as_json", is_flag=True, help="Print events as lines of JSON on stdout.")(command)
+
+
+def check_stdout(target: str, as_json: bool) -> None:
+    """UsageError where an output and JSON would both go to stdout."""
+    if as_json and target == "-":
+        raise UsageError("--json and an output on standard output exclude each other")
+
+
 def output_options(command: Any) -> Any:
     """The options of every command that writes a file."""
     for decorator in (
@@ -138,7 +149,7 @@ def output_options(command: Any) -> Any:
         click.option("-n", "--no", "overwrite", flag_value="no", help="Never overwrite: exit with code 4."),
         click.option("--quiet", is_flag=True, help="Print errors only."),
         click.option("-v", "--verbose", is_flag=True, help="Say where the time went."),
-        click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON line on stdout."),
+        json_option,
     ):
         command = decorator(command)
     return command

@@ -29,6 +29,4 @@ def split(
             check_output(target, policy(overwrite, target), source)
         written = parts.write()
     for part in written:
-        report.part(part, quiet or as_json)
-        if as_json:
-            report.part_json(source, part)
+        report.part(source, part, quiet, as_json)
