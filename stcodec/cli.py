@@ -79,6 +79,9 @@ def main() -> None:
         commands.main(standalone_mode=False, prog_name="stcodec")
     except StcodecError as error:
         _fail(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         hint = f" ({context.command_path} --help)" if context is not None else ""

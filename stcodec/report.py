@@ -112,7 +112,8 @@ class ProgressReport:
         if self._mode == "auto":
             self._mode = "bar" if sys.stderr.isatty() else "lines"
         self._seen: Progress | None = None
-        self._start = self._last = self._last_event = time.monotonic()
+        self._first = (0, 0.0)  # frames and time at the first news: what came before it is no measure of speed
+        self._last = self._last_event = time.monotonic()
         self._bar: Any = None
 
     def __enter__(self) -> ProgressReport:
@@ -128,8 +129,10 @@ class ProgressReport:
 
     def update(self, progress: Progress) -> None:
         """Show how far it is."""
-        self._seen = progress
         now = time.monotonic()
+        if self._seen is None or progress.frames < self._seen.frames:
+            self._first = (progress.frames, now)
+        self._seen = progress
         if self._events is not None and now - self._last_event >= _SECONDS_BETWEEN_EVENTS:
             self._last_event = now
             print_json("progress", **self._events, frames=progress.frames, total=progress.total)
@@ -155,12 +158,14 @@ class ProgressReport:
             self._line(progress)
 
     def _line(self, progress: Progress) -> None:
-        rate = progress.frames / max(1e-9, time.monotonic() - self._start)
+        frames, since = self._first
+        rate = (progress.frames - frames) / max(1e-9, time.monotonic() - since)
         of = f"/{progress.total}" if progress.total else ""
-        left = ""
-        if progress.total and rate > 0:
-            left = f", {max(0.0, (progress.total - progress.frames) / rate):.0f} s left"
-        print(f"{self._label}: {progress.frames}{of} frames, {rate:.1f} frames/s{left}", file=sys.stderr, flush=True)
+        text = f"{self._label}: {progress.frames}{of} frames"
+        if rate > 0:
+            text += f", {rate:.1f} frames/s"
+            text += f", {max(0, progress.total - progress.frames) / rate:.0f} s left" if progress.total else ""
+        tell(text)
 
 
 def encoded(source: str, target: str, result: EncodeResult, quiet: bool, as_json: bool) -> None:
@@ -184,10 +189,8 @@ def encoded(source: str, target: str, result: EncodeResult, quiet: bool, as_json
     rate = 8 * result.output_bytes / result.duration / 1000 if result.duration else 0.0
     ratio = f", {result.ratio:.2f}x smaller than the input" if result.ratio and result.ratio >= 1 else ""
     speed = result.frames / result.seconds if result.seconds else 0.0
-    print(
-        f"{target}: {result.frames} frames, {human_size(result.output_bytes)} ({rate:.0f} kbit/s{ratio}), {speed:.1f} frames/s",
-        file=sys.stderr,
-    )
+    size = human_size(result.output_bytes)
+    tell(f"{target}: {result.frames} frames, {size} ({rate:.0f} kbit/s{ratio}), {speed:.1f} frames/s")
 
 
 def tried(trial: Trial, quiet: bool) -> None:
@@ -383,8 +386,7 @@ def compared(result: Comparison, as_json: bool) -> None:
 def _summary(result: Comparison, name: str) -> dict[str, Any]:
     summary = result.summary(name)
     one, five = summary.percentiles
-    worst = result.numbers[summary.worst]
-    return {"mean": summary.mean, "min": summary.min, "p1": one, "p5": five, "worst": worst}
+    return {"mean": summary.mean, "min": summary.min, "p1": one, "p5": five, "worst": result.numbers[summary.worst]}
 
 
 def _side(side: Side) -> dict[str, Any]:

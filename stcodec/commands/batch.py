@@ -13,7 +13,7 @@ import click
 from stcodec import report
 from stcodec.commands.decode import decode as decode_command
 from stcodec.commands.encode import encode as encode_command
-from stcodec.commands.shared import Share, given_options, json_option, options_of
+from stcodec.commands.shared import FILE, Share, given_options, json_option, options_of
 from stcodec.errors import StcodecError, UsageError
 from stcodec.options import TARGETS, DecodeOptions, EncodeOptions
 
@@ -27,9 +27,14 @@ _ENDINGS = ("mp4", "mkv", "mov", "y4m")
 
 
 @click.command()
-@click.argument("inputs", metavar="DIR|FILES...", nargs=-1)
+@click.argument("inputs", type=FILE, metavar="DIR|FILES...", nargs=-1)
 @click.option(
-    "-o", "--output", metavar="OUTDIR", required=True, help="The folder of the outputs; made if it is missing."
+    "-o",
+    "--output",
+    type=FILE,
+    metavar="OUTDIR",
+    required=True,
+    help="The folder of the outputs; made if it is missing.",
 )
 @click.option("-r", "--recursive", is_flag=True, help="Folders in folders too; OUTDIR mirrors them.")
 @click.option("--decode", "decoding", is_flag=True, help="Decode .stp files instead of encoding videos.")

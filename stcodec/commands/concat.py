@@ -5,12 +5,14 @@ from __future__ import annotations
 import click
 
 from stcodec import report
-from stcodec.commands.shared import check_stdout, output_options, policy, stages
+from stcodec.commands.shared import FILE, check_stdout, output_options, policy, stages
 
 
 @click.command()
-@click.argument("sources", metavar="A.stp B.stp ...", nargs=-1, required=True)
-@click.option("-o", "--output", "target", metavar="OUT.stp", required=True, help='The file to write ("-": stdout).')
+@click.argument("sources", type=FILE, metavar="A.stp B.stp ...", nargs=-1, required=True)
+@click.option(
+    "-o", "--output", "target", type=FILE, metavar="OUT.stp", required=True, help='The file to write ("-": stdout).'
+)
 @output_options
 def concat(
     sources: tuple[str, ...], target: str, overwrite: str | None, quiet: bool, verbose: bool, as_json: bool

@@ -9,6 +9,7 @@ import click
 
 from stcodec import report
 from stcodec.commands.shared import (
+    FILE,
     audio_options,
     check_stdout,
     default_target,
@@ -23,8 +24,8 @@ from stcodec.options import DecodeOptions
 
 
 @click.command()
-@click.argument("source", metavar="IN.stp")
-@click.argument("target", metavar="[OUT]", required=False)
+@click.argument("source", type=FILE, metavar="IN.stp")
+@click.argument("target", type=FILE, metavar="[OUT]", required=False)
 @option(DecodeOptions, "codec", "--codec")
 @option(DecodeOptions, "crf", "--crf", type=float)
 @audio_options(DecodeOptions)
@@ -43,7 +44,8 @@ def decode(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Decode IN.stp into OUT: .mp4, .mkv, .mov, .y4m, or "-" for YUV4MPEG2 on standard output."""
+    """Decode IN.stp into OUT: .mp4, .mkv, .mov, .y4m, or "-" for YUV4MPEG2 on standard output; or pictures such as frames/%04d.png,
+    numbered from 1 (.png and .tif with 16 bits where the video has more than 8, .jpg, .bmp)."""
     target = default_target(source, target, ".mp4")
     check_stdout(target, as_json)
     from stcodec.decoding import decode_steps

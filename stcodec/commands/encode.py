@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from stcodec import report
 from stcodec.commands.shared import (
+    FILE,
     Amount,
     Rate,
     audio_options,
@@ -27,8 +28,8 @@ from stcodec.options import TARGETS, EncodeOptions, help_text
 
 
 @click.command()
-@click.argument("source", metavar="IN")
-@click.argument("target", metavar="[OUT.stp]", required=False)
+@click.argument("source", type=FILE, metavar="IN")
+@click.argument("target", type=FILE, metavar="[OUT.stp]", required=False)
 @option(EncodeOptions, "quality", "-q", "--quality", type=int)
 @option(EncodeOptions, "model", "--model")
 @option(EncodeOptions, "device", "--device")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from stcodec import report
-from stcodec.commands.shared import json_option
+from stcodec.commands.shared import FILE, json_option
 
 
 @click.command()
-@click.argument("path", metavar="FILE.stp")
+@click.argument("path", type=FILE, metavar="FILE.stp")
 @json_option
 def info(path: str, as_json: bool) -> None:
     """Show what is in FILE.stp; reads its headers only."""

@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from stcodec import report
-from stcodec.commands.shared import Rate, audio_options, json_option, option, part_options
+from stcodec.commands.shared import FILE, Rate, audio_options, json_option, option, part_options
 from stcodec.options import EncodeOptions
 
 
 @click.command()
-@click.argument("source", metavar="IN")
+@click.argument("source", type=FILE, metavar="IN")
 @option(EncodeOptions, "quality", "-q", "--quality", type=int)
 @option(EncodeOptions, "model", "--model")
 @option(EncodeOptions, "device", "--device")

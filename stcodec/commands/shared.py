@@ -17,7 +17,10 @@ from stcodec import report
 from stcodec.errors import UsageError
 from stcodec.files import Overwrite
 from stcodec.options import default, help_text, parse_amount, parse_rate
-from stcodec.sequences import find_sequence
+from stcodec.sequences import existing_pictures, find_sequence, is_picture_output
+
+FILE = click.Path(readable=False)
+"""A file's name, not looked at; shells complete it."""
 
 
 def option(options: type, name: str, *flags: str, **more: Any) -> Callable[[Any], Any]:
@@ -198,8 +201,10 @@ def policy(overwrite: str | None, target: str) -> Overwrite:
     """Ask where a person can answer, else refuse."""
     if overwrite is not None:
         return Overwrite(overwrite)
-    can_ask = target != "-" and os.path.isfile(target) and sys.stdin.isatty() and sys.stderr.isatty()
-    if can_ask and click.confirm(f"{target} exists. Overwrite?", err=True):
+    if target == "-" or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return Overwrite.NO
+    there = os.path.isfile(target) or (is_picture_output(target) and existing_pictures(target))
+    if there and click.confirm(f"{target} exists. Overwrite?", err=True):
         return Overwrite.YES
     return Overwrite.NO
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from stcodec import report
-from stcodec.commands.shared import json_option
+from stcodec.commands.shared import FILE, json_option
 
 
 @click.command()
-@click.argument("path", metavar="FILE.stp")
+@click.argument("path", type=FILE, metavar="FILE.stp")
 @click.option("--deep", is_flag=True, help="Decode the pictures too.")
 @json_option
 @click.option("--quiet", is_flag=True, help="Print errors only.")
