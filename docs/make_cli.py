@@ -27,25 +27,37 @@ Written by `python docs/make_cli.py`; the text is what `--help` prints.
 
 ## JSON
 
-With `--json`, `encode` and `decode` print one object per line on stdout, `info`, `sample`, `compare` and `concat` one object, `split`
-one per part; `event` says what it is ("encoded", "decoded", "sampled", "compared", "joined", "part"). Sizes are bytes, times seconds,
-`notes` a list of lines for a person. In "compared", `summary` has the mean, minimum, percentiles (`p1`, `p5`) and worst picture of
-each metric, `scores` a list of each metric by picture, with the `numbers` and `times` of the reference's pictures. Fields may be
-added, never renamed.
+With `--json`, a command prints objects on stdout, one per line. Each has `event`, which says what it is, and `version`, which is 1.
+A version promises that events and their fields are not renamed, not removed and do not change their meaning; new events and new
+fields may come without a new version, so skip those that you do not know. `bench rd` and `bench speed` write one such object into the file that
+their `--json` names. Sizes are bytes, times seconds, `notes` a list of lines for a person, which stderr has, too.
 
-`batch` prints events as they happen, each with `input` and `output` unless it is about the whole:
+| event | of | fields |
+|---|---|---|
+| progress | encode, decode, batch | `input`, `output`; `frames` done, of `total` (null: not known); at most two a second and file, none with `--quiet` or `--progress none` |
+| tried | encode to a target | `quality`; what samples say of it: `output_bytes`, `psnr`, `ms_ssim`, `vmaf` (null: not measured); none with `--quiet` |
+| encoded | encode, batch | `input`, `output`, `frames`, `width`, `height`, `duration`, `input_bytes` (null: not known), `output_bytes`, `seconds`, `notes` |
+| decoded | decode, batch | the same but `duration` and `output_bytes` |
+| info | info | `path`, `width`, `height`, `frames`, `duration`, `streams`, `metadata`, `chapters`, `attachments` and what else `info` prints |
+| verified | verify | `input`, `intact`, `chunks`, `frames`, `damaged` (a list of `chunk`, `message`) |
+| sampled | sample | `input`, `quality`, `output_bytes`, `bit_rate`, `psnr`, `ms_ssim`, `sampled_frames`, `frames`, `duration` |
+| compared | compare | `reference`, `distorted`, `width`, `height`, `bit_depth`, `matched_by`, `frames`, `bits_per_pixel`, `notes`; `summary`: of each metric `mean`, `min`, percentiles `p1` and `p5`, `worst` picture; `scores`: of each metric, by picture, with the `numbers` and `times` of the reference's pictures |
+| joined | concat | `inputs`, `output`, `frames`, `output_bytes`, `notes` |
+| part | split, one per part | `input`, `output`, `frames`, `start`, `output_bytes` |
+| rate_distortion, speed | bench | `machine`; `clips`, `curves`; `speed`, `complexity` |
+| error | each | the last line of a command that ends with another exit code than 0: `message`, `exit_code` |
+
+Of `batch` alone, each with `input` and `output` unless it is about the whole:
 
 | event | fields |
 |---|---|
-| batch | the first: `version` (1) of these events, `files` in all, those `waiting`, `jobs` at a time |
+| batch | the first: `files` in all, those `waiting`, `jobs` at a time |
 | started | `node` of a Ray cluster |
-| progress | `frames` done, of `total` (null: not known); at most two a second and file |
-| encoded, decoded | as of `encode` and `decode`: the output is complete |
 | skipped | `message` |
 | failed | `message`, `exit_code` that the single command would have; `output` is null if there is no such input |
-| batch_ended | the last: files `done`, `skipped` and `failed`; `input_bytes`, `output_bytes` of those done; `seconds` |
+| batch_ended | after all files: those `done`, `skipped` and `failed`; `input_bytes`, `output_bytes` of those done; `seconds` |
 | planned | of `--dry-run`, one per file: `action` (encode, decode, skip, fail), `message` |
-"""
+"""  # noqa: E501
 
 
 def _commands(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:

@@ -75,7 +75,8 @@ def encode(
 def decode(
     src: PathLike, dst: PathLike, *, progress: Callable[[Progress], None] | None = None, **options: Any
 ) -> DecodeResult:
-    """Decode the `.stp` file `src` into `dst`, whose ending (.mp4, .mkv, .mov, .y4m) chooses the format.
+    """Decode the `.stp` file `src` into `dst`, whose ending (.mp4, .mkv, .mov, .y4m) chooses the format,
+    or into pictures such as `frames/%04d.png`.
 
     `options` are the fields of `stcodec.options.DecodeOptions` (codec, crf, audio, start, end, device, threads, overwrite). Raises
     errors of `stcodec.errors`; `dst` appears only when it is complete.

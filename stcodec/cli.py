@@ -73,13 +73,19 @@ def main() -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
+    # Before the options are read, so that programs hear of mistakes in them, too. The --json of bench names a file.
+    report.speak_json("--json" in sys.argv[1:] and "bench" not in sys.argv[1:2])
     try:
         commands.main(standalone_mode=False, prog_name="stcodec")
     except StcodecError as error:
         _fail(str(error), error.exit_code)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f" ({context.command_path} --help)" if context is not None else ""
+        _fail(error.format_message().rstrip(".") + hint, 2)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -95,5 +101,5 @@ def main() -> None:
 def _fail(message: str, code: int) -> None:
     if os.environ.get("STCODEC_DEBUG"):
         raise
-    report.error(message)
+    report.failed(message, code)
     sys.exit(code)

@@ -26,9 +26,11 @@ from stcodec.files import (
     open_input,
     open_output,
     temporary_output,
+    temporary_pictures,
 )
 from stcodec.media import Packet, Picture
 from stcodec.options import DecodeOptions, parse_audio
+from stcodec.sequences import existing_pictures
 from stcodec.timing import stage
 from stcodec.video_out import open_writer, output_format
 from stcodec.weights import load_model
@@ -79,6 +81,8 @@ def decode_steps(
         output: BinaryIO | Path
         if format == "y4m":
             output = stack.enter_context(open_output(target))
+        elif format == "pictures":
+            output = stack.enter_context(temporary_pictures(target))
         else:
             output = stack.enter_context(temporary_output(target))
         writer = open_writer(
@@ -92,7 +96,6 @@ def decode_steps(
             codec=options.codec,
             crf=options.crf,
         )
-        said.extend(writer.notes)
         frames = 0
         for item in pictures:
             with stage("output"):
@@ -103,6 +106,9 @@ def decode_steps(
                     yield Progress(frames, total, 0)
         with stage("output"):
             writer.close()
+        said.extend(writer.notes)
+    if format == "pictures" and (others := len(existing_pictures(target)) - frames) > 0:
+        said.append(f"{others} pictures that were there before are still there")
     yield DecodeResult(frames, reader.offset, time.perf_counter() - start, info.width, info.height, tuple(said))
 
 

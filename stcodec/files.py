@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stcodec.errors import InputError, OutputExistsError, StcodecError, UsageError
-from stcodec.sequences import find_sequence
+from stcodec.sequences import existing_pictures, find_sequence, is_picture_output
 
 STANDARD_STREAM = "-"
 
@@ -50,7 +50,7 @@ def check_output(
     source: str | os.PathLike[str] | None = None,
     ask: Callable[[str], bool] | None = None,
 ) -> None:
-    """Refuse an output before any work is done.
+    """Refuse an output, be it a file or numbered pictures, before any work is done.
 
     UsageError if it is the same file as `source`; StcodecError if its folder is missing; OutputExistsError if it exists and
     may not be replaced. `ask` (a question -> yes or no) is only given where a person can answer.
@@ -62,6 +62,8 @@ def check_output(
         raise UsageError(f"{where}: is a directory")
     if not where.parent.is_dir():
         raise StcodecError(f"{where}: the folder {where.parent} does not exist")
+    if is_picture_output(where) and (pictures := existing_pictures(where)):
+        where = pictures[0]
     if not where.exists() or _is_special(where):
         return
     comparable = source is not None and not is_standard_stream(source) and Path(source).exists()
@@ -101,7 +103,12 @@ def temporary_output(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     where = Path(path)
     if _is_special(where):
-        yield where
+        try:
+            yield where
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise StcodecError(f"{where}: cannot be written ({error.strerror or error})") from error
         return
     try:
         handle, name = tempfile.mkstemp(
@@ -121,6 +128,26 @@ def temporary_output(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise StcodecError(f"{where}: cannot be written ({error.strerror or error})") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def temporary_pictures(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """As `temporary_output`, for the numbered pictures of a name such as `frames/%04d.png`: that name in a folder beside them."""
+    where, new = Path(path), []
+    try:
+        with tempfile.TemporaryDirectory(prefix=".pictures.", suffix=".partial", dir=where.parent) as folder:
+            yield Path(folder) / where.name
+            try:
+                for picture in sorted(Path(folder).iterdir()):
+                    target = where.parent / picture.name
+                    new += [] if target.exists() else [target]
+                    picture.replace(target)
+            except BaseException:
+                for target in new:
+                    target.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise StcodecError(f"{where}: cannot be written ({error.strerror or error})") from error
 
 
 def input_size(path: str | os.PathLike[str]) -> int | None:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from stcodec.joining import Joined, Part
     from stcodec.samples import Survey, Trial
 
+EVENTS_VERSION = 1
+"""Version of every JSON object, as docs/cli.md promises."""
 _SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_EVENTS = 0.5
 
 
 def human_size(size: float) -> str:
@@ -53,6 +56,20 @@ def say(text: str) -> None:
 
 
 _for_json: list[TextIO] = []
+_as_json = False
+
+
+def speak_json(wanted: bool) -> None:
+    """Whether the command's progress and failure are events on stdout, too."""
+    global _as_json
+    _as_json = wanted
+
+
+def failed(message: str, code: int) -> None:
+    """What ended the command."""
+    error(message)
+    if _as_json:
+        print_json("error", message=message, exit_code=code)
 
 
 @contextlib.contextmanager
@@ -66,9 +83,15 @@ def stdout_for_json_alone() -> Iterator[None]:
         _for_json.pop()
 
 
-def print_json(value: object) -> None:
-    """One JSON document on stdout."""
-    print(json.dumps(value, ensure_ascii=False), file=_for_json[-1] if _for_json else None, flush=True)
+def versioned(event: str, /, **values: object) -> dict[str, object]:
+    """An object of any command's JSON: what it is, the version of its fields, and these."""
+    return {"event": event, "version": EVENTS_VERSION, **values}
+
+
+def print_json(event: str, /, **values: object) -> None:
+    """One object as a line of JSON on stdout."""
+    line = json.dumps(versioned(event, **values), ensure_ascii=False)
+    print(line, file=_for_json[-1] if _for_json else None, flush=True)
 
 
 PROGRESS = ("auto", "bar", "lines", "none")
@@ -78,16 +101,19 @@ class ProgressReport:
     """How far something is, on stderr. A context manager.
 
     mode: "bar"; "lines", one every few seconds and one at the end; "none"; or "auto", which is a bar on a terminal and lines
-    elsewhere. Nothing when quiet. A bar has no colour, and is made of plain characters where NO_COLOR is set.
+    elsewhere. Nothing when quiet. A bar has no colour, and is made of plain characters where NO_COLOR is set. events: fields of
+    JSON events that say the same, at most two a second, unless mode is "none".
     """
 
-    def __init__(self, label: str, quiet: bool, mode: str = "auto") -> None:
+    def __init__(self, label: str, quiet: bool, mode: str = "auto", events: Mapping[str, str] | None = None) -> None:
         self._label, self._mode = label, "none" if quiet else mode
         self._at_end = mode == "lines"
+        self._events = events if _as_json and self._mode != "none" else None
         if self._mode == "auto":
             self._mode = "bar" if sys.stderr.isatty() else "lines"
         self._seen: Progress | None = None
-        self._start = self._last = time.monotonic()
+        self._first = (0, 0.0)  # frames and time at the first news: what came before it is no measure of speed
+        self._last = self._last_event = time.monotonic()
         self._bar: Any = None
 
     def __enter__(self) -> ProgressReport:
@@ -103,7 +129,13 @@ class ProgressReport:
 
     def update(self, progress: Progress) -> None:
         """Show how far it is."""
+        now = time.monotonic()
+        if self._seen is None or progress.frames < self._seen.frames:
+            self._first = (progress.frames, now)
         self._seen = progress
+        if self._events is not None and now - self._last_event >= _SECONDS_BETWEEN_EVENTS:
+            self._last_event = now
+            print_json("progress", **self._events, frames=progress.frames, total=progress.total)
         if self._mode == "bar":
             if self._bar is None:
                 from tqdm import tqdm
@@ -121,37 +153,53 @@ class ProgressReport:
                 self._bar.total = None
             self._bar.update(progress.frames - self._bar.n)
             return
-        now = time.monotonic()
         if self._mode == "lines" and now - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = now
             self._line(progress)
 
     def _line(self, progress: Progress) -> None:
-        rate = progress.frames / max(1e-9, time.monotonic() - self._start)
+        frames, since = self._first
+        rate = (progress.frames - frames) / max(1e-9, time.monotonic() - since)
         of = f"/{progress.total}" if progress.total else ""
-        left = ""
-        if progress.total and rate > 0:
-            left = f", {max(0.0, (progress.total - progress.frames) / rate):.0f} s left"
-        print(f"{self._label}: {progress.frames}{of} frames, {rate:.1f} frames/s{left}", file=sys.stderr, flush=True)
+        text = f"{self._label}: {progress.frames}{of} frames"
+        if rate > 0:
+            text += f", {rate:.1f} frames/s"
+            text += f", {max(0, progress.total - progress.frames) / rate:.0f} s left" if progress.total else ""
+        tell(text)
 
 
-def encoded(source: str, target: str, result: EncodeResult, quiet: bool) -> None:
-    """Summary of an encode."""
-    if quiet:
+def encoded(source: str, target: str, result: EncodeResult, quiet: bool, as_json: bool) -> None:
+    """What an encode came to."""
+    if as_json:
+        print_json(
+            "encoded",
+            input=source,
+            output=target,
+            frames=result.frames,
+            width=result.width,
+            height=result.height,
+            duration=result.duration,
+            input_bytes=result.input_bytes,
+            output_bytes=result.output_bytes,
+            seconds=round(result.seconds, 3),
+            notes=list(result.notes),
+        )
+    if quiet or as_json:
         return
     rate = 8 * result.output_bytes / result.duration / 1000 if result.duration else 0.0
     ratio = f", {result.ratio:.2f}x smaller than the input" if result.ratio and result.ratio >= 1 else ""
     speed = result.frames / result.seconds if result.seconds else 0.0
-    print(
-        f"{target}: {result.frames} frames, {human_size(result.output_bytes)} ({rate:.0f} kbit/s{ratio}), {speed:.1f} frames/s",
-        file=sys.stderr,
-    )
+    size = human_size(result.output_bytes)
+    tell(f"{target}: {result.frames} frames, {size} ({rate:.0f} kbit/s{ratio}), {speed:.1f} frames/s")
 
 
 def tried(trial: Trial, quiet: bool) -> None:
     """One step of a search."""
     if quiet:
         return
+    if _as_json:
+        scores = {"psnr": trial.psnr, "ms_ssim": trial.ms_ssim, "vmaf": trial.vmaf}
+        print_json("tried", quality=trial.quality, output_bytes=trial.bytes, **scores)
     values = [f"about {human_size(trial.bytes)}"]
     if trial.psnr is not None and trial.ms_ssim is None:
         values.append(f"PSNR {trial.psnr:.2f} dB")
@@ -171,102 +219,66 @@ def sampled(source: str, trial: Trial, seen: Survey, as_json: bool) -> None:
         )
         return
     print_json(
-        {
-            "event": "sampled",
-            "input": source,
-            "quality": trial.quality,
-            "output_bytes": trial.bytes,
-            "bit_rate": round(trial.bit_rate),
-            "psnr": trial.psnr,
-            "ms_ssim": trial.ms_ssim,
-            "sampled_frames": trial.frames,
-            "frames": seen.frames,
-            "duration": seen.duration,
-        }
+        "sampled",
+        input=source,
+        quality=trial.quality,
+        output_bytes=trial.bytes,
+        bit_rate=round(trial.bit_rate),
+        psnr=trial.psnr,
+        ms_ssim=trial.ms_ssim,
+        sampled_frames=trial.frames,
+        frames=seen.frames,
+        duration=seen.duration,
     )
 
 
-def decoded(target: str, result: DecodeResult, quiet: bool) -> None:
-    """Summary of a decode."""
-    if not quiet:
+def decoded(source: str, target: str, result: DecodeResult, quiet: bool, as_json: bool) -> None:
+    """What a decode came to."""
+    if as_json:
+        print_json(
+            "decoded",
+            input=source,
+            output=target,
+            frames=result.frames,
+            width=result.width,
+            height=result.height,
+            input_bytes=result.input_bytes,
+            seconds=round(result.seconds, 3),
+            notes=list(result.notes),
+        )
+    elif not quiet:
         speed = result.frames / result.seconds if result.seconds else 0.0
         print(f"{target}: {result.frames} frames, {speed:.1f} frames/s", file=sys.stderr)
 
 
-def encode_json(source: str, target: str, result: EncodeResult) -> None:
-    """The JSON document of an encode."""
-    print_json(
-        {
-            "event": "encoded",
-            "input": source,
-            "output": target,
-            "frames": result.frames,
-            "width": result.width,
-            "height": result.height,
-            "duration": result.duration,
-            "input_bytes": result.input_bytes,
-            "output_bytes": result.output_bytes,
-            "seconds": round(result.seconds, 3),
-            "notes": list(result.notes),
-        }
-    )
-
-
-def decode_json(source: str, target: str, result: DecodeResult) -> None:
-    """The JSON document of a decode."""
-    print_json(
-        {
-            "event": "decoded",
-            "input": source,
-            "output": target,
-            "frames": result.frames,
-            "width": result.width,
-            "height": result.height,
-            "input_bytes": result.input_bytes,
-            "seconds": round(result.seconds, 3),
-            "notes": list(result.notes),
-        }
-    )
-
-
-def joined(target: str, result: Joined, quiet: bool) -> None:
-    """Summary of a concat."""
-    if not quiet:
+def joined(sources: Sequence[str], target: str, result: Joined, quiet: bool, as_json: bool) -> None:
+    """What a concat came to."""
+    if as_json:
+        print_json(
+            "joined",
+            inputs=list(sources),
+            output=target,
+            frames=result.frames,
+            output_bytes=result.output_bytes,
+            notes=list(result.notes),
+        )
+    elif not quiet:
         print(f"{target}: {result.frames} frames, {human_size(result.output_bytes)}", file=sys.stderr)
 
 
-def joined_json(sources: Sequence[str], target: str, result: Joined) -> None:
-    """The JSON document of a concat."""
-    print_json(
-        {
-            "event": "joined",
-            "inputs": list(sources),
-            "output": target,
-            "frames": result.frames,
-            "output_bytes": result.output_bytes,
-            "notes": list(result.notes),
-        }
-    )
-
-
-def part(part: Part, quiet: bool) -> None:
-    """Summary of a part of a split."""
-    if not quiet:
+def part(source: str, part: Part, quiet: bool, as_json: bool) -> None:
+    """A part of a split."""
+    if as_json:
+        print_json(
+            "part",
+            input=source,
+            output=part.target,
+            frames=part.frames,
+            start=part.start,
+            output_bytes=part.output_bytes,
+        )
+    elif not quiet:
         print(f"{part.target}: {part.frames} frames from {part.start:.3f} s on", file=sys.stderr)
-
-
-def part_json(source: str, part: Part) -> None:
-    """The JSON document of a part of a split."""
-    print_json(
-        {
-            "event": "part",
-            "input": source,
-            "output": part.target,
-            "frames": part.frames,
-            "start": part.start,
-            "output_bytes": part.output_bytes,
-        }
-    )
 
 
 def serving(source: str, url: str) -> None:
@@ -274,8 +286,11 @@ def serving(source: str, url: str) -> None:
     print(f"{source}: {url} (Ctrl-C ends it)", flush=True)
 
 
-def file_info(info: FileInfo) -> None:
-    """`stcodec info` for people."""
+def file_info(info: FileInfo, as_json: bool) -> None:
+    """`stcodec info`, for people or as JSON."""
+    if as_json:
+        print_json("info", **info.as_dict())
+        return
     rows = [
         ("file", f"{info.path} ({human_size(info.bytes)}{'' if info.complete else ', cut off'})"),
         (
@@ -314,9 +329,12 @@ def chunk_problem(path: str, report: ChunkReport) -> None:
     error(f"{path}: chunk {report.chunk}: {report.problem}")
 
 
-def verified(path: str, chunks: int, frames: int, quiet: bool) -> None:
-    """Summary of a file without damage."""
-    if not quiet:
+def verified(path: str, chunks: int, frames: int, damaged: Sequence[ChunkReport], quiet: bool, as_json: bool) -> None:
+    """Summary of what was looked at, for people or as JSON; people have heard of the damaged chunks."""
+    if as_json:
+        problems = [{"chunk": c.chunk, "message": c.problem} for c in damaged]
+        print_json("verified", input=path, intact=not damaged, chunks=chunks, frames=frames, damaged=problems)
+    elif not quiet and not damaged:
         print(f"{path}: intact, {frames} frames in {chunks} chunks")
 
 
@@ -336,22 +354,20 @@ def compared(result: Comparison, as_json: bool) -> None:
     summaries = {name: result.summary(name) for name in _SCORES if name in result.scores}
     if as_json:
         print_json(
-            {
-                "event": "compared",
-                "reference": _side(result.reference),
-                "distorted": _side(result.distorted),
-                "width": result.width,
-                "height": result.height,
-                "bit_depth": result.bit_depth,
-                "matched_by": result.matched_by,
-                "frames": result.frames,
-                "bits_per_pixel": result.bits_per_pixel,
-                "summary": {name: _summary(result, name) for name in summaries},
-                "numbers": list(result.numbers),
-                "times": list(result.times),
-                "scores": {name: list(values) for name, values in result.scores.items()},
-                "notes": list(result.notes),
-            }
+            "compared",
+            reference=_side(result.reference),
+            distorted=_side(result.distorted),
+            width=result.width,
+            height=result.height,
+            bit_depth=result.bit_depth,
+            matched_by=result.matched_by,
+            frames=result.frames,
+            bits_per_pixel=result.bits_per_pixel,
+            summary={name: _summary(result, name) for name in summaries},
+            numbers=list(result.numbers),
+            times=list(result.times),
+            scores={name: list(values) for name, values in result.scores.items()},
+            notes=list(result.notes),
         )
         return
     for label, side in (("reference", result.reference), ("distorted", result.distorted)):
@@ -370,8 +386,7 @@ def compared(result: Comparison, as_json: bool) -> None:
 def _summary(result: Comparison, name: str) -> dict[str, Any]:
     summary = result.summary(name)
     one, five = summary.percentiles
-    worst = result.numbers[summary.worst]
-    return {"mean": summary.mean, "min": summary.min, "p1": one, "p5": five, "worst": worst}
+    return {"mean": summary.mean, "min": summary.min, "p1": one, "p5": five, "worst": result.numbers[summary.worst]}
 
 
 def _side(side: Side) -> dict[str, Any]:

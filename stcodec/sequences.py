@@ -1,4 +1,4 @@
-"""Numbered pictures as one input: `frames/%04d.png`."""
+"""Numbered pictures as one input or one output: `frames/%04d.png`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 from stcodec.errors import InputError
 
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+"""Of pictures that can be written."""
 _NUMBER = re.compile(r"%(0?\d*)d")
 
 
@@ -33,10 +35,38 @@ def find_sequence(path: str | os.PathLike[str]) -> Sequence | None:
     InputError if there is no such picture.
     """
     text = os.fspath(path)
-    folder, name = os.path.split(text)
-    places = _NUMBER.findall(name)
-    if len(places) != 1 or "%" in _NUMBER.sub("", name) or "%" in folder or os.path.exists(text):
+    if not has_place(text):
         return None
+    numbers = _numbers(text)
+    if not numbers:
+        raise InputError(f"{text}: no such pictures")
+    first = last = min(numbers)
+    while last + 1 in numbers:
+        last += 1
+    files = tuple(Path(text % n) for n in range(first, last + 1))
+    return Sequence(text, first, files, len(numbers) - len(files))
+
+
+def has_place(path: str | os.PathLike[str]) -> bool:
+    """Whether a name has one place for a number, and is not that of a file that exists."""
+    folder, name = os.path.split(os.fspath(path))
+    once = len(_NUMBER.findall(name)) == 1 and "%" not in _NUMBER.sub("", name)
+    return once and "%" not in folder and not os.path.exists(path)
+
+
+def is_picture_output(path: str | os.PathLike[str]) -> bool:
+    """Whether an output of this name is numbered pictures."""
+    return os.fspath(path).lower().endswith(PICTURE_ENDINGS) and has_place(path)
+
+
+def existing_pictures(path: str | os.PathLike[str]) -> list[Path]:
+    """The pictures that are there already where `is_picture_output`, in the order of their numbers. InputError without their folder."""
+    text = os.fspath(path)
+    return [Path(text % n) for n in sorted(_numbers(text))]
+
+
+def _numbers(text: str) -> set[int]:
+    folder, name = os.path.split(text)
     before, after = _NUMBER.split(name)[::2]
     wanted = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
     numbers = set()
@@ -47,10 +77,4 @@ def find_sequence(path: str | os.PathLike[str]) -> Sequence | None:
                 numbers.add(int(match[1]))
     except OSError as error:
         raise InputError(f"{text}: {(error.strerror or str(error)).lower()}") from error
-    if not numbers:
-        raise InputError(f"{text}: no such pictures")
-    first = last = min(numbers)
-    while last + 1 in numbers:
-        last += 1
-    files = tuple(Path(text % n) for n in range(first, last + 1))
-    return Sequence(text, first, files, len(numbers) - len(files))
+    return numbers

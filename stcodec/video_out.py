@@ -1,4 +1,4 @@
-"""Media files out: MP4 and Matroska through libx264, and raw YUV4MPEG2."""
+"""Media files out: MP4 and Matroska through libx264, raw YUV4MPEG2, and pictures."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from stcodec.media import (
     VideoInfo,
 )
 from stcodec.options import AudioChoice
+from stcodec.pictures_out import PictureWriter
+from stcodec.sequences import PICTURE_ENDINGS, is_picture_output
 from stcodec.tagged import add_extras, encoder_settings, header_options, mux_covers
 
 # Two steps finer than the CRF 18 that passes for visually lossless: what is seen is then the .stp's own quality. With
@@ -58,12 +60,18 @@ class Writer(Protocol):
 
 
 def output_format(path: str | os.PathLike[str]) -> str:
-    """The format for an ending; `-` is YUV4MPEG2. UsageError for an ending that is not known."""
+    """The format for an ending; `-` is YUV4MPEG2. UsageError for an ending that is not known, and for pictures without numbers."""
     if os.fspath(path) == "-":
         return "y4m"
     ending = os.path.splitext(os.fspath(path))[1].lower()
+    if ending in PICTURE_ENDINGS:
+        if not is_picture_output(path):
+            raise UsageError(
+                f"{os.fspath(path)}: needs one place for the number of the picture, as in frames/%04d{ending}"
+            )
+        return "pictures"
     if ending not in FORMATS:
-        raise UsageError(f"{os.fspath(path)}: the ending must be one of {', '.join(FORMATS)}")
+        raise UsageError(f"{os.fspath(path)}: the ending must be one of {', '.join((*FORMATS, *PICTURE_ENDINGS))}")
     return FORMATS[ending]
 
 
@@ -80,13 +88,16 @@ def open_writer(
     crf: float | None = None,
     preset: str = "veryfast",
 ) -> Writer:
-    """A writer for `target` in `format` ("mp4", "mov", "matroska", "y4m"; y4m needs a binary stream).
+    """A writer for `target` in `format` ("mp4", "mov", "matroska", "pictures", "y4m"; y4m needs a binary stream).
 
     audio: what becomes of the sound, by default as it is where that plays, else AAC.
     """
     if format == "y4m":
         assert not isinstance(target, (str, os.PathLike))
         return Y4MWriter(target, info, streams, extras)
+    if format == "pictures":
+        assert isinstance(target, (str, os.PathLike))
+        return PictureWriter(target, info, streams, extras)
     crf = DEFAULT_CRF if crf is None else crf
     return MediaWriter(target, info, streams, metadata or {}, format, codec, crf, preset, extras=extras, audio=audio)
 
@@ -232,6 +243,8 @@ class MediaWriter:
     def _start(self, first: Picture) -> None:
         """Choose the time of the output's zero: players hide what comes before it, so that no picture may."""
         self._shift = max(Fraction(0), -first.pts * self._info.time_base)
+        if self._shift:
+            self.notes.append(f"all times are later by {float(self._shift):.3f} s: players hide what comes before zero")
         for packet in self._early:
             self._container.mux(self._media_packet(packet, self._shift))
         self._early.clear()

@@ -61,15 +61,17 @@ def test_there_and_back(films: Path, tmp_path: Path) -> None:
     assert files(out) == ["one.stp", "trip/day/two.stp"]
     said = events(done.stdout)
     assert said[0] == {"event": "batch", "version": 1, "files": 3, "waiting": 3, "jobs": 2}
-    assert sorted(kinds(done.stdout)[1:-1]) == ["encoded", "encoded", "failed"]
+    assert sorted(kinds(done.stdout)[1:-2]) == ["encoded", "encoded", "failed"]
     one = next(e for e in said if e["event"] == "encoded" and e["input"] == str(films / "one.mp4"))
     assert (one["output"], one["frames"], one["width"]) == (str(out / "one.stp"), 16, 64)
     assert one["output_bytes"] == (out / "one.stp").stat().st_size
     bad = next(e for e in said if e["event"] == "failed")
     assert (bad["input"], bad["exit_code"]) == (str(films / "broken.mov"), 3)
-    assert {n: said[-1][n] for n in ("event", "done", "skipped", "failed")} == {
+    assert {n: said[-2][n] for n in ("event", "done", "skipped", "failed")} == {
         "event": "batch_ended", "done": 2, "skipped": 0, "failed": 1,
     }  # fmt: skip
+    assert said[-1] == {"event": "error", "version": 1, "message": "1 of 3 files failed", "exit_code": 1}
+    assert {e["version"] for e in said} == {1}
 
     # Again: what is done is skipped, what was damaged since is made anew.
     kept = (out / "one.stp").stat().st_mtime_ns

@@ -158,7 +158,7 @@ def test_info_and_json(bee_stp: Path) -> None:
 
 def test_encode_prints_json(bee: Path, tmp_path: Path) -> None:
     done = run("encode", bee, tmp_path / "j.stp", "--json", "-q", "5")
-    event = json.loads(done.stdout)
+    event = json.loads(done.stdout.splitlines()[-1])
     assert event["event"] == "encoded"
     assert event["frames"] == 20
     assert event["output_bytes"] == (tmp_path / "j.stp").stat().st_size
@@ -285,3 +285,20 @@ def test_completion_knows_the_commands() -> None:
         [sys.executable, "-m", "stcodec"], env=environment, capture_output=True, text=True, check=False
     )
     assert "plain,encode" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"), [("encode fi", "compopt -o default"), ("decode --no-a", "--no-audio"), ("ver", "verify")]
+)
+def test_bash_completes_names_of_options_and_files(tmp_path: Path, words: str, answer: str) -> None:
+    command = tmp_path / "stcodec"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m stcodec "$@"\n')
+    command.chmod(0o755)
+    script = f"""eval "$("{command}" completion bash)"
+        compopt() {{ echo compopt "$@"; }}
+        COMP_WORDS=(stcodec {words}); COMP_CWORD={len(words.split())}
+        _stcodec_completion "{command}"
+        echo "${{COMPREPLY[*]}}" """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == answer
+    assert done.stderr == ""

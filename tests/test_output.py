@@ -57,7 +57,7 @@ def test_a_pipe_that_grows_is_said_too(small: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "larger than the input" in done.stderr
-    event = json.loads(done.stdout)
+    event = json.loads(done.stdout.splitlines()[-1])
     assert event["input_bytes"] == small.stat().st_size
     assert any("larger" in n for n in event["notes"])
 
@@ -121,3 +121,34 @@ def test_modes_of_progress(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     assert 2 <= len(lines) <= 4
     assert 1 <= len(show("auto").splitlines()) <= 3
     assert "%|" in show("bar")
+
+
+def test_speed_is_measured_from_the_first_news_of_each_pass(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a search tried before took time, but is no encoding."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with ProgressReport("encoding a", False, "lines") as progress:
+        for seconds, frames in ((1000, 8), (1010, 18), (2000, 8), (2010, 28)):
+            now[0] = seconds
+            progress.update(Progress(frames, 38, 0))
+    assert capsys.readouterr().err.splitlines()[:4] == [
+        "encoding a: 8/38 frames",
+        "encoding a: 18/38 frames, 1.0 frames/s, 20 s left",
+        "encoding a: 8/38 frames",
+        "encoding a: 28/38 frames, 2.0 frames/s, 5 s left",
+    ]
+
+
+def test_a_full_device_is_named(source: Path, tmp_path: Path) -> None:
+    done = run("encode", source, "/dev/full", "--model", "dct", "--effort", "0", "--progress", "none")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("stcodec: /dev/full: ")
+
+
+def test_without_arguments_the_help_is_shown() -> None:
+    done = run()
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: stcodec ")
+    assert "\n  verify " in done.stderr

@@ -128,8 +128,9 @@ def test_pictures_that_start_early_or_late_stay_in_sync(tmp_path: Path, first: i
     source = write_clip(tmp_path / "in.mkv", frames, "ffv1", pts, audio="flac", container_options=options)
     stcodec.encode(source, tmp_path / "in.stp", model="dct")
     target = tmp_path / f"out.{ending}"
-    stcodec.decode(tmp_path / "in.stp", target)
+    notes = stcodec.decode(tmp_path / "in.stp", target).notes
     shift = max(0, -times(source)[0])
+    assert any(f"later by {float(shift):.3f} s" in n for n in notes) == (first < 0), notes
     assert times(target) == [t + shift for t in times(source)]
     difference = seconds(target, "audio") - seconds(source, "audio") - shift
     assert abs(difference) <= Fraction(1, 500)

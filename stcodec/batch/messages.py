@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from stcodec.batch.run import VERSION, Batch, Entry, Event
+from stcodec.batch.run import Batch, Entry, Event
 from stcodec.report import human_size
 
 
@@ -25,10 +25,10 @@ def line(event: Event, number: int, of: int) -> str | None:
     return None
 
 
-def as_json(event: Event, batch: Batch) -> dict[str, Any]:
-    """An event as an object."""
+def fields(event: Event, batch: Batch) -> dict[str, Any]:
+    """What the JSON of an event says."""
     entry = event.entry
-    value: dict[str, Any] = {"event": event.kind, "input": entry.task.source, "output": _output(entry, batch)}
+    value: dict[str, Any] = {"input": entry.task.source, "output": _output(entry, batch)}
     if event.kind == "failed":
         return {**value, "message": entry.reason, "exit_code": entry.exit_code}
     if event.kind == "skipped":
@@ -36,11 +36,10 @@ def as_json(event: Event, batch: Batch) -> dict[str, Any]:
     return {**value, **event.values}
 
 
-def planned_json(entry: Entry, batch: Batch) -> dict[str, Any]:
+def planned_fields(entry: Entry, batch: Batch) -> dict[str, Any]:
     """What a dry run says of a file."""
     actions = {"waiting": "decode" if batch.settings.decode else "encode", "skipped": "skip", "failed": "fail"}
     return {
-        "event": "planned",
         "input": entry.task.source,
         "output": _output(entry, batch),
         "action": actions[entry.state],
@@ -48,17 +47,16 @@ def planned_json(entry: Entry, batch: Batch) -> dict[str, Any]:
     }
 
 
-def begun_json(batch: Batch) -> dict[str, Any]:
+def begun_fields(batch: Batch) -> dict[str, Any]:
     """The first object of a batch."""
     files, waiting = len(batch.entries), len(batch.waiting)
-    return {"event": "batch", "version": VERSION, "files": files, "waiting": waiting, "jobs": batch.jobs}
+    return {"files": files, "waiting": waiting, "jobs": batch.jobs}
 
 
-def ended_json(batch: Batch, seconds: float) -> dict[str, Any]:
+def ended_fields(batch: Batch, seconds: float) -> dict[str, Any]:
     """The last object of a batch."""
     done = [e for e in batch.entries if e.state == "done"]
     return {
-        "event": "batch_ended",
         **{state: sum(e.state == state for e in batch.entries) for state in ("done", "skipped", "failed")},
         "input_bytes": sum(e.result["input_bytes"] for e in done),
         "output_bytes": sum(e.result["output_bytes"] for e in done),

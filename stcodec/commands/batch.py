@@ -13,7 +13,7 @@ import click
 from stcodec import report
 from stcodec.commands.decode import decode as decode_command
 from stcodec.commands.encode import encode as encode_command
-from stcodec.commands.shared import Share, given_options, options_of
+from stcodec.commands.shared import FILE, Share, given_options, json_option, options_of
 from stcodec.errors import StcodecError, UsageError
 from stcodec.options import TARGETS, DecodeOptions, EncodeOptions
 
@@ -27,9 +27,14 @@ _ENDINGS = ("mp4", "mkv", "mov", "y4m")
 
 
 @click.command()
-@click.argument("inputs", metavar="DIR|FILES...", nargs=-1)
+@click.argument("inputs", type=FILE, metavar="DIR|FILES...", nargs=-1)
 @click.option(
-    "-o", "--output", metavar="OUTDIR", required=True, help="The folder of the outputs; made if it is missing."
+    "-o",
+    "--output",
+    type=FILE,
+    metavar="OUTDIR",
+    required=True,
+    help="The folder of the outputs; made if it is missing.",
 )
 @click.option("-r", "--recursive", is_flag=True, help="Folders in folders too; OUTDIR mirrors them.")
 @click.option("--decode", "decoding", is_flag=True, help="Decode .stp files instead of encoding videos.")
@@ -57,7 +62,7 @@ _ENDINGS = ("mp4", "mkv", "mov", "y4m")
 @options_of(encode_command, decode_command)
 @click.option("-y", "-f", "--yes", "overwrite", is_flag=True, help="Replace outputs of other inputs or options.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
-@click.option("--json", "as_json", is_flag=True, help="Print events as lines of JSON on stdout.")
+@json_option
 def batch(
     inputs: tuple[str, ...],
     output: str,
@@ -131,9 +136,9 @@ def _show_plan(planned: Batch, as_json: bool) -> None:
     from stcodec.batch import messages
 
     for entry in planned.entries:
-        value = messages.planned_json(entry, planned)
+        value = messages.planned_fields(entry, planned)
         if as_json:
-            report.print_json(value)
+            report.print_json("planned", **value)
         else:
             why = f" ({entry.reason})" if entry.reason else ""
             report.tell(f"{value['action']:<6} {entry.task.source} -> {value['output']}{why}")
@@ -158,13 +163,13 @@ def _run(planned: Batch, ray: str | None, quiet: bool, as_json: bool) -> None:
     begun, finished, of = time.monotonic(), 0, len(planned.entries)
     spoken = begun
     if as_json:
-        report.print_json(messages.begun_json(planned))
+        report.print_json("batch", **messages.begun_fields(planned))
     try:
         with contextlib.closing(planned.run(_pool(planned, ray))) as events:
             for event in events:
                 finished += event.kind not in ("started", "progress")
                 if as_json:
-                    report.print_json(messages.as_json(event, planned))
+                    report.print_json(event.kind, **messages.fields(event, planned))
                 if event.kind == "progress" and time.monotonic() - spoken < _SECONDS_BETWEEN_LINES:
                     continue
                 spoken = time.monotonic()
@@ -179,7 +184,7 @@ def _run(planned: Batch, ray: str | None, quiet: bool, as_json: bool) -> None:
         report.note(f"{what} left: stcodec batch --resume -o {planned.settings.output}", quiet)
         raise
     if as_json:
-        report.print_json(messages.ended_json(planned, time.monotonic() - begun))
+        report.print_json("batch_ended", **messages.ended_fields(planned, time.monotonic() - begun))
     elif not quiet:
         report.tell("\n".join(messages.table(planned.entries)))
     failed = sum(e.state == "failed" for e in planned.entries)

@@ -171,7 +171,8 @@ def rd(
         curves += found
         reporting.say("\n".join(["", *tables.clip_table(found), ""]))
         if json_path is not None:
-            _write_json(json_path, {"machine": machine(), "clips": described, "curves": [asdict(c) for c in curves]})
+            found_so_far = {"clips": described, "curves": [asdict(c) for c in curves]}
+            _write_json(json_path, "rate_distortion", found_so_far)
     for c in curves:
         if c.clip == curves[0].clip:
             reporting.say(f"{c.codec}: {c.settings}")
@@ -183,9 +184,10 @@ def rd(
         plots.plot(curves, plot_path)
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def _write_json(path: Path, event: str, content: dict[str, Any]) -> None:
+    whole = reporting.versioned(event, **_rounded({"machine": machine(), **content}))
     with temporary_output(path) as temporary:
-        temporary.write_text(json.dumps(_rounded(content)) + "\n")
+        temporary.write_text(json.dumps(whole) + "\n")
 
 
 def _rounded(value: Any) -> Any:
@@ -251,7 +253,7 @@ def speed(
     for result in measuring.measure(clip, sizes, frames, model, quality, threads, found, reporting.say):
         results.append(asdict(result))
         if json_path is not None:
-            _write_json(json_path, {"machine": machine(), "speed": results, "complexity": complexity})
+            _write_json(json_path, "speed", {"speed": results, "complexity": complexity})
 
 
 @bench.command()

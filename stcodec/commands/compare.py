@@ -8,24 +8,24 @@ from typing import Any
 import click
 
 from stcodec import report
-from stcodec.commands.shared import option, policy, progress_option
+from stcodec.commands.shared import FILE, json_option, option, policy, progress_option
 from stcodec.errors import UsageError
 from stcodec.options import CompareOptions
 
 
 @click.command()
-@click.argument("reference", metavar="REF")
-@click.argument("distorted", metavar="DIST")
+@click.argument("reference", type=FILE, metavar="REF")
+@click.argument("distorted", type=FILE, metavar="DIST")
 @option(CompareOptions, "metrics", "--metrics")
 @option(CompareOptions, "match", "--match", type=click.Choice(["auto", "time", "number"]))
-@click.option("--plot", "plot_path", metavar="FILE", help="Draw the scores over time: .png, .svg or .pdf.")
+@click.option("--plot", "plot_path", type=FILE, metavar="FILE", help="Draw the scores over time: .png, .svg or .pdf.")
 @option(CompareOptions, "device", "--device")
 @option(CompareOptions, "threads", "--threads", type=int)
 @click.option("-y", "-f", "--yes", "overwrite", flag_value="yes", help="Overwrite an existing plot.")
 @click.option("-n", "--no", "overwrite", flag_value="no", help="Never overwrite: exit with code 4.")
 @progress_option
 @click.option("--quiet", is_flag=True, help="Print the scores only.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything, every picture's scores included, as JSON.")
+@json_option
 def compare(
     reference: str,
     distorted: str,

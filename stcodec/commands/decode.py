@@ -9,7 +9,9 @@ import click
 
 from stcodec import report
 from stcodec.commands.shared import (
+    FILE,
     audio_options,
+    check_stdout,
     default_target,
     option,
     output_options,
@@ -22,8 +24,8 @@ from stcodec.options import DecodeOptions
 
 
 @click.command()
-@click.argument("source", metavar="IN.stp")
-@click.argument("target", metavar="[OUT]", required=False)
+@click.argument("source", type=FILE, metavar="IN.stp")
+@click.argument("target", type=FILE, metavar="[OUT]", required=False)
 @option(DecodeOptions, "codec", "--codec")
 @option(DecodeOptions, "crf", "--crf", type=float)
 @audio_options(DecodeOptions)
@@ -42,14 +44,17 @@ def decode(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Decode IN.stp into OUT: .mp4, .mkv, .mov, .y4m, or "-" for YUV4MPEG2 on standard output."""
+    """Decode IN.stp into OUT: .mp4, .mkv, .mov, .y4m, or "-" for YUV4MPEG2 on standard output; or pictures such as frames/%04d.png,
+    numbered from 1 (.png and .tif with 16 bits where the video has more than 8, .jpg, .bmp)."""
     target = default_target(source, target, ".mp4")
+    check_stdout(target, as_json)
     from stcodec.decoding import decode_steps
     from stcodec.encoding import Progress
 
     chosen = DecodeOptions(overwrite=policy(overwrite, target), **options)
     result = None
-    with stages(verbose), report.ProgressReport(f"decoding {os.path.basename(source)}", quiet, shown) as progress:
+    label, names = f"decoding {os.path.basename(source)}", {"input": source, "output": target}
+    with stages(verbose), report.ProgressReport(label, quiet, shown, names) as progress:
         for step in decode_steps(source, target, chosen):
             if isinstance(step, Progress):
                 progress.update(step)
@@ -58,6 +63,4 @@ def decode(
     assert result is not None
     for line in result.notes:
         report.note(f"{target}: {line}", quiet)
-    report.decoded(target, result, quiet or as_json)
-    if as_json and target != "-":
-        report.decode_json(source, target, result)
+    report.decoded(source, target, result, quiet, as_json)

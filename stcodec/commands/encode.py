@@ -10,9 +10,11 @@ from click.core import ParameterSource
 
 from stcodec import report
 from stcodec.commands.shared import (
+    FILE,
     Amount,
     Rate,
     audio_options,
+    check_stdout,
     default_target,
     option,
     output_options,
@@ -26,8 +28,8 @@ from stcodec.options import TARGETS, EncodeOptions, help_text
 
 
 @click.command()
-@click.argument("source", metavar="IN")
-@click.argument("target", metavar="[OUT.stp]", required=False)
+@click.argument("source", type=FILE, metavar="IN")
+@click.argument("target", type=FILE, metavar="[OUT.stp]", required=False)
 @option(EncodeOptions, "quality", "-q", "--quality", type=int)
 @option(EncodeOptions, "model", "--model")
 @option(EncodeOptions, "device", "--device")
@@ -62,13 +64,15 @@ def encode(
     if asked and given:
         raise UsageError(f"--{given[0].replace('_', '-')} and --quality exclude each other")
     target = default_target(source, target, ".stp")
+    check_stdout(target, as_json)
     from stcodec.encoding import EncodeResult, Progress
     from stcodec.search import search_steps
 
     chosen = EncodeOptions(overwrite=policy(overwrite, target), **options)
     notes: list[str] = []
     result = None
-    with stages(verbose), report.ProgressReport(f"encoding {os.path.basename(source)}", quiet, shown) as progress:
+    label, names = f"encoding {os.path.basename(source)}", {"input": source, "output": target}
+    with stages(verbose), report.ProgressReport(label, quiet, shown, names) as progress:
         for step in search_steps(source, target, chosen, notes):
             if isinstance(step, Progress):
                 progress.update(step)
@@ -79,6 +83,4 @@ def encode(
     assert result is not None
     for line in result.notes:
         report.note(f"{source}: {line}", quiet)
-    report.encoded(source, target, result, quiet or as_json)
-    if as_json:
-        report.encode_json(source, target, result)
+    report.encoded(source, target, result, quiet, as_json)

@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from stcodec import report
-from stcodec.commands.shared import option, part_options
+from stcodec.commands.shared import FILE, option, part_options
 from stcodec.options import DecodeOptions
 
 
 @click.command()
-@click.argument("source", metavar="FILE.stp")
+@click.argument("source", type=FILE, metavar="FILE.stp")
 @part_options(DecodeOptions)
 @option(DecodeOptions, "device", "--device")
 @option(DecodeOptions, "threads", "--threads", type=int)

@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from stcodec import report
-from stcodec.commands.shared import Rate, audio_options, option, part_options
+from stcodec.commands.shared import FILE, Rate, audio_options, json_option, option, part_options
 from stcodec.options import EncodeOptions
 
 
 @click.command()
-@click.argument("source", metavar="IN")
+@click.argument("source", type=FILE, metavar="IN")
 @option(EncodeOptions, "quality", "-q", "--quality", type=int)
 @option(EncodeOptions, "model", "--model")
 @option(EncodeOptions, "device", "--device")
@@ -22,7 +22,7 @@ from stcodec.options import EncodeOptions
 @part_options(EncodeOptions)
 @option(EncodeOptions, "framerate", "--framerate", "--fps", type=Rate())
 @audio_options(EncodeOptions)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def sample(source: str, as_json: bool, **options: Any) -> None:
     """Predict size and quality of the video IN by encoding a few seconds of it; writes nothing."""
     chosen = EncodeOptions(**options)

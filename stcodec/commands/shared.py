@@ -17,7 +17,10 @@ from stcodec import report
 from stcodec.errors import UsageError
 from stcodec.files import Overwrite
 from stcodec.options import default, help_text, parse_amount, parse_rate
-from stcodec.sequences import find_sequence
+from stcodec.sequences import existing_pictures, find_sequence, is_picture_output
+
+FILE = click.Path(readable=False)
+"""A file's name, not looked at; shells complete it."""
 
 
 def option(options: type, name: str, *flags: str, **more: Any) -> Callable[[Any], Any]:
@@ -131,6 +134,17 @@ class Rate(click.ParamType):  # type: ignore[type-arg, unused-ignore]
             self.fail(str(error), param, ctx)
 
 
+def json_option(command: Any) -> Any:
+    """Whether a program is to read what the command says."""
+    return click.option("--json", "as_json", is_flag=True, help="Print events as lines of JSON on stdout.")(command)
+
+
+def check_stdout(target: str, as_json: bool) -> None:
+    """UsageError where an output and JSON would both go to stdout."""
+    if as_json and target == "-":
+        raise UsageError("--json and an output on standard output exclude each other")
+
+
 def output_options(command: Any) -> Any:
     """The options of every command that writes a file."""
     for decorator in (
@@ -138,7 +152,7 @@ def output_options(command: Any) -> Any:
         click.option("-n", "--no", "overwrite", flag_value="no", help="Never overwrite: exit with code 4."),
         click.option("--quiet", is_flag=True, help="Print errors only."),
         click.option("-v", "--verbose", is_flag=True, help="Say where the time went."),
-        click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON line on stdout."),
+        json_option,
     ):
         command = decorator(command)
     return command
@@ -187,8 +201,10 @@ def policy(overwrite: str | None, target: str) -> Overwrite:
     """Ask where a person can answer, else refuse."""
     if overwrite is not None:
         return Overwrite(overwrite)
-    can_ask = target != "-" and os.path.isfile(target) and sys.stdin.isatty() and sys.stderr.isatty()
-    if can_ask and click.confirm(f"{target} exists. Overwrite?", err=True):
+    if target == "-" or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return Overwrite.NO
+    there = os.path.isfile(target) or (is_picture_output(target) and existing_pictures(target))
+    if there and click.confirm(f"{target} exists. Overwrite?", err=True):
         return Overwrite.YES
     return Overwrite.NO
 

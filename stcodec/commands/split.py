@@ -5,12 +5,14 @@ from __future__ import annotations
 import click
 
 from stcodec import report
-from stcodec.commands.shared import Time, output_options, policy, stages
+from stcodec.commands.shared import FILE, Time, output_options, policy, stages
 
 
 @click.command()
-@click.argument("source", metavar="IN.stp")
-@click.option("-o", "--output", "pattern", metavar="PATTERN", required=True, help="Names, such as part-%03d.stp.")
+@click.argument("source", type=FILE, metavar="IN.stp")
+@click.option(
+    "-o", "--output", "pattern", type=FILE, metavar="PATTERN", required=True, help="Names, such as part-%03d.stp."
+)
 @click.option("--every", type=Time(), required=True, help="Least length of a part (seconds, or [h:]m:s).")
 @output_options
 def split(
@@ -29,6 +31,4 @@ def split(
             check_output(target, policy(overwrite, target), source)
         written = parts.write()
     for part in written:
-        report.part(part, quiet or as_json)
-        if as_json:
-            report.part_json(source, part)
+        report.part(source, part, quiet, as_json)
