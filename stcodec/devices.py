@@ -12,7 +12,7 @@ from stcodec.options import AUTO_DEVICE
 
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
 _LARGE_BLOCK = 8 << 20
-_MOST_PIXELS = 2 * 1920 * 1088
+_MOST_PIXELS = 3 << 20  # one picture of 1080p
 
 
 def choose_device(name: str, threads: int) -> torch.device:

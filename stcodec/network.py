@@ -212,6 +212,6 @@ class Network(nn.Module):
         if not self.config.width:
             return decoded, None
         parts = [self._flatten_dc(decoded) / step, (decoded - mean) / step, (decoded - predicted) / step]
-        inputs = compress(_cat(parts))
+        inputs = _cat([compress(part) for part in parts])
         features = self.filter(inputs, quality, kind)
         return decoded + step * self.filter_out(features), features
