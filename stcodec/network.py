@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from stcodec.scales import FRAME_KINDS, PREDICTORS, SCALE_COUNT
 QUALITY_LEVELS = 64
 COARSEST_STEP, FINEST_STEP = 96 / 255, 2 / 255
 _QUALITY_KNOTS = 8
+Quality = TypeVar("Quality", int, Tensor)
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,8 @@ class Network(nn.Module):
             self.filter_out = _zero(Pointwise(config.width, channels))
             self.memory = Memory(config.width, config.memory)
 
-    def quality_of(self, quality: int, kind: int) -> int:
-        """The quality that a frame of a kind has in a chunk of `quality` 0..63; may lie outside of that range."""
+    def quality_of(self, quality: Quality, kind: int) -> Quality:
+        """The quality that a frame of a kind (0..4) has in a chunk of `quality` 0..63 (a tensor: [N]); may lie outside."""
         return quality + self.config.kind_qualities[kind]
 
     def step(self, quality: Tensor, kind: Tensor) -> Tensor:

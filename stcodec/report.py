@@ -168,21 +168,28 @@ class ProgressReport:
         tell(text)
 
 
+def _made(source: str, target: str, result: EncodeResult | DecodeResult) -> dict[str, object]:
+    """What the events of both directions have in common."""
+    return {
+        "input": source,
+        "output": target,
+        "frames": result.frames,
+        "width": result.width,
+        "height": result.height,
+        "input_bytes": result.input_bytes,
+        "seconds": round(result.seconds, 3),
+        "notes": list(result.notes),
+    }
+
+
 def encoded(source: str, target: str, result: EncodeResult, quiet: bool, as_json: bool) -> None:
     """What an encode came to."""
     if as_json:
         print_json(
             "encoded",
-            input=source,
-            output=target,
-            frames=result.frames,
-            width=result.width,
-            height=result.height,
+            **_made(source, target, result),
             duration=result.duration,
-            input_bytes=result.input_bytes,
             output_bytes=result.output_bytes,
-            seconds=round(result.seconds, 3),
-            notes=list(result.notes),
         )
     if quiet or as_json:
         return
@@ -235,17 +242,7 @@ def sampled(source: str, trial: Trial, seen: Survey, as_json: bool) -> None:
 def decoded(source: str, target: str, result: DecodeResult, quiet: bool, as_json: bool) -> None:
     """What a decode came to."""
     if as_json:
-        print_json(
-            "decoded",
-            input=source,
-            output=target,
-            frames=result.frames,
-            width=result.width,
-            height=result.height,
-            input_bytes=result.input_bytes,
-            seconds=round(result.seconds, 3),
-            notes=list(result.notes),
-        )
+        print_json("decoded", **_made(source, target, result))
     elif not quiet:
         speed = result.frames / result.seconds if result.seconds else 0.0
         print(f"{target}: {result.frames} frames, {speed:.1f} frames/s", file=sys.stderr)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -64,6 +65,20 @@ def moving_picture(t: int, width: int, height: int, depth: int = 8) -> list[np.n
     luma = 0.5 + 0.25 * np.sin(x / 5) * np.cos(y / 7) + 0.2 * np.sin((x + y) / 23)
     chroma = [0.5 + 0.2 * np.sin((x[::2, ::2] + k * y[::2, ::2]) / 19) for k in (1, -1)]
     return [np.round(p * peak).astype(dtype) for p in (luma, *chroma)]
+
+
+def interrupt(*arguments: object, when: Callable[[], object]) -> None:
+    """Run the command, press Ctrl-C as soon as `when` is true, and see it end with code 130."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stcodec", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    deadline = time.monotonic() + 60
+    while not when() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
 
 
 def make_video(

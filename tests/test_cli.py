@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.conftest import make_video, moving_picture, psnr, read_times, run
+from tests.conftest import interrupt, make_video, moving_picture, psnr, read_times, run
 
 
 def test_round_trip_keeps_frames_times_size_and_audio(bee: Path, bee_stp: Path, tmp_path: Path) -> None:
@@ -134,16 +132,7 @@ def test_truncated_and_damaged_files_are_reported_with_the_chunk(bee_stp: Path, 
 def test_interrupt_leaves_nothing_behind(bee: Path, tmp_path: Path) -> None:
     source = tmp_path / "long.mkv"
     make_video(source, width=320, height=240, frames=150)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stcodec", "encode", str(source), str(tmp_path / "x.stp")],
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".*partial*")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    interrupt("encode", source, tmp_path / "x.stp", when=lambda: list(tmp_path.glob(".*partial*")))
     assert [p.name for p in tmp_path.iterdir()] == ["long.mkv"]
 
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,7 +11,7 @@ import numpy as np
 import pytest
 
 import stcodec
-from tests.conftest import make_video, run
+from tests.conftest import interrupt, make_video, run
 from tests.media import clip, moving_planes, write_clip
 
 FAST = ("--model", "dct", "--effort", "0", "-q", "50")
@@ -159,14 +154,5 @@ def test_an_interrupt_and_damage_leave_no_picture(tmp_path: Path) -> None:
     (tmp_path / "cut.stp").write_bytes(whole[: len(whole) * 2 // 3])
     assert run("decode", tmp_path / "cut.stp", frames / "%d.png").returncode == 3
     assert list(frames.iterdir()) == []
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stcodec", "decode", str(source), str(frames / "%d.png")],
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    deadline = time.monotonic() + 60
-    while not list(frames.glob(".*partial/1.png")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    interrupt("decode", source, frames / "%d.png", when=lambda: list(frames.glob(".*partial/1.png")))
     assert list(frames.iterdir()) == []

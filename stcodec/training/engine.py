@@ -208,7 +208,7 @@ class Engine:
         n = count * len(frames)
         intra = all(pair == (None, None) for pair in step.references)
         kind = INTRA if intra else step.level + 1
-        quality = batch.quality.repeat(len(frames)) + network.config.kind_qualities[kind]
+        quality = network.quality_of(batch.quality.repeat(len(frames)), kind)
         kinds = torch.full_like(quality, kind, dtype=torch.long)
         size = network.step(quality, kinds)
         target = network.transform(patchify(batch.frames([chunk * CHUNK_FRAMES + f for f in frames]), self.patch))
