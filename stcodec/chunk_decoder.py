@@ -80,7 +80,8 @@ class ChunkDecoder(ChunkCoder):
             raise DamagedFileError("a segment does not start with its first chunk")
         self._read = []
         reader = SymbolReader(payload[HEADER.size :])
-        self.run_chunk(reader, motion.steps(tree, first), quality, use_motion, None, pictures=False)
+        steps = motion.steps(tree, first)
+        self.finish_chunk(self.start_chunk(reader, steps, quality, use_motion, None, pictures=False))
         reader.finish()
         if reader.crc != crc:
             raise DamagedFileError("decoded symbols are not those that were encoded")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stcodec import motion, motion_search
-from stcodec.codec import HEADER, VECTORS_FLAG, ChunkCoder, ChunkStats, Source
+from stcodec.codec import HEADER, VECTORS_FLAG, ChunkCoder, ChunkRun, ChunkStats, Source
 from stcodec.entropy import SymbolWriter
 from stcodec.media import Planes
 from stcodec.motion import Fields
@@ -49,6 +49,14 @@ class PreparedChunk:
     fields: dict[int, Fields]
 
 
+@dataclass(frozen=True)
+class StartedChunk:
+    """A chunk whose last frames are not yet coded."""
+
+    chunk: PreparedChunk
+    run: ChunkRun
+
+
 class ChunkEncoder(ChunkCoder):
     """Encodes the chunks of a video in order. Pictures are `width` x `height` 4:2:0 planes of `bit_depth` 8 or 10."""
 
@@ -85,19 +93,29 @@ class ChunkEncoder(ChunkCoder):
 
     def encode_prepared(self, chunk: PreparedChunk, quality: int | None = None) -> EncodedChunk:
         """Code what `prepare` made of a chunk, at `quality` (0..63) instead of the settings' if given."""
+        return self.finish(self.start(chunk, quality))
+
+    def start(self, chunk: PreparedChunk, quality: int | None = None) -> StartedChunk:
+        """The part of `encode_prepared` that the next chunk depends on. Chunks come in order."""
         if chunk.first:
             self.start_segment()
         quality = self.settings.quality if quality is None else quality
         steps = motion.steps(chunk.tree, chunk.first)
-        writer = SymbolWriter()
-        self.stats = stats = ChunkStats()
         source = Source(chunk.frames, chunk.before, chunk.fields)
-        self.run_chunk(writer, steps, quality, self.settings.motion, source, pictures=True)
+        run = self.start_chunk(SymbolWriter(), steps, quality, self.settings.motion, source, pictures=True)
+        return StartedChunk(chunk, run)
+
+    def finish(self, started: StartedChunk) -> EncodedChunk:
+        """The rest; it may run in a thread of its own, while the next chunk is started."""
+        chunk, run = started.chunk, started.run
+        self.finish_chunk(run)
+        writer = run.coder
+        assert isinstance(writer, SymbolWriter)
         with stage("entropy"):
             words = writer.finish()
         tree = chunk.tree | (VECTORS_FLAG if self.settings.motion else 0)
-        header = HEADER.pack(chunk.count, quality, tree, writer.crc)
-        return EncodedChunk(header + words, chunk.count, stats)
+        header = HEADER.pack(chunk.count, run.quality, tree, writer.crc)
+        return EncodedChunk(header + words, chunk.count, run.stats)
 
     def _find_motion(self, frames: Frames, before: Tensor | None) -> tuple[int, dict[int, Fields]]:
         """The tree of a chunk and the motion of each of its predicted frames, found on source pictures."""

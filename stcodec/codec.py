@@ -78,6 +78,21 @@ class Prediction:
     mean: Tensor
 
 
+@dataclass
+class ChunkRun:
+    """A chunk that is being coded: by what and how, its last step, and what is known of its frames and of the one before (-1)."""
+
+    coder: Coder
+    last: Step
+    quality: int
+    use_motion: bool
+    source: Source | None
+    pictures: bool
+    done: dict[int, Decoded] = field(default_factory=dict)
+    fields: dict[int, CodedField] = field(default_factory=dict)
+    stats: ChunkStats = field(default_factory=ChunkStats)
+
+
 class ChunkCoder:
     """State and steps that encoder and decoder share. With `workers` > 1, frames of one step are worked on at the same time."""
 
@@ -100,7 +115,6 @@ class ChunkCoder:
         self.latents = LatentCoder(self.network, self.model.groups, model.tables, self.device)
         self.vector_observer: Coder | None = None
         """Training only: sees every coded vector symbol before the writer does."""
-        self.stats = ChunkStats()
         self._previous: Decoded | None = None
         self._key_field: CodedField | None = None
         self._memory: Tensor | None = None
@@ -108,12 +122,17 @@ class ChunkCoder:
         if workers > 1:
             self._pool = ThreadPoolExecutor(min(workers, _MOST_WORKERS), initializer=flush_denormals)
 
+    @property
+    def parallel(self) -> bool:
+        """Whether several frames are worked on at the same time."""
+        return self._pool is not None
+
     def start_segment(self) -> None:
         """Forget everything: what follows decodes alone."""
         self._previous = self._key_field = self._memory = None
 
     @torch.no_grad()
-    def run_chunk(
+    def start_chunk(
         self,
         coder: Coder,
         steps: Sequence[Step],
@@ -121,88 +140,80 @@ class ChunkCoder:
         use_motion: bool,
         source: Source | None,
         pictures: bool,
-    ) -> dict[int, Decoded]:
-        """Code a chunk step by step, coarse to fine; `source` is the encoder's, None when decoding."""
-        done: dict[int, Decoded] = {}
+    ) -> ChunkRun:
+        """Code a chunk step by step, coarse to fine, but for the last step, on which nothing of the next chunk depends.
+
+        `source` is the encoder's, None when decoding. Afterwards `finish_chunk` and the next chunk's start may run at the same time.
+        """
+        run = ChunkRun(coder, steps[-1], quality, use_motion, source, pictures)
         if self._previous is not None:
-            done[-1] = self._previous
-        coded_fields: dict[int, CodedField] = {}
+            run.done[-1] = self._previous
         if self._key_field is not None:
-            coded_fields[-1] = self._key_field
-        for step in steps:
-            fields = self._code_fields(coder, step, quality, coded_fields, use_motion, source)
-            self._code_frames(coder, step, fields, quality, done, source, pictures)
-        last = steps_key(steps)
-        self._previous = done[last]
+            run.fields[-1] = self._key_field
+        for step in steps[:-1]:
+            self._code_frames(run, step, self._code_fields(run, step))
+        key = CHUNK_FRAMES - 1
+        self._previous = run.done[key]
         self._key_field = None
-        if last in coded_fields:
-            field = coded_fields[last]
+        if key in run.fields:
+            field = run.fields[key]
             at = [None if r is None else r - CHUNK_FRAMES for r in field.references]
             self._key_field = CodedField(field.vectors, -1, (at[0], at[1]))
-        return done
+        return run
 
-    def _code_frames(
-        self,
-        coder: Coder,
-        step: Step,
-        fields: Fields | None,
-        quality: int,
-        done: dict[int, Decoded],
-        source: Source | None,
-        pictures: bool,
-    ) -> None:
+    @torch.no_grad()
+    def finish_chunk(self, run: ChunkRun) -> dict[int, Decoded]:
+        """Code the last step of a chunk; all of its frames by number."""
+        self._code_frames(run, run.last, self._code_fields(run, run.last))
+        return run.done
+
+    def _code_frames(self, run: ChunkRun, step: Step, fields: Fields | None) -> None:
         """Code the frames of a step one by one: at large sizes a batch of frames would only cost memory."""
+        coder = run.coder
         singles, kind = step.singles(), INTRA if fields is None else step.level + 1
-        known = dict(done)  # of the step itself nothing: no frame of it depends on another
+        known = dict(run.done)  # of the step itself nothing: no frame of it depends on another
 
         def code(i: int) -> tuple[Coder, Decoded]:
             own = SymbolWriter() if isinstance(coder, SymbolWriter) else coder
             field = None if fields is None else Fields(fields.vectors[i : i + 1], fields.modes[i : i + 1])
             with torch.no_grad():
-                context = self._context(singles[i], quality, field, known)
-                return own, self._code_step(own, singles[i], context, field, known, source, pictures)
+                context = self._context(singles[i], run.quality, field, known)
+                return own, self._code_step(own, singles[i], context, field, known, run.source, run.pictures)
 
         # What is written is put in order afterwards; what is read has its order.
         pool = self._pool if isinstance(coder, SymbolWriter) and len(singles) > 1 else None
         coded = map(code, range(len(singles))) if pool is None else pool.map(code, range(len(singles)))
         for single, (own, decoded) in zip(singles, coded, strict=True):
-            done[single.frames[0]] = decoded
+            run.done[single.frames[0]] = decoded
             if isinstance(coder, SymbolWriter) and isinstance(own, SymbolWriter):
                 coder.append(own)
-                self.stats.latent_bits[kind] = self.stats.latent_bits.get(kind, 0.0) + own.bits
+                run.stats.latent_bits[kind] = run.stats.latent_bits.get(kind, 0.0) + own.bits
 
-    def _code_fields(
-        self,
-        coder: Coder,
-        step: Step,
-        quality: int,
-        coded: dict[int, CodedField],
-        use_motion: bool,
-        source: Source | None,
-    ) -> Fields | None:
+    def _code_fields(self, run: ChunkRun, step: Step) -> Fields | None:
         available = np.array([[r is not None for r in pair] for pair in step.references])
         if not available.any():
             return None
+        coder = run.coder
         shape = FieldShape(len(step.frames), self.padded[0] // 16, self.padded[1] // 16)
-        if not use_motion:
+        if not run.use_motion:
             fields = still_fields(shape, available)
         else:
             with stage("vectors"):
                 wanted = chooser = None
-                if source is not None:
-                    wanted = source.fields(step)
-                    cost = self.motion_bit_cost(quality)
-                    chooser = VectorChooser(step, source.luma(step), wanted, self.model.vector_tables, cost)
-                hints = step_hints(step, coded, shape)
+                if run.source is not None:
+                    wanted = run.source.fields(step)
+                    cost = self.motion_bit_cost(run.quality)
+                    chooser = VectorChooser(step, run.source.luma(step), wanted, self.model.vector_tables, cost)
+                hints = step_hints(step, run.fields, shape)
                 tables = self.model.vector_tables
                 before = coder.bits if isinstance(coder, SymbolWriter) else 0.0
                 fields = code_fields(coder, wanted, shape, available, hints, tables, chooser)
                 if self.vector_observer is not None:
                     code_fields(self.vector_observer, fields, shape, available, hints, tables)
                 if isinstance(coder, SymbolWriter):
-                    self.stats.vector_bits += coder.bits - before
+                    run.stats.vector_bits += coder.bits - before
         for i, frame in enumerate(step.frames):
-            coded[frame] = CodedField(fields.vectors[i].numpy(), frame, step.references[i])
+            run.fields[frame] = CodedField(fields.vectors[i].numpy(), frame, step.references[i])
         return Fields(fields.vectors.to(self.device), fields.modes.to(self.device))
 
     def motion_bit_cost(self, quality: int) -> float:
@@ -246,10 +257,9 @@ class ChunkCoder:
         wanted = None
         if source is not None:
             wanted = self.network.transform(patchify(source.frames.take(step.frames), self.patch))
-            self.latents.rate_weight = RATE_WEIGHTS[context.kind]
         with stage("latents"):
             mean, size = (None, None) if prediction is None else (prediction.mean, prediction.size)
-            coded = self.latents.code(coder, context, wanted, mean, size)
+            coded = self.latents.code(coder, context, wanted, mean, size, RATE_WEIGHTS[context.kind])
         frames = None
         if prediction is not None:
             assert coded.decoded is not None and coded.mean is not None
@@ -318,11 +328,6 @@ class Source:
         """The motion of the frames of a step."""
         parts = [self._fields[frame] for frame in step.frames]
         return Fields(torch.cat([p.vectors for p in parts]), torch.cat([p.modes for p in parts]))
-
-
-def steps_key(steps: Sequence[Step]) -> int:
-    """The frame that the next chunk is predicted from: the last in presentation order."""
-    return max(frame for step in steps for frame in step.frames)
 
 
 def still_fields(shape: FieldShape, available: np.ndarray) -> Fields:

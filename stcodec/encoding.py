@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol
 
 from stcodec import container, records
 from stcodec.ahead import run_ahead
-from stcodec.chunk_encoder import ChunkEncoder, CodecSettings, PreparedChunk
+from stcodec.chunk_encoder import ChunkEncoder, CodecSettings, EncodedChunk, PreparedChunk
 from stcodec.converted import plan_encode
 from stcodec.devices import choose_device, flush_denormals, share_threads
 from stcodec.errors import InputError, TargetError, UsageError
@@ -118,15 +118,11 @@ def encode_steps(
             writer = container.Writer(output, header, chosen.streams, video.metadata, blobs)
             frames, span = 0, (0, 0)
             part = options.start is not None or options.end is not None
-            for item, prepared in _prepared(chunks(chosen.items), encoder):
+            for item, coded in _coded(chunks(chosen.items), encoder, control):
                 if isinstance(item, Packet):
                     writer.write_packet(item)
                     continue
-                assert prepared is not None
-                quality = control.choose() if control is not None else options.quality
-                coded = encoder.encode_prepared(prepared, quality)
-                if control is not None:
-                    control.coded(quality, len(coded.payload))
+                assert coded is not None
                 pts = tuple(p.pts for p in item.pictures)
                 durations = tuple(max(0, p.duration) for p in item.pictures)
                 with stage("container"):
@@ -189,6 +185,29 @@ def _prepared(
         return lambda: encoder.prepare([p.planes for p in item.pictures], item.first)
 
     return run_ahead(items, prepare, flush_denormals)
+
+
+def _coded(
+    items: Iterator[Cut | Packet], encoder: ChunkEncoder, control: QualityControl | None
+) -> Iterator[tuple[Cut | Packet, EncodedChunk | None]]:
+    """Code each chunk; its last frames in a thread, while the next chunk is started, unless memory
+    matters more than time or `control` wants to know the size first."""
+
+    def code(item: tuple[Cut | Packet, PreparedChunk | None]) -> Callable[[], EncodedChunk] | None:
+        prepared = item[1]
+        if prepared is None:
+            return None
+        if control is None and encoder.parallel:
+            started = encoder.start(prepared)
+            return lambda: encoder.finish(started)
+        quality = None if control is None else control.choose()
+        coded = encoder.encode_prepared(prepared, quality)
+        if control is not None and quality is not None:
+            control.coded(quality, len(coded.payload))
+        return lambda: coded
+
+    for (item, _), coded in run_ahead(_prepared(items, encoder), code, flush_denormals):
+        yield item, coded
 
 
 def chunks(items: Iterable[Picture | Packet]) -> Iterator[Cut | Packet]:

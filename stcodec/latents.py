@@ -136,16 +136,21 @@ class LatentCoder:
         self._device = device
         self._ends = network.config.groups
         self.observer: Observer | None = None
-        self.rate_weight = 0.0
-        """Encoder only: squared error, in units of step**2, that is worth one bit (rate-distortion optimised quantisation)."""
 
     def code(
-        self, coder: Coder, context: StepContext, latents: Tensor | None, mean: Tensor | None, step: Tensor | None
+        self,
+        coder: Coder,
+        context: StepContext,
+        latents: Tensor | None,
+        mean: Tensor | None,
+        step: Tensor | None,
+        rate_weight: float = 0.0,
     ) -> CodedLatents:
         """Code the frames of one step.
 
         latents [N, C, rows, columns] when encoding, else None; mean (the same shape) and step [N, C, 1, 1] None to read
-        symbols alone.
+        symbols alone. rate_weight: encoder only, squared error, in units of step**2, that is worth one bit (rate-distortion
+        optimised quantisation).
         """
         n, rows, columns, channels = context.references.shape
         patches = rows * columns
@@ -185,12 +190,12 @@ class LatentCoder:
                 wanted = None
                 if wanted_here is not None:
                     scaled = wanted_here[..., start:end].reshape(n * len(at), -1)
-                    index, wanted = self._code_floor(coder, index, scaled)
+                    index, wanted = self._code_floor(coder, index, scaled, rate_weight)
                     if self.observer is not None and wanted is not None:
                         inputs = torch.cat([scales.log_magnitude(own).view(n * len(at), -1), known], dim=-1)
                         self.observer.symbols(number, context_class, inputs, index, wanted, scaled)
                 else:
-                    index, _ = self._code_floor(coder, index, None)
+                    index, _ = self._code_floor(coder, index, None, rate_weight)
                 symbols = self._code(coder, wanted, index).view(n, len(at), end - start)
                 own[..., start:end] = symbols.abs().clamp_(max=scales.LARGEST_MAGNITUDE)
                 values[..., start:end] = self._dequantise(symbols, index)
@@ -233,7 +238,9 @@ class LatentCoder:
         logs = [scales.log_magnitude(context.references), scales.log_magnitude(bands)]
         return torch.cat([*(t.reshape(count, -1) for t in logs), scalars], dim=-1)
 
-    def _code_floor(self, coder: Coder, index: Tensor, scaled: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _code_floor(
+        self, coder: Coder, index: Tensor, scaled: Tensor | None, rate_weight: float
+    ) -> tuple[Tensor, Tensor | None]:
         """Code whether index 0 is in use in this call; returns the indices that are, and the symbols when encoding.
 
         Index 0 costs nothing but cannot code what the scale network did not expect; then the encoder raises all indices
@@ -241,9 +248,9 @@ class LatentCoder:
         """
         wanted = flag = None
         if scaled is not None:
-            wanted, loss = self._quantise(scaled, index)
+            wanted, loss = self._quantise(scaled, index, rate_weight)
             # One bit per thousand symbols, and those of the flag.
-            flag = int(loss > self.rate_weight * (0.001 * index.numel() + 4))
+            flag = int(loss > rate_weight * (0.001 * index.numel() + 4))
         flags = None if flag is None else np.array([flag], dtype=np.int32)
         floor = int(coder.code(flags, _FLOOR_INDEX, self._tables)[0])
         if floor not in (0, 1):
@@ -251,10 +258,10 @@ class LatentCoder:
         if floor:
             index = index.clamp_(min=1)
             if scaled is not None:
-                wanted, _ = self._quantise(scaled, index)
+                wanted, _ = self._quantise(scaled, index, rate_weight)
         return index, wanted
 
-    def _quantise(self, x: Tensor, index: Tensor) -> tuple[Tensor, float]:
+    def _quantise(self, x: Tensor, index: Tensor, rate_weight: float) -> tuple[Tensor, float]:
         """Symbols int32 for latents in units of the step: of the nearest integer, the one below it and zero, the cheapest.
 
         Also what index 0 costs: the squared error that another index would save, less the bits of coding it.
@@ -265,13 +272,13 @@ class LatentCoder:
         value, table = flat[at], index.view(-1)[at].long()
         size, skipped = value.abs(), table == 0
         nearest = size.round().clamp_(max=1 << 19)
-        best, best_cost = torch.zeros_like(nearest), size * size + self.rate_weight * self._costs[table, 0]
+        best, best_cost = torch.zeros_like(nearest), size * size + rate_weight * self._costs[table, 0]
         last = self._costs.shape[1] - 1
         table = table.clamp_(min=1)
         lost = 0.0
         for candidate in (nearest, nearest - 1):
             bits = self._costs[table, candidate.long().clamp_(max=last)]
-            cost = (size - candidate) ** 2 + self.rate_weight * bits
+            cost = (size - candidate) ** 2 + rate_weight * bits
             if candidate is nearest and bool(skipped.any()):
                 lost = float((best_cost - cost)[skipped].clamp_(min=0).sum())
             better = (cost < best_cost) & (candidate > 0) & ~skipped

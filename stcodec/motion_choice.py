@@ -14,7 +14,6 @@ from torch import Tensor
 
 from stcodec import motion
 from stcodec.motion import BI, Fields, Step
-from stcodec.motion_blocks import absolute_difference, blocks_of
 from stcodec.vectors import RESIDUAL_SET, VectorTables
 
 _BLOCK = 16
@@ -37,7 +36,7 @@ class VectorChooser:
         number = {r: i for i, r in enumerate(references)}
         self._picture = np.array([[number.get(r, 0) if r is not None else 0 for r in pair] for pair in step.references])
         rows, self._columns = fields.modes.shape[1:]
-        blocks = [blocks_of(luma[frame][:, 0], _BLOCK) for frame in step.frames]
+        blocks = [_blocks(luma[frame][:, 0]) for frame in step.frames]
         self._blocks, self._cells = torch.cat(blocks), rows * self._columns
         self._weight = np.where(fields.modes.cpu().numpy() == BI, _HALF, 1.0).reshape(len(step.frames), -1)
         self._costs, self._bit_cost = tables.costs, bit_cost
@@ -75,4 +74,11 @@ class VectorChooser:
         shape = (_BLOCK, 0, motion.LUMA_TAPS, motion.LUMA_PHASES)
         tiles = motion.sample_tiles(self._padded, where, top, left, *shape, picture)
         blocks = self._blocks.index_select(0, torch.from_numpy(frame * self._cells + cell).to(device))
-        return absolute_difference(tiles.flatten(1), blocks).cpu().numpy()
+        # Sums of absolute differences, in one pass over memory.
+        return torch.cdist(tiles.flatten(1)[:, None], blocks[:, None], p=1.0).view(-1).cpu().numpy()
+
+
+def _blocks(planes: Tensor) -> Tensor:
+    """Blocks of pictures [P, H, W] -> [P * blocks, samples]."""
+    count, rows, columns = len(planes), planes.shape[1] // _BLOCK, planes.shape[2] // _BLOCK
+    return planes.view(count, rows, _BLOCK, columns, _BLOCK).transpose(2, 3).reshape(-1, _BLOCK * _BLOCK)

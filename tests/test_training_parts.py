@@ -93,7 +93,6 @@ def test_batched_passes_are_those_of_the_codec(model: Model, kind: int) -> None:
         scales.lattice_positions(rows, columns, kind, torch.device("cpu")),
     )
     coder = LatentCoder(model.network, model.groups, model.tables, torch.device("cpu"))
-    coder.rate_weight = 0.2
     for i in range(n):
         one = slice(i, i + 1)
         context = StepContext(
@@ -103,7 +102,7 @@ def test_batched_passes_are_those_of_the_codec(model: Model, kind: int) -> None:
             None if modes is None else modes[one],
             None if spread is None else spread[one],
         )
-        wanted = coder.code(Forgetful(), context, latents[one], mean[one], step[one])
+        wanted = coder.code(Forgetful(), context, latents[one], mean[one], step[one], 0.2)
         torch.testing.assert_close(found.magnitudes[one], wanted.magnitudes, atol=0, rtol=0)
         torch.testing.assert_close(found.decoded[one], wanted.decoded, atol=1e-4, rtol=0)
         torch.testing.assert_close(found.mean[one], wanted.mean, atol=1e-4, rtol=0)
