@@ -13,6 +13,7 @@ import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,17 @@ class SearchSettings:
 
     bit_cost: float
     effort: int = 1
+
+
+def compiled() -> bool:
+    """Whether this machine has compiled the loops before; if not, the first search takes some ten seconds longer."""
+    folder = _kernels().sweep.stats.cache_path
+    return folder is not None and any(Path(folder).glob("motion_kernels.sweep-*.nbi"))
+
+
+def warm_up() -> None:
+    """Compile the loops, or load what was compiled before, which the first search would do."""
+    search(torch.zeros(2, 1, 16, 16), [(1, 0, 0)], SearchSettings(1.0))
 
 
 @functools.cache

@@ -17,10 +17,21 @@ import pytest
 
 from tests import forked
 
+# As the command does: threads that spin while they wait make tests that run side by side several times slower.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
 DATA = Path(__file__).parent / "data"
 
 # What a shell starts in the background ignores interrupts, and so would the commands that are interrupted here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled() -> None:
+    """The motion search, so that no test waits for the compiler, or reads that it does."""
+    from stcodec import motion_search
+
+    motion_search.warm_up()
 
 
 @pytest.fixture(scope="session")

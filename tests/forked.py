@@ -9,7 +9,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-_PRELOADED = ["stcodec.cli", "stcodec.search", "stcodec.decoding", "stcodec.library", "stcodec.commands.encode"]
+_PRELOADED = [
+    "stcodec.cli",
+    "stcodec.search",
+    "stcodec.decoding",
+    "stcodec.library",
+    "stcodec.commands.encode",
+    "stcodec.motion_kernels",
+]
 
 
 def available() -> bool:

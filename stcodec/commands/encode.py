@@ -65,10 +65,13 @@ def encode(
         raise UsageError(f"--{given[0].replace('_', '-')} and --quality exclude each other")
     target = default_target(source, target, ".stp")
     check_stdout(target, as_json)
+    from stcodec import motion_search
     from stcodec.encoding import EncodeResult, Progress
     from stcodec.search import search_steps
 
     chosen = EncodeOptions(overwrite=policy(overwrite, target), **options)
+    if not motion_search.compiled():
+        report.note("compiling the motion search for this machine: some ten seconds, once", quiet)
     notes: list[str] = []
     result = None
     label, names = f"encoding {os.path.basename(source)}", {"input": source, "output": target}
