@@ -122,11 +122,6 @@ class ChunkCoder:
         if workers > 1:
             self._pool = ThreadPoolExecutor(min(workers, _MOST_WORKERS), initializer=flush_denormals)
 
-    @property
-    def parallel(self) -> bool:
-        """Whether several frames are worked on at the same time."""
-        return self._pool is not None
-
     def start_segment(self) -> None:
         """Forget everything: what follows decodes alone."""
         self._previous = self._key_field = self._memory = None

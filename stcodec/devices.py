@@ -13,6 +13,7 @@ from stcodec.options import AUTO_DEVICE
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 _LARGE_BLOCK, _SMALL_VIDEO_BLOCK, _SMALL_VIDEO_HEAP = 8 << 20, 32 << 20, 256 << 20
 _MOST_PIXELS = 3 << 20  # one picture of 1080p
+_SMALL_PIXELS = 640 * 480
 
 
 def choose_device(name: str, threads: int) -> torch.device:
@@ -67,6 +68,11 @@ def flush_denormals() -> None:
     torch.set_flush_denormal(True)
 
 
+def is_small(pixels: int) -> bool:
+    """Whether pictures of so many pixels are so small that time matters more than memory."""
+    return pixels <= _SMALL_PIXELS
+
+
 def share_threads(device: torch.device, pixels: int) -> int:
     """How many frames of so many pixels to work on at the same time; the operations of each then take their share of the cores.
 
@@ -76,6 +82,6 @@ def share_threads(device: torch.device, pixels: int) -> int:
     most = max(1, min(4, _MOST_PIXELS // pixels))
     workers = min(torch.get_num_threads(), most) if device.type == "cpu" else 1
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
-    if most > 1:
+    if is_small(pixels):
         _keep_memory()
     return workers

@@ -13,7 +13,7 @@ from stcodec import container, records
 from stcodec.ahead import run_ahead
 from stcodec.chunk_encoder import ChunkEncoder, CodecSettings, EncodedChunk, PreparedChunk
 from stcodec.converted import plan_encode
-from stcodec.devices import choose_device, flush_denormals, share_threads
+from stcodec.devices import choose_device, flush_denormals, is_small, share_threads
 from stcodec.errors import InputError, TargetError, UsageError
 from stcodec.extras import pack_extras
 from stcodec.files import (
@@ -197,7 +197,7 @@ def _coded(
         prepared = item[1]
         if prepared is None:
             return None
-        if control is None and encoder.parallel:
+        if control is None and is_small(encoder.width * encoder.height):
             started = encoder.start(prepared)
             return lambda: encoder.finish(started)
         quality = None if control is None else control.choose()

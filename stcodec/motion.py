@@ -78,7 +78,7 @@ def steps(tree: int, first: bool) -> tuple[Step, ...]:
 
 
 @functools.cache
-def _taps(count: int, phases: int) -> Tensor:
+def filter_taps(count: int, phases: int) -> Tensor:
     """Interpolation filters [phases, count]: sinc under a cosine window, unit sum; phase 0 is the identity."""
     rows = []
     for phase in range(phases):
@@ -141,7 +141,7 @@ def _filters(count: int, phases: int, tile: int) -> Tensor:
     """Interpolation as matrices [phases, tile, tile + count - 1]."""
     filters = torch.zeros(phases, tile, tile + count - 1)
     for i in range(tile):
-        filters[:, i, i : i + count] = _taps(count, phases)
+        filters[:, i, i : i + count] = filter_taps(count, phases)
     return filters
 
 

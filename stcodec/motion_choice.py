@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from stcodec import motion
 from stcodec.motion import BI, Fields, Step
+from stcodec.motion_search import MovedDifferences
 from stcodec.vectors import RESIDUAL_SET, VectorTables
 
 _BLOCK = 16
@@ -32,14 +31,13 @@ class VectorChooser:
         self, step: Step, luma: Mapping[int, Tensor], fields: Fields, tables: VectorTables, bit_cost: float
     ) -> None:
         references = sorted({r for pair in step.references for r in pair if r is not None})
-        self._padded = motion.pad(torch.cat([luma[r] for r in references]))
         number = {r: i for i, r in enumerate(references)}
         self._picture = np.array([[number.get(r, 0) if r is not None else 0 for r in pair] for pair in step.references])
-        rows, self._columns = fields.modes.shape[1:]
-        blocks = [_blocks(luma[frame][:, 0]) for frame in step.frames]
-        self._blocks, self._cells = torch.cat(blocks), rows * self._columns
+        self._columns = fields.modes.shape[2]
+        pictures = [luma[frame][0, 0] for frame in step.frames]
+        self._differences = MovedDifferences(pictures, [luma[r][0, 0] for r in references])
         self._weight = np.where(fields.modes.cpu().numpy() == BI, _HALF, 1.0).reshape(len(step.frames), -1)
-        self._costs, self._bit_cost = tables.costs, bit_cost
+        self._costs, self._bit_cost = tables.costs, bit_cost * 255.0
 
     def choose(
         self, positions: np.ndarray, wanted: np.ndarray, predicted: np.ndarray, index: np.ndarray, free: np.ndarray
@@ -67,18 +65,5 @@ class VectorChooser:
         return self._costs[table, dy] + self._costs[across, dx] - zero
 
     def _difference(self, frame: np.ndarray, side: np.ndarray, cell: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-        device = self._blocks.device
-        top, left = (torch.from_numpy(n * _BLOCK).to(device) for n in np.divmod(cell, self._columns))
-        picture = torch.from_numpy(self._picture[frame, side]).to(device)
-        where = torch.from_numpy(np.ascontiguousarray(vectors.T)).to(device)
-        shape = (_BLOCK, 0, motion.LUMA_TAPS, motion.LUMA_PHASES)
-        tiles = motion.sample_tiles(self._padded, where, top, left, *shape, picture)
-        blocks = self._blocks.index_select(0, torch.from_numpy(frame * self._cells + cell).to(device))
-        # Sums of absolute differences, in one pass over memory.
-        return torch.cdist(tiles.flatten(1)[:, None], blocks[:, None], p=1.0).view(-1).cpu().numpy()
-
-
-def _blocks(planes: Tensor) -> Tensor:
-    """Blocks of pictures [P, H, W] -> [P * blocks, samples]."""
-    count, rows, columns = len(planes), planes.shape[1] // _BLOCK, planes.shape[2] // _BLOCK
-    return planes.view(count, rows, _BLOCK, columns, _BLOCK).transpose(2, 3).reshape(-1, _BLOCK * _BLOCK)
+        corner = np.stack(np.divmod(cell, self._columns)) * _BLOCK
+        return self._differences.of(self._picture[frame, side], frame, corner, np.ascontiguousarray(vectors.T))

@@ -7,13 +7,12 @@ the last level quarter samples. Costs are sums of absolute differences plus `pri
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
-from numba import float32, int32, int64, njit, uint64
+from numba import float32, int32, int64, uint64
 
-Function = TypeVar("Function", bound=Callable[..., object])
+from stcodec.motion_samples import MARGIN, compiled
 
 
 class Reference(NamedTuple):
@@ -45,22 +44,9 @@ class Block(NamedTuple):
     px: int
 
 
-MARGIN = 24
 # A component of a difference of vectors beyond this costs as much as this.
 _MOST = 4095
-_TAPS = np.array(
-    [[0, 0, 64, 0, 0, 0], [1, -5, 57, 15, -4, 0], [1, -8, 39, 39, -8, 1], [0, -4, 15, 57, -5, 1]], dtype=np.int32
-)
 _WORST = np.float32(1e30)
-
-
-def _compiled(function: Function) -> Function:
-    """Compile at the first call, which takes seconds; the result is kept beside this file or in the user's cache, if either can be
-    written."""
-    try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:
-        return njit(nogil=True)(function)
 
 
 def bit_table() -> np.ndarray:
@@ -68,7 +54,7 @@ def bit_table() -> np.ndarray:
     return (1.7 * np.log2(3.0 * np.arange(_MOST + 1) + 1.0)).astype(np.float32)
 
 
-@_compiled
+@compiled
 def _difference(
     reference: np.ndarray, p: int, width: int, current: np.ndarray, q: int, stride: int, size: int, most: float
 ) -> int:
@@ -86,51 +72,25 @@ def _difference(
     return total
 
 
-@_compiled
+@compiled
 def _bits(rate: Rate, dy: int, dx: int) -> float:
     """Estimated bits of a difference of vectors."""
     return rate.table[min(abs(dy) * rate.unit, _MOST)] + rate.table[min(abs(dx) * rate.unit, _MOST)]
 
 
-@_compiled
+@compiled
 def _median3(a: int, b: int, c: int) -> int:
     return max(min(a, b), min(max(a, b), c))
 
 
-@_compiled
+@compiled
 def _median5(a: int, b: int, c: int, d: int, e: int) -> int:
     low = max(min(a, b), min(c, d))
     high = min(max(a, b), max(c, d))
     return _median3(low, high, e)
 
 
-@_compiled
-def phase_planes(padded: np.ndarray, out: np.ndarray) -> None:
-    """Quarter-sample phases [4, 4, H, W] (bytes) of a picture [H + 5, W + 5], by filters of 6 taps."""
-    height, width = out.shape[2], out.shape[3]
-    line = np.empty((height + 5, width), np.int32)
-    row = np.empty(width, np.int32)
-    for fx in range(4):
-        t = _TAPS[fx]
-        for y in range(height + 5):
-            for x in range(width):
-                line[y, x] = (
-                    t[0] * padded[y, x] + t[1] * padded[y, x + 1] + t[2] * padded[y, x + 2]
-                    + t[3] * padded[y, x + 3] + t[4] * padded[y, x + 4] + t[5] * padded[y, x + 5]
-                )  # fmt: skip
-        for fy in range(4):
-            t = _TAPS[fy]
-            for y in range(height):
-                for x in range(width):
-                    row[x] = (
-                        t[0] * line[y, x] + t[1] * line[y + 1, x] + t[2] * line[y + 2, x]
-                        + t[3] * line[y + 3, x] + t[4] * line[y + 4, x] + t[5] * line[y + 5, x]
-                    )  # fmt: skip
-                for x in range(width):
-                    out[fy, fx, y, x] = min(max((row[x] + 2048) >> 12, 0), 255)
-
-
-@_compiled
+@compiled
 def full_search(current: np.ndarray, reference: np.ndarray, reach: int, price: float) -> np.ndarray:
     """Vectors int32 [2, rows, columns] of blocks of 2x2 samples, by trying all within `reach`.
 
@@ -168,7 +128,7 @@ def full_search(current: np.ndarray, reference: np.ndarray, reach: int, price: f
     return vectors
 
 
-@_compiled
+@compiled
 def _start(reference: Reference, y: int, x: int, vy: int, vx: int, size: int) -> int:
     """Where the samples of a block of size x size at (y, x), moved by a vector, start in the flat planes of a reference."""
     bits = 2 if reference.phases == 4 else 0
@@ -179,7 +139,7 @@ def _start(reference: Reference, y: int, x: int, vy: int, vx: int, size: int) ->
     return (phase * reference.height + top) * reference.width + left
 
 
-@_compiled
+@compiled
 def _cost(reference: Reference, block: Block, rate: Rate, vy: int, vx: int, best: float) -> float:
     """Cost of a vector; `best` or more where it is no better."""
     price = rate.price * _bits(rate, vy - block.py, vx - block.px)
@@ -191,7 +151,7 @@ def _cost(reference: Reference, block: Block, rate: Rate, vy: int, vx: int, best
     return float32(sad) + price
 
 
-@_compiled
+@compiled
 def _refine(
     reference: Reference, block: Block, rate: Rate, vy: int, vx: int, best: float, steps: np.ndarray, rounds: int
 ) -> tuple[float, int, int]:
@@ -210,7 +170,7 @@ def _refine(
     return best, vy, vx
 
 
-@_compiled
+@compiled
 def sweep(
     reference: Reference,
     current: np.ndarray,
@@ -271,7 +231,7 @@ def sweep(
         vectors[0, y, x], vectors[1, y, x], costs[y, x] = by, bx, best
 
 
-@_compiled
+@compiled
 def split(
     reference: Reference, current: np.ndarray, vectors: np.ndarray, costs: np.ndarray, rate: Rate, steps: np.ndarray
 ) -> np.ndarray:
@@ -315,7 +275,7 @@ def split(
     return fine
 
 
-@_compiled
+@compiled
 def _unlike_neighbours(component: np.ndarray, y: int, x: int) -> int:
     """How far an element [rows, columns] lies from the median of itself and its four neighbours."""
     up, down = component[max(y - 1, 0), x], component[min(y + 1, component.shape[0] - 1), x]
@@ -323,7 +283,7 @@ def _unlike_neighbours(component: np.ndarray, y: int, x: int) -> int:
     return component[y, x] - _median5(up, down, before, after, component[y, x])
 
 
-@_compiled
+@compiled
 def modes(first: Reference, second: Reference, current: np.ndarray, vectors: np.ndarray, rate: Rate) -> np.ndarray:
     """Modes uint8 [rows, columns] of 16x16 blocks: both references, or the one that is so much better that the other's vectors
     are not worth their bits. vectors: int32 [2, 2, 2 rows, 2 columns], both references'."""

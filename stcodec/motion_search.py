@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stcodec.motion import SECOND, Fields
+from stcodec.motion import LUMA_PHASES, LUMA_TAPS, SECOND, Fields, filter_taps
 
 if TYPE_CHECKING:
     from stcodec import motion_kernels
@@ -59,6 +59,34 @@ def _kernels() -> ModuleType:
     return motion_kernels
 
 
+def in_bytes(pictures: Tensor) -> np.ndarray:
+    """Pictures in [0, 1] as bytes of the same shape."""
+    return (pictures * 255.0 + 0.5).clamp_(0, 255).to(torch.uint8).cpu().numpy()
+
+
+class MovedDifferences:
+    """Sums of absolute differences between 16x16 blocks of pictures and moved blocks of references, all float [H, W] in [0, 1],
+    interpolated as predictions are."""
+
+    def __init__(self, pictures: Sequence[Tensor], references: Sequence[Tensor]) -> None:
+        margin = _samples().MARGIN + LUMA_TAPS // 2
+        self._pictures = np.stack([in_bytes(p) for p in pictures])
+        self._padded = np.stack([np.pad(in_bytes(r), (margin - 1, margin), mode="edge") for r in references])
+        self._filters = filter_taps(LUMA_TAPS, LUMA_PHASES).numpy()
+
+    def of(self, reference: np.ndarray, picture: np.ndarray, corner: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """In 0..255 per sample, float32 [n], for numbers int64 [n], corners [2, n] in samples, vectors [2, n] in quarter samples."""
+        where = reference, picture, corner, vectors
+        return _samples().moved_differences(self._padded, self._pictures, *where, self._filters)
+
+
+@functools.cache
+def _samples() -> ModuleType:
+    from stcodec import motion_samples
+
+    return motion_samples
+
+
 class _Picture:
     """Luma bytes at full size and at a half, a quarter and an eighth, and what references need: margins, phases."""
 
@@ -72,15 +100,15 @@ class _Picture:
     @functools.cached_property
     def padded(self) -> list[np.ndarray]:
         """The pictures with margins, full size to an eighth."""
-        return [np.pad(a, _kernels().MARGIN, mode="edge") for a in self.sizes]
+        return [np.pad(a, _samples().MARGIN, mode="edge") for a in self.sizes]
 
     @functools.cached_property
     def phases(self) -> np.ndarray:
         """Quarter-sample phases [4, 4, H, W], with margins."""
-        margin = _kernels().MARGIN
-        luma = self.sizes[0]
-        out = np.empty((4, 4, luma.shape[0] + 2 * margin, luma.shape[1] + 2 * margin), np.uint8)
-        _kernels().phase_planes(np.pad(luma, (margin + 2, margin + 3), mode="edge"), out)
+        margin = _samples().MARGIN
+        padded = np.pad(self.sizes[0], (margin + 2, margin + 3), mode="edge")
+        out = np.empty((4, 4, padded.shape[0] - 5, padded.shape[1] - 5), np.uint8)
+        _samples().phase_planes(padded, out)
         return out
 
     def reference(self, size: int) -> motion_kernels.Reference:
@@ -94,8 +122,7 @@ class _Search:
 
     def __init__(self, pictures: Tensor, settings: SearchSettings) -> None:
         """pictures: luma [N, H, W] in [0, 1], sizes multiples of 16."""
-        luma = (pictures * 255.0 + 0.5).clamp_(0, 255).to(torch.uint8).cpu().numpy()
-        self.pictures = [_Picture(picture) for picture in luma]
+        self.pictures = [_Picture(picture) for picture in in_bytes(pictures)]
         self.price = np.float32(settings.bit_cost * 255.0)
         self.effort = settings.effort
         self._table = _kernels().bit_table()
