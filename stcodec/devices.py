@@ -11,7 +11,8 @@ from stcodec.errors import UsageError
 from stcodec.options import AUTO_DEVICE
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-_LARGE_BLOCK, _SMALL_VIDEO_BLOCK, _SMALL_VIDEO_HEAP = 8 << 20, 32 << 20, 256 << 20
+_LARGE_BLOCK, _HEAP = 8 << 20, 128 << 10
+_SMALL_VIDEO_BLOCK, _SMALL_VIDEO_HEAP = 32 << 20, 256 << 20
 _MOST_PIXELS = 3 << 20  # one picture of 1080p
 _SMALL_PIXELS = 640 * 480
 
@@ -44,22 +45,23 @@ def choose_device(name: str, threads: int) -> torch.device:
 def _return_large_blocks() -> None:
     """Have glibc map large arrays one by one, so that each is given back when it is freed: of 1080p video the heap would keep half
     a gigabyte of holes between arrays of many sizes. Other C libraries do as they like."""
-    _set_malloc(_MMAP_THRESHOLD, _LARGE_BLOCK)
+    _set_malloc(_LARGE_BLOCK, _HEAP)
 
 
 def _keep_memory() -> None:
     """Have glibc keep freed memory for the next array: of small video it is little, and fresh pages take a sixth
     of an encoder's time."""
-    _set_malloc(_MMAP_THRESHOLD, _SMALL_VIDEO_BLOCK)
-    _set_malloc(_TRIM_THRESHOLD, _SMALL_VIDEO_HEAP)
+    _set_malloc(_SMALL_VIDEO_BLOCK, _SMALL_VIDEO_HEAP)
 
 
-def _set_malloc(option: int, value: int) -> None:
+def _set_malloc(mapped: int, kept: int) -> None:
+    """Map blocks of `mapped` bytes and more one by one, and keep up to `kept` free bytes at the end of the heap."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return
-    mallopt(option, value)
+    mallopt(_MMAP_THRESHOLD, mapped)
+    mallopt(_TRIM_THRESHOLD, kept)
 
 
 def flush_denormals() -> None:
@@ -76,7 +78,7 @@ def is_small(pixels: int) -> bool:
 def share_threads(device: torch.device, pixels: int) -> int:
     """How many frames of so many pixels to work on at the same time; the operations of each then take their share of the cores.
 
-    Threads of one operation that wait for a busy core cost more than they bring.
+    Threads of one operation that wait for a busy core cost more than they bring. Memory that is freed is kept where pictures are small.
     """
     # Each frame of 1080p in the works takes some hundred megabytes, so that large ones are few.
     most = max(1, min(4, _MOST_PIXELS // pixels))

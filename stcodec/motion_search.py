@@ -99,8 +99,8 @@ class _Picture:
 
     @functools.cached_property
     def padded(self) -> list[np.ndarray]:
-        """The pictures with margins, full size to an eighth."""
-        return [np.pad(a, _samples().MARGIN, mode="edge") for a in self.sizes]
+        """The pictures of a half, a quarter and an eighth of the size, with margins."""
+        return [np.pad(a, _samples().MARGIN, mode="edge") for a in self.sizes[1:]]
 
     @functools.cached_property
     def phases(self) -> np.ndarray:
@@ -113,7 +113,7 @@ class _Picture:
 
     def reference(self, size: int) -> motion_kernels.Reference:
         """This picture at 1 / 2**size of the full size, to be predicted from."""
-        planes, phases = (self.padded[size], 1) if size else (self.phases, 4)
+        planes, phases = (self.padded[size - 1], 1) if size else (self.phases, 4)
         return _kernels().Reference(planes.reshape(-1), *planes.shape[-2:], phases)
 
 
@@ -130,7 +130,7 @@ class _Search:
     def coarse(self, frame: int, reference: int, reach: int, steps: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Vectors int32 [2, rows, columns] of 16x16 blocks in samples of a quarter of the size, and their costs there."""
         current, other = self.pictures[frame], self.pictures[reference]
-        vectors = _kernels().full_search(current.sizes[3], other.padded[3], -(-reach // 8), self.price) * np.int32(2)
+        vectors = _kernels().full_search(current.sizes[3], other.padded[2], -(-reach // 8), self.price) * np.int32(2)
         return vectors, self._sweep(current, other, 2, vectors, steps)
 
     def pair(self, frame: int, reference: int) -> np.ndarray:

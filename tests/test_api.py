@@ -37,6 +37,20 @@ def test_encode_decode_open(bee: Path, tmp_path: Path) -> None:
     assert raw.endswith(b"".join(p.tobytes() for p in pictures[-1].planes))
 
 
+def test_files_do_not_depend_on_what_is_coded_at_the_same_time(
+    bee: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stcodec.encode(bee, tmp_path / "beside.stp", quality=20)
+    monkeypatch.setattr("stcodec.encoding.is_small", lambda pixels: False)
+    stcodec.encode(bee, tmp_path / "alone.stp", quality=20)
+    assert (tmp_path / "beside.stp").read_bytes() == (tmp_path / "alone.stp").read_bytes()
+
+
+def test_decoding_needs_no_compiler(bee_stp: Path, tmp_path: Path) -> None:
+    program = "import sys; sys.modules['numba'] = None; import stcodec; stcodec.decode(*sys.argv[1:])"
+    subprocess.run([sys.executable, "-c", program, bee_stp, tmp_path / "bee.y4m"], check=True)
+
+
 def test_golden_files_decode_as_they_did() -> None:
     """Symbols are exact; pictures may differ by rounding, hence means and not hashes of them."""
     expected = json.loads((GOLDEN / "expected.json").read_text())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numba
 import pytest
 import torch
 
-from stcodec import motion
+from stcodec import motion, motion_samples
 from stcodec.motion import TREES, Fields, Step
 from stcodec.motion_search import SearchSettings, search
 from stcodec.patches import Frames
@@ -131,3 +132,14 @@ def test_prediction_at_whole_samples_is_a_copy() -> None:
     predicted = motion.predict([picture], [None], fields)
     torch.testing.assert_close(predicted.y[..., :-8, 8:], picture.y[..., 2:-6, 4:-4])
     torch.testing.assert_close(predicted.u[..., :-4, 4:], picture.u[..., 1:-3, 2:-2])
+
+
+def test_loops_compile_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def njit(cache: bool = False, **options: bool) -> object:
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return numba.njit(**options)
+
+    monkeypatch.setattr(motion_samples, "njit", njit)
+    twice = motion_samples.compiled(lambda x: 2 * x)
+    assert twice(21) == 42

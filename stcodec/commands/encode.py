@@ -70,7 +70,7 @@ def encode(
     from stcodec.search import search_steps
 
     chosen = EncodeOptions(overwrite=policy(overwrite, target), **options)
-    if not motion_search.compiled():
+    if chosen.motion != "none" and not motion_search.compiled():
         report.note("compiling the motion search for this machine: some ten seconds, once", quiet)
     notes: list[str] = []
     result = None
