@@ -101,7 +101,7 @@ class ChunkEncoder(ChunkCoder):
             self.start_segment()
         quality = self.settings.quality if quality is None else quality
         steps = motion.steps(chunk.tree, chunk.first)
-        source = Source(chunk.frames, chunk.before, chunk.fields)
+        source = Source(chunk.frames, chunk.fields)
         run = self.start_chunk(SymbolWriter(), steps, quality, self.settings.motion, source, pictures=True)
         return StartedChunk(chunk, run)
 

@@ -19,7 +19,7 @@ from stcodec.devices import flush_denormals
 from stcodec.entropy import Coder, SymbolWriter
 from stcodec.latents import LatentCoder, SparseValues, StepContext
 from stcodec.motion import Fields, Step
-from stcodec.motion_choice import VectorChooser
+from stcodec.motion_choice import Prices, choose_fields
 from stcodec.patches import (
     CHUNK_FRAMES,
     Frames,
@@ -35,7 +35,8 @@ VECTORS_FLAG = 0x80
 INTRA, KEY = 0, 1
 
 # Sum of absolute differences, in units of the step, that is worth one bit of motion.
-MOTION_BIT_COST = 3.0
+import os
+MOTION_BIT_COST = float(os.environ.get('MBC','3.0'))
 _MOST_WORKERS = 4  # frames of the widest step of a tree
 
 # Squared error in units of step**2 that is worth one bit: intra, key, and the three levels of two-sided frames.
@@ -194,15 +195,11 @@ class ChunkCoder:
             fields = still_fields(shape, available)
         else:
             with stage("vectors"):
-                wanted = chooser = None
-                if run.source is not None:
-                    wanted = run.source.fields(step)
-                    cost = self.motion_bit_cost(run.quality)
-                    chooser = VectorChooser(step, run.source.luma(step), wanted, self.model.vector_tables, cost)
                 hints = step_hints(step, run.fields, shape)
+                wanted = None if run.source is None else self._choose_fields(run, step, hints, run.source)
                 tables = self.model.vector_tables
                 before = coder.bits if isinstance(coder, SymbolWriter) else 0.0
-                fields = code_fields(coder, wanted, shape, available, hints, tables, chooser)
+                fields = code_fields(coder, wanted, shape, available, hints, tables)
                 if self.vector_observer is not None:
                     code_fields(self.vector_observer, fields, shape, available, hints, tables)
                 if isinstance(coder, SymbolWriter):
@@ -210,6 +207,23 @@ class ChunkCoder:
         for i, frame in enumerate(step.frames):
             run.fields[frame] = CodedField(fields.vectors[i].numpy(), frame, step.references[i])
         return Fields(fields.vectors.to(self.device), fields.modes.to(self.device))
+
+    def _choose_fields(self, run: ChunkRun, step: Step, hints: np.ndarray | None, source: Source) -> Fields:
+        """The encoder's choice of motion for the frames of a step."""
+        kind = step.level + 1
+        steps = self.network.luma_steps(self.network.quality_of(run.quality, kind), kind)
+        prices = Prices.of(steps, RATE_WEIGHTS[kind], self.model.vector_tables)
+
+        def choose(i: int) -> Fields:
+            pictures = [None if r is None else run.done[r].picture for r in step.references[i]]
+            first, second = (None if p is None else p.y[0, 0] for p in pictures)
+            current = source.frames.y[step.frames[i], 0]
+            hint = None if hints is None else hints[i : i + 1]
+            return choose_fields(current, (first, second), source.fields(step.frames[i]), hint, prices)
+
+        numbers = range(len(step.frames))
+        chosen = list(map(choose, numbers) if self._pool is None else self._pool.map(choose, numbers))
+        return Fields(torch.cat([c.vectors for c in chosen]), torch.cat([c.modes for c in chosen]))
 
     def motion_bit_cost(self, quality: int) -> float:
         """Absolute difference, summed over samples in [0, 1], that is worth one bit of motion."""
@@ -306,23 +320,15 @@ class ChunkCoder:
 
 
 class Source:
-    """The encoder's side of a chunk: the pictures to code, the luma [1, 1, H, W] of the one before, and the motion between them."""
+    """The encoder's side of a chunk: the pictures to code, and the motion that was found between them."""
 
-    def __init__(self, frames: Frames, before: Tensor | None, fields: dict[int, Fields]) -> None:
+    def __init__(self, frames: Frames, fields: dict[int, Fields]) -> None:
         self.frames = frames
-        self._before = before
         self._fields = fields
 
-    def luma(self, step: Step) -> dict[int, Tensor]:
-        """The luma of the frames and references of a step, by number."""
-        numbers = {*step.frames, *(r for pair in step.references for r in pair if r is not None)}
-        planes = {n: self.frames.y[n : n + 1] for n in numbers if n >= 0}
-        return planes if self._before is None else {-1: self._before, **planes}
-
-    def fields(self, step: Step) -> Fields:
-        """The motion of the frames of a step."""
-        parts = [self._fields[frame] for frame in step.frames]
-        return Fields(torch.cat([p.vectors for p in parts]), torch.cat([p.modes for p in parts]))
+    def fields(self, frame: int) -> Fields:
+        """The motion of a frame (batch size 1)."""
+        return self._fields[frame]
 
 
 def still_fields(shape: FieldShape, available: np.ndarray) -> Fields:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from stcodec.patches import PatchSize, dct_basis
+from stcodec.patches import PatchSize, dct_basis, luma_grid
 from stcodec.scales import FRAME_KINDS, PREDICTORS, SCALE_COUNT
 
 QUALITY_LEVELS = 64
@@ -180,6 +180,12 @@ class Network(nn.Module):
         """Quantisation steps [N, C, 1, 1] in sample units of [0, 1], for quality float [N] (of the frame) and kind int64 [N]."""
         log_step = math.log2(COARSEST_STEP) + quality * (math.log2(FINEST_STEP / COARSEST_STEP) / (QUALITY_LEVELS - 1))
         return torch.exp2(log_step[:, None] + self.step_gain[kind])[:, :, None, None]
+
+    def luma_steps(self, quality: float, kind: int) -> Tensor:
+        """Quantisation steps [h, w] of the luma coefficients of a patch, by frequency; see `step`."""
+        device = self.step_gain.device
+        step = self.step(torch.tensor([float(quality)], device=device), torch.tensor([kind], device=device))
+        return step.view(-1)[luma_grid(self.config.patch)]
 
     def transform(self, patches: Tensor) -> Tensor:
         """Patch vectors [N, C, rows, columns] -> coefficients of the same shape (orthonormal)."""

@@ -158,6 +158,14 @@ def luma_channels(patch: PatchSize) -> Tensor:
     return matrix[:, : patch.h * patch.w].abs().sum(1) > 0
 
 
+def luma_grid(patch: PatchSize) -> Tensor:
+    """Int64 [h, w]: the row of `dct_basis` that each luma coefficient is, by vertical and horizontal frequency."""
+    matrix, _ = dct_basis(patch)
+    h, w = patch.h, patch.w
+    plain = torch.from_numpy(np.kron(dct_matrix(h), dct_matrix(w))).float()
+    return (plain @ matrix[:, : h * w].T).abs().argmax(1).view(h, w)
+
+
 class SceneCutDetector:
     """Says where a scene ends, from luma pictures in presentation order.
 

@@ -12,12 +12,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 
-from stcodec.entropy import Coder, Tables
+from stcodec.entropy import PRECISION, Coder, Tables
 from stcodec.errors import DamagedFileError
 from stcodec.motion import BI, FIRST, SECOND, Fields, Step
 
@@ -51,6 +50,12 @@ class VectorTables:
     tables: Tables
 
     @functools.cached_property
+    def mode_costs(self) -> np.ndarray:
+        """Bits of each mode (BI, FIRST, SECOND), float32 [tables of modes, 3]."""
+        rows = self.tables.counts[MODE_BASE - 1 : SPLIT_BASE - 1]
+        return (PRECISION - np.log2(np.stack([row[:3] for row in rows]))).astype(np.float32)
+
+    @functools.cached_property
     def costs(self) -> np.ndarray:
         """Bits of each magnitude, as `entropy.Tables.costs` has them."""
         return self.tables.costs()
@@ -68,17 +73,6 @@ class VectorTables:
         if len(tables) != TABLE_COUNT + 1:
             raise ValueError(f"{len(tables) - 1} vector tables where {TABLE_COUNT} are needed")
         return cls(tables)
-
-
-class Chooser(Protocol):
-    """What an encoder may say about the vectors of a pass; see `motion_choice`."""
-
-    def choose(
-        self, positions: np.ndarray, wanted: np.ndarray, predicted: np.ndarray, index: np.ndarray, free: np.ndarray
-    ) -> np.ndarray:
-        """The vectors to code, int [n, 2, 2, p]: those wanted or, where `free` [n, 2, p], others. `predicted` likewise; `index`
-        [n, 2, p]: the table of dy."""
-        ...
 
 
 def table_support(index: int) -> int:
@@ -103,8 +97,8 @@ def default_tables() -> VectorTables:
 
 
 @functools.cache
-def _passes(rows: int, columns: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(positions [p], neighbours [4, p]) of each pass, flat; a neighbour outside the grid is -1."""
+def passes(rows: int, columns: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(positions [p], neighbours [4, p], at first [0, p]) of each pass, flat; a neighbour outside the grid is -1."""
     r, c = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
     found: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -116,7 +110,7 @@ def _passes(rows: int, columns: int) -> list[tuple[np.ndarray, np.ndarray]]:
             inside = (ny >= 0) & (ny < rows) & (nx >= 0) & (nx < columns)
             near.append(np.where(inside, ny * columns + nx, -1))
         if y.size:
-            found.append((y * columns + x, np.array(near)))
+            found.append((y * columns + x, np.array(near).reshape(len(offsets), y.size)))
 
     s = COARSEST
     add((r % s == 0) & (c % s == 0), [])
@@ -142,10 +136,8 @@ def code_fields(
     available: np.ndarray,
     hints: np.ndarray | None,
     tables: VectorTables,
-    chooser: Chooser | None = None,
 ) -> Fields:
-    """Code the motion of one step; the same call writes (`fields` given) and reads (None). With a `chooser`, what is written may be
-    other vectors than those of `fields`.
+    """Code the motion of one step; the same call writes (`fields` given) and reads (None).
 
     available: bool [n, 2], which references exist (at least one per frame). hints: int [n, 2, 2, rows, columns], expected
     vectors of the 16x16 blocks, or None. Returns what a decoder has: unused vectors take their prediction.
@@ -159,13 +151,7 @@ def code_fields(
         wanted_modes = fields.modes.cpu().numpy().astype(np.int32)
     modes = _code_modes(coder, wanted_modes, shape, available, tables.tables)
     used = np.stack([modes != SECOND, modes != FIRST], axis=1) & available[:, :, None, None]
-    free = None
-    if wanted is not None and wanted_fine is not None:
-        free = used & (wanted_fine == wanted[:, :, :, :, None, :, None]).all(axis=(2, 4, 6))
-    vectors, spreads = _code_vectors(coder, wanted, shape, used, hints, tables.tables, chooser, free)
-    if wanted_fine is not None and free is not None:
-        whole = np.broadcast_to(free[:, :, None, :, None, :, None], wanted_fine.shape)
-        wanted_fine = np.where(whole, vectors[:, :, :, :, None, :, None], wanted_fine)
+    vectors, spreads = _code_vectors(coder, wanted, shape, used, hints, tables.tables)
     fine = _code_children(coder, wanted_fine, vectors, spreads, used, tables.tables)
     if np.abs(fine).max(initial=0) > LIMIT:
         raise DamagedFileError("a decoded motion vector is out of range")
@@ -180,11 +166,8 @@ def _code_modes(
     modes = np.zeros((shape.n, cells + 1), dtype=np.int32)  # the last cell stands for "outside"
     modes[:, -1] = -1
     both = available.all(1)
-    for positions, near in _passes(shape.rows, shape.columns):
-        around = modes[both][:, near] if len(near) else np.full((int(both.sum()), 1, len(positions)), -1)
-        average = (around == BI).sum(1)
-        side = 1 + np.sign((around == SECOND).sum(1) - (around == FIRST).sum(1))
-        index = (MODE_BASE + average * SIDES + side).astype(np.uint8)
+    for positions, near in passes(shape.rows, shape.columns):
+        index = mode_index(modes[both], near)
         symbols = None
         if wanted is not None:
             symbols = wanted.reshape(shape.n, cells)[both][:, positions].reshape(-1).astype(np.int32) - 1
@@ -199,6 +182,14 @@ def _code_modes(
     return known
 
 
+def mode_index(modes: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """The tables uint8 [n, p] of modes, given those of the passes before, [n, cells + 1] (-1 outside)."""
+    around = modes[:, near] if len(near) else np.full((len(modes), 1, near.shape[-1]), -1)
+    average = (around == BI).sum(1)
+    side = 1 + np.sign((around == SECOND).sum(1) - (around == FIRST).sum(1))
+    return (MODE_BASE + average * SIDES + side).astype(np.uint8)
+
+
 def _code_vectors(
     coder: Coder,
     wanted: np.ndarray | None,
@@ -206,8 +197,6 @@ def _code_vectors(
     used: np.ndarray,
     hints: np.ndarray | None,
     tables: Tables,
-    chooser: Chooser | None,
-    free: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The 16x16 vectors [n, 2, 2, rows, columns] and, per block, the spread class of their predictors [n, rows, columns]."""
     n, cells = shape.n, shape.rows * shape.columns
@@ -215,20 +204,12 @@ def _code_vectors(
     spreads = np.zeros((n, 2, cells), dtype=np.int32)
     sizes = np.zeros((n, 2, cells + 1), dtype=np.int32)  # |residual|, both components; the last cell is "outside"
     hint_all = None if hints is None else np.clip(hints, -LIMIT, LIMIT).reshape(n, 2, 2, cells)
-    target = None if wanted is None else wanted.reshape(n, 2, 2, cells).copy()
+    target = None if wanted is None else wanted.reshape(n, 2, 2, cells)
     coded_here = used.reshape(n, 2, cells)
-    open_here = None if free is None else free.reshape(n, 2, cells)
-    for positions, near in _passes(shape.rows, shape.columns):
+    for positions, near in passes(shape.rows, shape.columns):
         hint = None if hint_all is None else hint_all[..., positions]
-        prediction, spread = _predict(vectors, positions, near, hint)
-        level = _spread_class(spread)
-        around = sizes[:, :, near].sum(2) if len(near) else np.zeros_like(spread)
-        base = RESIDUAL_BASE + level * ACTIVITIES + np.minimum(2, (around + 2) // 3)
-        base = base + 3 * RESIDUAL_SET * (not len(near) or hint is None)
+        prediction, level, base = predict(vectors, sizes, positions, near, hint)
         here = coded_here[:, :, positions]
-        if chooser is not None and target is not None and open_here is not None:
-            some = target[..., positions]
-            target[..., positions] = chooser.choose(positions, some, prediction, base, open_here[:, :, positions])
         residual = np.zeros_like(prediction)
         for component in (0, 1):
             index = base
@@ -246,13 +227,27 @@ def _code_vectors(
     return vectors.reshape(n, 2, 2, shape.rows, shape.columns), spreads.max(1).reshape(n, shape.rows, shape.columns)
 
 
-def _predict(
-    vectors: np.ndarray, positions: np.ndarray, near: np.ndarray, hint: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Prediction [n, 2, 2, p] of the vectors at `positions`, and how far their predictors lie apart [n, 2, p]."""
-    if not len(near):
+def predict(
+    vectors: np.ndarray, sizes: np.ndarray, positions: np.ndarray, near: np.ndarray, hint: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Prediction [n, 2, 2, p] of the vectors at `positions`; and, [n, 2, p], the class of how far their predictors lie apart, and the
+    table of dy's residual.
+
+    vectors [n, 2, 2, cells], sizes of residuals [n, 2, cells + 1]: of the passes before.
+    """
+    if len(near):
+        prediction, spread = _median(vectors, near, hint)
+    else:
         prediction = np.zeros_like(vectors[..., positions]) if hint is None else hint
-        return prediction, np.full((*prediction.shape[:2], len(positions)), 64 if hint is None else 4)
+        spread = np.full((*prediction.shape[:2], len(positions)), 64 if hint is None else 4)
+    level = _spread_class(spread)
+    around = sizes[:, :, near].sum(2) if len(near) else np.zeros_like(spread)
+    base = RESIDUAL_BASE + level * ACTIVITIES + np.minimum(2, (around + 2) // 3)
+    return prediction, level, base + 3 * RESIDUAL_SET * (not len(near) or hint is None)
+
+
+def _median(vectors: np.ndarray, near: np.ndarray, hint: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The median [n, 2, 2, p] of neighbours and hint, and how far they lie apart [n, 2, p]."""
     stack = np.stack([vectors[..., where] for where in near])
     # A missing neighbour repeats the mean of the ones there are, so that the median stays among them.
     weight = (near >= 0).astype(np.int64)[:, None, None, None, :]
@@ -283,10 +278,8 @@ def _code_children(
     if wanted is not None:
         difference = np.where(used[:, :, None, :, None, :, None], wanted - fine, 0)
         target = difference.any(axis=(1, 2, 4, 6)).reshape(n, cells).astype(np.int32)
-    level = np.minimum(2, spreads.reshape(n, cells) // 2)
-    for positions, near in _passes(rows, columns):
-        count = flags[:, near].sum(1) if len(near) else np.zeros((n, len(positions)), dtype=np.int64)
-        index = (SPLIT_BASE + count * 3 + level[:, positions]).astype(np.uint8)
+    for positions, near in passes(rows, columns):
+        index = split_index(flags, near, spreads.reshape(n, cells)[:, positions])
         symbols = None if target is None else target[:, positions].reshape(-1)
         coded = coder.code(symbols, index.reshape(-1), tables).reshape(index.shape)
         if coded.size and (coded.min() < 0 or coded.max() > 1):
@@ -299,6 +292,12 @@ def _code_children(
     symbols = None if difference is None else np.where(index > 0, difference, 0).astype(np.int32).reshape(-1)
     residual = coder.code(symbols, index.reshape(-1).astype(np.uint8), tables)
     return fine + residual.reshape(fine.shape)
+
+
+def split_index(flags: np.ndarray, near: np.ndarray, spreads: np.ndarray) -> np.ndarray:
+    """The tables uint8 [n, p] of split flags, given those of the passes before, [n, cells + 1] (0 outside), and spread classes [n, p]."""
+    count = flags[:, near].sum(1) if len(near) else np.zeros(spreads.shape, dtype=np.int64)
+    return (SPLIT_BASE + count * 3 + np.minimum(2, spreads // 2)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
