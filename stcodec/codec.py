@@ -35,8 +35,7 @@ VECTORS_FLAG = 0x80
 INTRA, KEY = 0, 1
 
 # Sum of absolute differences, in units of the step, that is worth one bit of motion.
-import os
-MOTION_BIT_COST = float(os.environ.get('MBC','3.0'))
+MOTION_BIT_COST = 1.2
 _MOST_WORKERS = 4  # frames of the widest step of a tree
 
 # Squared error in units of step**2 that is worth one bit: intra, key, and the three levels of two-sided frames.

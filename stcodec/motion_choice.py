@@ -10,7 +10,7 @@ quantised (rate-distortion optimised decisions, Sullivan and Wiegand 1998). Noth
 from __future__ import annotations
 
 import functools
-import os
+import math
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stcodec.motion import BI, FIRST, LUMA_PHASES, LUMA_TAPS, SECOND, Fields, filter_taps
+from stcodec.motion import LUMA_PHASES, LUMA_TAPS, Fields, filter_taps
 from stcodec.patches import dct_matrix
 from stcodec.vectors import (
     CHILD_BASE,
@@ -36,11 +36,8 @@ if TYPE_CHECKING:
     from stcodec import motion_rate
 
 _BLOCK, _TRANSFORM = 16, 8
-# What a coefficient as large as x steps costs in bits, where it is coded at all: _FIRST_BITS + 2 log2(x).
-_FIRST_BITS = 5.0
-_FULL = os.environ.get("JFULL", "1") == "1"
-_MU = float(os.environ.get("JMU", "1"))
-_CH = float(os.environ.get("JCH", "1"))
+# What a coefficient as large as a step costs in bits, where it is coded at all, and how many more one twice as large costs.
+_FIRST_BITS, _BITS_PER_OCTAVE = 5.0, 2.0
 
 
 @functools.cache
@@ -51,11 +48,12 @@ def _rate() -> ModuleType:
     return motion_rate
 
 
-def _coefficient_costs(rate_weight: float) -> np.ndarray:
-    """Costs float32 of coefficients by size, `TABLE_RESOLUTION` entries per step: squared error left out, or bits of coding it."""
-    x = np.arange(128 * _rate().TABLE_RESOLUTION, dtype=np.float64) / _rate().TABLE_RESOLUTION
-    coded = 0.1 + rate_weight * (_FIRST_BITS + 2 * np.log2(np.maximum(x, 1.0)))
-    return np.minimum(x * x, coded).astype(np.float32)
+def _coding_costs(bit: float) -> np.ndarray:
+    """Tangents (at zero, slope) [6] to what coding a coefficient of x steps costs: the rounding error and its bits."""
+    x = np.array([1.5, 5.0, 24.0])
+    slope = bit * _BITS_PER_OCTAVE / (math.log(2) * x)
+    cost = 0.1 + bit * (_FIRST_BITS + _BITS_PER_OCTAVE * np.log2(x))
+    return np.stack([cost - slope * x, slope], axis=1).reshape(-1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -72,12 +70,12 @@ class Prices:
         of step**2, that is worth one bit."""
         h, w = steps.shape
         row, column = torch.arange(_TRANSFORM) * h // _TRANSFORM, torch.arange(_TRANSFORM) * w // _TRANSFORM
-        inverse = _rate().TABLE_RESOLUTION / (255.0 * steps[row][:, column].cpu().numpy())
+        inverse = 1.0 / (255.0 * steps[row][:, column].cpu().numpy())
         basis = dct_matrix(_TRANSFORM).astype(np.float32)
         filters = filter_taps(LUMA_TAPS, LUMA_PHASES).numpy()
-        return cls(
-            bit, _rate().Transform(basis, inverse.astype(np.float32), _coefficient_costs(bit), filters), tables
-        )
+        across = np.ascontiguousarray(basis.T)
+        costs = _coding_costs(bit)
+        return cls(bit, _rate().Transform(basis, across, inverse.astype(np.float32), costs, filters), tables)
 
 
 def _in_bytes(plane: Tensor) -> np.ndarray:
@@ -111,17 +109,17 @@ class _Choice:
         self._prices = prices
         self._current = _in_bytes(current)
         before = _rate().MARGIN + LUMA_TAPS // 2 - 1
-        self._references = [
+        padded = [
             np.zeros((1, 1), np.uint8) if r is None else np.pad(_in_bytes(r), (before, before + 1), mode="edge")
             for r in references
         ]
-        self._available = [r is not None for r in references]
+        self._references = padded[0], padded[1]
+        self._available = references[0] is not None, references[1] is not None
         self._rows, self._columns = found.modes.shape[1:]
         cells = self._rows * self._columns
         fine = found.vectors[0].cpu().numpy().astype(np.int32)
         fine = fine.reshape(2, 2, self._rows, 2, self._columns, 2).transpose(2, 4, 0, 3, 5, 1)
         self._found = fine.reshape(cells, 2, 4, 2)  # block, reference, 8x8 block, component
-        self._found_modes = found.modes[0].cpu().numpy().reshape(cells)
         self._hints = None if hints is None else np.clip(hints, -8192, 8192).reshape(1, 2, 2, cells)
         # What is decided, as `vectors.code_fields` keeps it.
         self._modes = np.zeros((1, cells + 1), np.int32)
@@ -142,79 +140,31 @@ class _Choice:
 
     def _decide(self, positions: np.ndarray, near: np.ndarray) -> None:
         hint = None if self._hints is None else self._hints[..., positions]
-        prediction, level, base = predict(self._vectors, self._sizes, positions, near, hint)
-        expected = prediction[0].transpose(2, 0, 1)  # [p, reference, component]
+        prediction, level, residual_table = predict(self._vectors, self._sizes, positions, near, hint)
+        expected = np.ascontiguousarray(prediction[0].transpose(2, 0, 1), np.int32)  # [p, reference, component]
         spread = level[0].max(0)
-        candidates, count = self._candidates(positions, expected)
-        bit = np.float32(self._prices.bit * _MU)
-        vector_bits, child_bits = self._bits(candidates, expected, base[0], spread)
+        loops, tables = _rate(), self._prices.tables
         split_table = split_index(self._flags, near, spread[None])[0].astype(np.int64)
-        blocks = _rate().Blocks(
-            np.stack(np.divmod(positions, self._columns)) * _BLOCK,
-            count,
-            candidates,
-            bit * self._mode_bits(positions, near),
-            bit * vector_bits,
-            bit * child_bits * np.float32(_CH),
-            bit * self._prices.tables.costs[split_table, :2],
+        bits = loops.Bits(
+            self._mode_bits(positions, near),
+            np.ascontiguousarray(tables.costs[split_table, :2]),
+            tables.costs,
+            np.ascontiguousarray(residual_table[0].T, np.int64),
+            RESIDUAL_SET,
+            spread.astype(np.int64) + CHILD_BASE,
         )
-        mode, pick = _rate().choose(self._current, *self._references, blocks, self._prices.transform)
-        number = np.arange(len(positions))
-        chosen = candidates[number[:, None], [0, 1], pick]  # [p, reference, 8x8 block, component]
-        used = np.stack([mode != SECOND, mode != FIRST], axis=1) & np.array(self._available)
-        chosen = np.where(used[:, :, None, None], chosen, expected[:, :, None, :])
-        residual = chosen[:, :, 0] - expected
+        these = loops.Pass(positions, near, self._columns, self._found, self._vectors[0], expected)
+        pictures = self._current, self._references, self._available
+        mode, chosen = loops.choose(*pictures, these, bits, np.float32(self._prices.bit), self._prices.transform)
         self._modes[0, positions] = mode
         self._flags[0, positions] = (chosen != chosen[:, :, :1]).any(axis=(1, 2, 3))
         self._vectors[0][..., positions] = chosen[:, :, 0].transpose(1, 2, 0)
-        self._sizes[0][:, positions] = np.abs(residual).sum(2).T
+        self._sizes[0][:, positions] = np.abs(chosen[:, :, 0] - expected).sum(2).T
         self._fine[positions] = chosen
 
-    def _candidates(self, positions: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Candidates int32 [p, 2, CANDIDATES, 4, 2] of both references, and how many there are [p, 2]; the last is what is expected."""
-        n = len(positions)
-        found = self._found[positions]
-        split = (found != found[:, :, :1]).any(axis=(2, 3))
-        new = split | (found[:, :, 0] != expected).any(2)
-        candidates = np.zeros((n, 2, _rate().CANDIDATES, 4, 2), np.int32)
-        count = np.zeros((n, 2), np.int64)
-
-        def add(where: np.ndarray, vectors: np.ndarray) -> None:
-            block, side = np.nonzero(where)
-            candidates[block, side, count[block, side]] = vectors[block, side]
-            count[block, side] += 1
-
-        add(new, found)
-        if _FULL:
-            ordered = np.sort(found, axis=2)
-            middle = (ordered[:, :, 1] + ordered[:, :, 2]) >> 1
-            add(split, np.repeat(middle[:, :, None], 4, axis=2))
-        add(np.ones_like(new), np.repeat(expected[:, :, None], 4, axis=2))
-        count[:, ~np.array(self._available)] = 0
-        return candidates, count
-
     def _mode_bits(self, positions: np.ndarray, near: np.ndarray) -> np.ndarray:
-        """Bits float32 [p, 3] of each mode."""
+        """Bits float32 [p, 3] of each mode; none where there is no choice."""
         if not all(self._available):
-            return np.where([False, self._available[0], self._available[1]], np.zeros((len(positions), 3)), 1e9).astype(
-                np.float32
-            )
+            return np.zeros((len(positions), 3), np.float32)
         table = mode_index(self._modes, near)[0].astype(np.int64) - MODE_BASE
-        bits = self._prices.tables.mode_costs[table].copy()
-        if not _FULL:
-            bits[np.arange(3)[None] != self._found_modes[positions][:, None]] = 1e9
-        return bits
-
-    def _bits(
-        self, candidates: np.ndarray, expected: np.ndarray, base: np.ndarray, spread: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Bits float32 [p, 2, CANDIDATES] of the candidates' first vectors, and of the other three if the block is split."""
-        costs = self._prices.tables.costs
-        most = costs.shape[1] - 1
-        residual = np.minimum(np.abs(candidates[:, :, :, 0] - expected[:, :, None]), most)
-        table = base.T.astype(np.int64)[:, :, None]
-        across = table + RESIDUAL_SET * (1 + (residual[..., 0] != 0))
-        vector = costs[table, residual[..., 0]] + costs[across, residual[..., 1]]
-        off = np.minimum(np.abs(candidates[:, :, :, 1:] - candidates[:, :, :, :1]), most)
-        child = costs[(CHILD_BASE + spread.astype(np.int64))[:, None, None, None, None], off].sum(axis=(3, 4))
-        return vector, child
+        return self._prices.tables.mode_costs[table]

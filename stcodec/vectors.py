@@ -110,7 +110,7 @@ def passes(rows: int, columns: int) -> list[tuple[np.ndarray, np.ndarray]]:
             inside = (ny >= 0) & (ny < rows) & (nx >= 0) & (nx < columns)
             near.append(np.where(inside, ny * columns + nx, -1))
         if y.size:
-            found.append((y * columns + x, np.array(near).reshape(len(offsets), y.size)))
+            found.append((y * columns + x, np.array(near, np.int64).reshape(len(offsets), y.size)))
 
     s = COARSEST
     add((r % s == 0) & (c % s == 0), [])
