@@ -130,5 +130,5 @@ class ChunkEncoder(ChunkCoder):
                 if pair != (None, None):
                     a, b = (None if r is None else r + offset for r in pair)
                     pairs.append((frame + offset, a, b))
-        found = motion_search.search(luma, pairs, settings)
+        found = motion_search.search(luma, pairs, settings, choose_modes=False)
         return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, found, strict=True)}

@@ -34,7 +34,7 @@ HEADER = struct.Struct("<BBBI")
 VECTORS_FLAG = 0x80
 INTRA, KEY = 0, 1
 
-# Sum of absolute differences, in units of the step, that is worth one bit of motion.
+# Sum of absolute differences, in steps, that is worth one bit in the search, which should rather find too much than too little.
 MOTION_BIT_COST = 1.2
 _MOST_WORKERS = 4  # frames of the widest step of a tree
 

@@ -1,8 +1,8 @@
 """The encoder's last word on motion: modes, splits and vectors, each block's the cheapest of what the search found and what the decoder
 expects.
 
-The search (`motion_search`) goes by absolute differences of source pictures, and estimates the bits of a vector from its neighbours on all
-sides. Only in the order of coding is it known what a vector is predicted by, which table codes the difference, and what the decoded
+The search (`motion_search`) goes by absolute differences of source pictures, and estimates the bits of a vector from its neighbours on
+all sides. Only in the order of coding is it known what a vector is predicted by, which table codes the difference, and what the decoded
 references look like. Here blocks are gone through in that order, and priced by what their residuals cost once transformed and
 quantised (rate-distortion optimised decisions, Sullivan and Wiegand 1998). Nothing here is normative.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stcodec import motion_search
 from stcodec.motion import LUMA_PHASES, LUMA_TAPS, Fields, filter_taps
+from stcodec.motion_search import in_bytes
 from stcodec.patches import dct_matrix
 from stcodec.vectors import (
     CHILD_BASE,
+    LIMIT,
     MODE_BASE,
     RESIDUAL_SET,
     VectorTables,
+    default_tables,
     mode_index,
     passes,
     predict,
@@ -46,6 +51,22 @@ def _rate() -> ModuleType:
     from stcodec import motion_rate
 
     return motion_rate
+
+
+def compiled() -> bool:
+    """Whether this machine has compiled the loops of search and choice before; if not, the first chunk takes some ten seconds longer."""
+    found = [(motion_search.kernels().sweep, "motion_kernels.sweep"), (_rate().choose, "motion_rate.choose")]
+    folders = [(loop.stats.cache_path, name) for loop, name in found]
+    return all(folder is not None and any(Path(folder).glob(f"{name}-*.nbi")) for folder, name in folders)
+
+
+def warm_up() -> None:
+    """Compile the loops, or load what was compiled before, which the first chunk would do."""
+    pictures = torch.zeros(2, 1, 16, 16)
+    found = motion_search.search(pictures, [(1, 0, 0)], motion_search.SearchSettings(1.0))[0]
+    choose_fields(
+        pictures[1, 0], (pictures[0, 0], None), found, None, Prices.of(torch.ones(8, 8), 1.0, default_tables())
+    )
 
 
 def _coding_costs(bit: float) -> np.ndarray:
@@ -78,10 +99,6 @@ class Prices:
         return cls(bit, _rate().Transform(basis, across, inverse.astype(np.float32), costs, filters), tables)
 
 
-def _in_bytes(plane: Tensor) -> np.ndarray:
-    return (plane * 255.0 + 0.5).clamp_(0, 255).to(torch.uint8).cpu().numpy()
-
-
 def choose_fields(
     current: Tensor,
     references: tuple[Tensor | None, Tensor | None],
@@ -91,8 +108,8 @@ def choose_fields(
 ) -> Fields:
     """The motion to code for one frame.
 
-    current: source luma [H, W] in [0, 1]; references: decoded luma, at least one; found: what the search found, batch size 1; hints: int
-    [1, 2, 2, rows, columns] of `vectors.step_hints`.
+    current: source luma [H, W] in [0, 1]; references: decoded luma, at least one; found: what the search found, batch size 1, of which
+    modes do not matter; hints: int [1, 2, 2, rows, columns] of `vectors.step_hints`.
     """
     return _Choice(current, references, found, hints, prices).fields()
 
@@ -107,10 +124,10 @@ class _Choice:
         prices: Prices,
     ) -> None:
         self._prices = prices
-        self._current = _in_bytes(current)
+        self._current = in_bytes(current)
         before = _rate().MARGIN + LUMA_TAPS // 2 - 1
         padded = [
-            np.zeros((1, 1), np.uint8) if r is None else np.pad(_in_bytes(r), (before, before + 1), mode="edge")
+            np.zeros((1, 1), np.uint8) if r is None else np.pad(in_bytes(r), (before, before + 1), mode="edge")
             for r in references
         ]
         self._references = padded[0], padded[1]
@@ -120,7 +137,7 @@ class _Choice:
         fine = found.vectors[0].cpu().numpy().astype(np.int32)
         fine = fine.reshape(2, 2, self._rows, 2, self._columns, 2).transpose(2, 4, 0, 3, 5, 1)
         self._found = fine.reshape(cells, 2, 4, 2)  # block, reference, 8x8 block, component
-        self._hints = None if hints is None else np.clip(hints, -8192, 8192).reshape(1, 2, 2, cells)
+        self._hints = None if hints is None else np.clip(hints, -LIMIT, LIMIT).reshape(1, 2, 2, cells)
         # What is decided, as `vectors.code_fields` keeps it.
         self._modes = np.zeros((1, cells + 1), np.int32)
         self._modes[:, -1] = -1

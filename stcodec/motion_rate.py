@@ -17,9 +17,9 @@ CANDIDATES = 7  # at most: searched, their median, four neighbours', expected
 
 
 class Transform(NamedTuple):
-    """basis float32 [8, 8] of the orthonormal DCT, and `across`, its transpose; inverse float32 [8, 8]: one by the steps, by vertical and
-    horizontal frequency; lines float32 [6]: what coding takes is the least of three lines, each (at zero, slope), over the size in steps; filters float32
-    [4, 8]: luma at quarter samples."""
+    """basis float32 [8, 8] of the orthonormal DCT, and `across`, its transpose; inverse float32 [8, 8]: one by the steps, by
+    vertical and horizontal frequency; lines float32 [6]: what coding takes is the least of three lines, each (at zero, slope), over the
+    size in steps; filters float32 [4, 8]: luma at quarter samples."""
 
     basis: np.ndarray
     across: np.ndarray
@@ -31,9 +31,9 @@ class Transform(NamedTuple):
 class Pass(NamedTuple):
     """The p blocks of a pass over a frame of `cells` blocks, and what is known before it.
 
-    positions int64 [p], near int64 [k, p] (-1: outside): as in `vectors.passes`, with `columns` blocks in a row; found int32 [cells, 2, 4, 2]: the
-    searched vectors, by reference, 8x8 block and component; decided int32 [2, 2, cells]: vectors of the passes before, by reference and
-    component; expected int32 [p, 2, 2]: predicted vectors.
+    positions int64 [p], near int64 [k, p] (-1: outside): as in `vectors.passes`, with `columns` blocks in a row; found int32
+    [cells, 2, 4, 2]: the searched vectors, by reference, 8x8 block and component; decided int32 [2, 2, cells]: vectors of the passes
+    before, by reference and component; expected int32 [p, 2, 2]: predicted vectors.
     """
 
     positions: np.ndarray
@@ -45,8 +45,8 @@ class Pass(NamedTuple):
 
 
 class Bits(NamedTuple):
-    """What choices cost, float32: each mode [p, 3], not to split and to split [p, 2]; and, of `costs` [tables, sizes], the tables int64 of
-    the residuals of dy [p, 2] (those of dx are `across` and twice `across` further), and of the vectors of 8x8 blocks [p]."""
+    """What choices cost, float32: each mode [p, 3], not to split and to split [p, 2]; and, of `costs` [tables, sizes], the tables
+    int64 of the residuals of dy [p, 2] (those of dx are `across` and twice `across` further), and of the vectors of 8x8 blocks [p]."""
 
     mode: np.ndarray
     split: np.ndarray
@@ -59,10 +59,10 @@ class Bits(NamedTuple):
 @compiled
 def _whole(v: np.ndarray) -> bool:
     """Whether the four 8x8 blocks [4, 2] have one vector."""
+    same = True
     for q in range(1, 4):
-        if v[q, 0] != v[0, 0] or v[q, 1] != v[0, 1]:
-            return False
-    return True
+        same = same and v[q, 0] == v[0, 0] and v[q, 1] == v[0, 1]
+    return same
 
 
 @compiled
@@ -145,8 +145,8 @@ def _residual_cost(
             for v in range(8):
                 total += sums[v]
             if total > most:
-                return total
-    return total
+                return float(total)
+    return float(total)
 
 
 @compiled
@@ -197,8 +197,8 @@ def choose(
     price: float,
     transform: Transform,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The cheapest mode (0 both, 1 first, 2 second) uint8 [p] and vectors int32 [p, 2, 4, 2] of each block; vectors that a mode does not
-    use are those expected.
+    """The cheapest mode (0 both, 1 first, 2 second) uint8 [p] and vectors int32 [p, 2, 4, 2] of each block; vectors that a mode does
+    not use are those expected.
 
     current: bytes [H, W]; references: bytes [H + 2 MARGIN + 7, W + 2 MARGIN + 7], of which some are `available`. price: of a bit.
     """

@@ -3,8 +3,8 @@
 For every pair of a frame and a reference: a full search on pictures of an eighth of the size (range by distance), then sweeps over the
 blocks at a quarter, half and full size, in which each tries its neighbours' vectors and refines the best to integer, half and quarter
 samples. The cost of a vector is the sum of absolute differences plus an estimate of the bits of its difference from its neighbours. At
-the end 16x16 blocks are split into 8x8 where that pays, and the modes (both references or one) are chosen. The loops
-are in `motion_kernels.py`; they run on the CPU whatever the device of the networks is.
+the end 16x16 blocks are split into 8x8 where that pays, and modes (both references or one) are chosen. What is coded in the end
+`motion_choice` decides. The loops are in `motion_kernels.py`; they run on the CPU whatever the device of the networks is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stcodec.motion import LUMA_PHASES, LUMA_TAPS, SECOND, Fields, filter_taps
+from stcodec.motion import SECOND, Fields
 
 if TYPE_CHECKING:
     from stcodec import motion_kernels
@@ -40,19 +39,8 @@ class SearchSettings:
     effort: int = 1
 
 
-def compiled() -> bool:
-    """Whether this machine has compiled the loops before; if not, the first search takes some ten seconds longer."""
-    folder = _kernels().sweep.stats.cache_path
-    return folder is not None and any(Path(folder).glob("motion_kernels.sweep-*.nbi"))
-
-
-def warm_up() -> None:
-    """Compile the loops, or load what was compiled before, which the first search would do."""
-    search(torch.zeros(2, 1, 16, 16), [(1, 0, 0)], SearchSettings(1.0))
-
-
 @functools.cache
-def _kernels() -> ModuleType:
+def kernels() -> ModuleType:
     """The compiled loops. Only who encodes waits for the compiler's library."""
     from stcodec import motion_kernels
 
@@ -62,22 +50,6 @@ def _kernels() -> ModuleType:
 def in_bytes(pictures: Tensor) -> np.ndarray:
     """Pictures in [0, 1] as bytes of the same shape."""
     return (pictures * 255.0 + 0.5).clamp_(0, 255).to(torch.uint8).cpu().numpy()
-
-
-class MovedDifferences:
-    """Sums of absolute differences between 16x16 blocks of pictures and moved blocks of references, all float [H, W] in [0, 1],
-    interpolated as predictions are."""
-
-    def __init__(self, pictures: Sequence[Tensor], references: Sequence[Tensor]) -> None:
-        margin = _samples().MARGIN + LUMA_TAPS // 2
-        self._pictures = np.stack([in_bytes(p) for p in pictures])
-        self._padded = np.stack([np.pad(in_bytes(r), (margin - 1, margin), mode="edge") for r in references])
-        self._filters = filter_taps(LUMA_TAPS, LUMA_PHASES).numpy()
-
-    def of(self, reference: np.ndarray, picture: np.ndarray, corner: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-        """In 0..255 per sample, float32 [n], for numbers int64 [n], corners [2, n] in samples, vectors [2, n] in quarter samples."""
-        where = reference, picture, corner, vectors
-        return _samples().moved_differences(self._padded, self._pictures, *where, self._filters)
 
 
 @functools.cache
@@ -114,7 +86,7 @@ class _Picture:
     def reference(self, size: int) -> motion_kernels.Reference:
         """This picture at 1 / 2**size of the full size, to be predicted from."""
         planes, phases = (self.padded[size - 1], 1) if size else (self.phases, 4)
-        return _kernels().Reference(planes.reshape(-1), *planes.shape[-2:], phases)
+        return kernels().Reference(planes.reshape(-1), *planes.shape[-2:], phases)
 
 
 class _Search:
@@ -125,12 +97,12 @@ class _Search:
         self.pictures = [_Picture(picture) for picture in in_bytes(pictures)]
         self.price = np.float32(settings.bit_cost * 255.0)
         self.effort = settings.effort
-        self._table = _kernels().bit_table()
+        self._table = kernels().bit_table()
 
     def coarse(self, frame: int, reference: int, reach: int, steps: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Vectors int32 [2, rows, columns] of 16x16 blocks in samples of a quarter of the size, and their costs there."""
         current, other = self.pictures[frame], self.pictures[reference]
-        vectors = _kernels().full_search(current.sizes[3], other.padded[2], -(-reach // 8), self.price) * np.int32(2)
+        vectors = kernels().full_search(current.sizes[3], other.padded[2], -(-reach // 8), self.price) * np.int32(2)
         return vectors, self._sweep(current, other, 2, vectors, steps)
 
     def pair(self, frame: int, reference: int) -> np.ndarray:
@@ -147,17 +119,17 @@ class _Search:
         if self.effort == 0:
             return vectors.repeat(2, 1).repeat(2, 2)
         steps = np.array((8, 4, 2, 1) if self.effort >= 2 else (4, 2, 1), np.int32)
-        return _kernels().split(other.reference(0), current.sizes[0], vectors, costs, self._rate(0), steps)
+        return kernels().split(other.reference(0), current.sizes[0], vectors, costs, self._rate(0), steps)
 
     def modes(self, frame: int, references: tuple[int, int], vectors: np.ndarray) -> np.ndarray:
         """Modes uint8 [H / 16, W / 16] of a frame, for vectors [2, 2, H / 8, W / 8] from both references."""
         first, second = (self.pictures[r].reference(0) for r in references)
-        return _kernels().modes(first, second, self.pictures[frame].sizes[0], vectors, self._rate(0))
+        return kernels().modes(first, second, self.pictures[frame].sizes[0], vectors, self._rate(0))
 
     def _rate(self, size: int) -> motion_kernels.Rate:
         """What vectors at 1 / 2**size of the full size cost: a bit is worth less where a block has fewer samples."""
         price = np.float32(self.price / 4**size)
-        return _kernels().Rate(self._table, price, 4 << size if size else 1)
+        return kernels().Rate(self._table, price, 4 << size if size else 1)
 
     def _sweep(
         self,
@@ -174,12 +146,17 @@ class _Search:
         costs = np.zeros(vectors.shape[1:], np.float32)
         least = np.float32(0 if size else _FOCUS * rate.price)
         blocks = (other.reference(size), current.sizes[size], 16 >> size, vectors, costs)
-        _kernels().sweep(*blocks, rate, np.array(steps, np.int32), least, backwards, causal)
+        kernels().sweep(*blocks, rate, np.array(steps, np.int32), least, backwards, causal)
         return costs
 
 
-def search(pictures: Tensor, pairs: list[tuple[int, int | None, int | None]], settings: SearchSettings) -> list[Fields]:
-    """Fields (batch size 1) for each (frame, first reference, second reference) of `pairs`.
+def search(
+    pictures: Tensor,
+    pairs: list[tuple[int, int | None, int | None]],
+    settings: SearchSettings,
+    choose_modes: bool = True,
+) -> list[Fields]:
+    """Fields (batch size 1) for each (frame, first reference, second reference) of `pairs`; with or without a choice of modes.
 
     pictures: luma [N, 1, H, W] in [0, 1], sizes multiples of 16, indexed by the numbers in `pairs` in order of time.
     """
@@ -193,7 +170,7 @@ def search(pictures: Tensor, pairs: list[tuple[int, int | None, int | None]], se
             if reference is not None:
                 vectors[side] = found.pair(frame, reference)
         modes = np.full((height // 16, width // 16), SECOND if first is None else 1, np.uint8)
-        if first is not None and second is not None:
+        if first is not None and second is not None and choose_modes:
             modes = found.modes(frame, (first, second), vectors)
         return Fields(torch.from_numpy(vectors.astype(np.int16))[None], torch.from_numpy(modes)[None])
 

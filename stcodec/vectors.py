@@ -295,7 +295,8 @@ def _code_children(
 
 
 def split_index(flags: np.ndarray, near: np.ndarray, spreads: np.ndarray) -> np.ndarray:
-    """The tables uint8 [n, p] of split flags, given those of the passes before, [n, cells + 1] (0 outside), and spread classes [n, p]."""
+    """The tables uint8 [n, p] of split flags, given those of the passes before, [n, cells + 1] (0 outside), and the
+    classes of spread [n, p]."""
     count = flags[:, near].sum(1) if len(near) else np.zeros(spreads.shape, dtype=np.int64)
     return (SPLIT_BASE + count * 3 + np.minimum(2, spreads // 2)).astype(np.uint8)
 

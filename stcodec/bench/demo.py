@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import stcodec
-from stcodec import motion_search, report
+from stcodec import motion_choice, report
 from stcodec.bench.sources import first_info, pictures
 from stcodec.metrics import QualityMeter
 
@@ -17,9 +17,9 @@ def main(source: Path) -> None:
     info = first_info(source)
     report.say(f"{source}: {info.width}x{info.height}, {report.human_size(source.stat().st_size)}")
     report.say(f"{'quality':>7} {'size':>10} {'ratio':>8} {'PSNR 6:1:1':>11} {'encode':>12} {'decode':>12}")
-    if not motion_search.compiled():
+    if not motion_choice.compiled():
         report.say("compiling the motion search for this machine, once")
-        motion_search.warm_up()
+        motion_choice.warm_up()
     with tempfile.TemporaryDirectory() as folder:
         coded, back = Path(folder) / "demo.stp", Path(folder) / "demo.y4m"
         for quality in (16, 32, 48):

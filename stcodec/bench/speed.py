@@ -132,11 +132,11 @@ def _run(work: Callable[[], Any]) -> Run:
 
 def _encode_own(source: Path, coded: Path, model: str, quality: int, threads: int) -> Run:
     import stcodec
-    from stcodec import motion_search
+    from stcodec import motion_choice
     from stcodec.weights import load_model
 
     load_model(model)  # imports, weights and compiled loops are start-up
-    motion_search.warm_up()
+    motion_choice.warm_up()
     return _run(lambda: stcodec.encode(source, coded, quality=quality, model=model, threads=threads, overwrite=True))
 
 

@@ -65,12 +65,12 @@ def encode(
         raise UsageError(f"--{given[0].replace('_', '-')} and --quality exclude each other")
     target = default_target(source, target, ".stp")
     check_stdout(target, as_json)
-    from stcodec import motion_search
+    from stcodec import motion_choice
     from stcodec.encoding import EncodeResult, Progress
     from stcodec.search import search_steps
 
     chosen = EncodeOptions(overwrite=policy(overwrite, target), **options)
-    if chosen.motion != "none" and not motion_search.compiled():
+    if chosen.motion != "none" and not motion_choice.compiled():
         report.note("compiling the motion search for this machine: some ten seconds, once", quiet)
     notes: list[str] = []
     result = None

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from stcodec import motion, motion_search, scales
-from stcodec.codec import INTRA, KEY, MOTION_BIT_COST, RATE_WEIGHTS, vector_spread
+from stcodec.codec import INTRA, KEY, RATE_WEIGHTS, vector_spread
 from stcodec.motion import Step
 from stcodec.network import QUALITY_LEVELS, Network
 from stcodec.patches import CHUNK_FRAMES, Frames, PatchSize, luma_channels, patchify, unpatchify
@@ -26,6 +26,8 @@ from stcodec.training.passes import Coded, Context, Passes
 # Bits per pixel that no crop is taken to cost less than: what is nearly free has nothing to teach.
 _LEAST_BITS = 0.003
 # Reach of the full search at an eighth of the size, for references up to so many frames away.
+# Sum of absolute differences, in steps, that is worth one bit: more than in the encoder, which drops vectors afterwards.
+_MOTION_BIT_COST = 3.0
 _REACHES = ((2, 5), (CHUNK_FRAMES, 8))
 # How much planes weigh in the distortion that benchmarks report.
 _PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)
@@ -109,7 +111,7 @@ class Engine:
     def find_motion(self, batch: Batch) -> Batch:
         """The same batch with the motion of every predicted frame, found on source pictures."""
         kind = torch.full_like(batch.quality, KEY, dtype=torch.long)
-        price = self.network.step(batch.quality, kind).amin((1, 2, 3)) * MOTION_BIT_COST
+        price = self.network.step(batch.quality, kind).amin((1, 2, 3)) * _MOTION_BIT_COST
         wanted: list[tuple[tuple[int, int], int, int | None, int | None]] = []
         for chunk, tree in enumerate(batch.trees):
             start = chunk * CHUNK_FRAMES
