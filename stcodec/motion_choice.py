@@ -54,7 +54,7 @@ def _rate() -> ModuleType:
 
 
 def compiled() -> bool:
-    """Whether this machine has compiled the loops of search and choice before; if not, the first chunk takes some ten seconds longer."""
+    """Whether this machine has compiled the loops of search and choice before; if not, the first chunk takes longer."""
     found = [(motion_search.kernels().sweep, "motion_kernels.sweep"), (_rate().choose, "motion_rate.choose")]
     folders = [(loop.stats.cache_path, name) for loop, name in found]
     return all(folder is not None and any(Path(folder).glob(f"{name}-*.nbi")) for folder, name in folders)
@@ -136,7 +136,7 @@ class _Choice:
         cells = self._rows * self._columns
         fine = found.vectors[0].cpu().numpy().astype(np.int32)
         fine = fine.reshape(2, 2, self._rows, 2, self._columns, 2).transpose(2, 4, 0, 3, 5, 1)
-        self._found = fine.reshape(cells, 2, 4, 2)  # block, reference, 8x8 block, component
+        self._found = np.ascontiguousarray(fine.reshape(cells, 2, 4, 2))  # block, reference, 8x8 block, component
         self._hints = None if hints is None else np.clip(hints, -LIMIT, LIMIT).reshape(1, 2, 2, cells)
         # What is decided, as `vectors.code_fields` keeps it.
         self._modes = np.zeros((1, cells + 1), np.int32)
