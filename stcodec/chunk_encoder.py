@@ -38,11 +38,9 @@ class EncodedChunk:
 
 @dataclass(frozen=True)
 class PreparedChunk:
-    """Source pictures (always 8, of which `count` are shown), the luma [1, 1, H, W] of the one before, tree, and the motion of each
-    predicted frame."""
+    """Source pictures (always 8, of which `count` are shown), tree, and the motion of each predicted frame."""
 
     frames: Frames
-    before: Tensor | None
     count: int
     first: bool
     tree: int
@@ -87,9 +85,9 @@ class ChunkEncoder(ChunkCoder):
         with stage("motion"), torch.no_grad():
             frames = frames_from_planes(padded, self.bit_depth, self.patch, self.device)
             before = None if first else self._last_source
-            self._last_source = frames.y[CHUNK_FRAMES - 1 :]
+            self._last_source = frames.y[CHUNK_FRAMES - 1 :].clone()  # a view would keep all eight
             tree, fields = self._find_motion(frames, before) if self.settings.motion else (0, {})
-        return PreparedChunk(frames, before, len(chunk), first, tree, fields)
+        return PreparedChunk(frames, len(chunk), first, tree, fields)
 
     def encode_prepared(self, chunk: PreparedChunk, quality: int | None = None) -> EncodedChunk:
         """Code what `prepare` made of a chunk, at `quality` (0..63) instead of the settings' if given."""

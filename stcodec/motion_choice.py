@@ -9,8 +9,11 @@ quantised (rate-distortion optimised decisions, Sullivan and Wiegand 1998). Noth
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -55,9 +58,21 @@ def _rate() -> ModuleType:
 
 def compiled() -> bool:
     """Whether this machine has compiled the loops of search and choice before; if not, the first chunk takes longer."""
-    found = [(motion_search.kernels().sweep, "motion_kernels.sweep"), (_rate().choose, "motion_rate.choose")]
-    folders = [(loop.stats.cache_path, name) for loop, name in found]
-    return all(folder is not None and any(Path(folder).glob(f"{name}-*.nbi")) for folder, name in folders)
+    names = "motion_kernels.sweep", "motion_rate.choose"
+    folders = motion_search.kernels().sweep.stats.cache_path, _rate().choose.stats.cache_path
+    return all(
+        folder is not None and any(Path(folder).glob(f"{name}-*.nbi"))
+        for folder, name in zip(folders, names, strict=True)
+    )
+
+
+def compile_apart() -> None:
+    """Compile the loops in a process of its own, since what a compiler takes of memory stays with its process. Where the result cannot
+    be kept, do nothing: the first chunk compiles."""
+    if _rate().choose.stats.cache_path is not None:
+        command = "from stcodec.motion_choice import warm_up; warm_up()"
+        with contextlib.suppress(OSError):
+            subprocess.run([sys.executable, "-c", command], stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
 def warm_up() -> None:
