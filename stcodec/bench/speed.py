@@ -19,6 +19,7 @@ from typing import Any
 from stcodec.bench import peers as peer_codecs
 from stcodec.bench.peers import Peer
 from stcodec.bench.sources import Clip, first_info, pictures, prepare, to_y4m
+from stcodec.options import EncodeOptions
 from stcodec.timing import STAGES
 
 
@@ -59,24 +60,22 @@ def measure(
     source: Path,
     sizes: Sequence[str],
     frames: int,
-    model: str,
-    quality: int,
-    threads: int,
+    options: EncodeOptions,
     peers: dict[str, Peer],
     log: Callable[[str], None],
 ) -> Iterator[Speed]:
     """Encode and decode `source`, scaled to every size (such as "720p"), with every codec, all in one run.
 
-    threads 0: each codec's default.
+    Of `options`, the threads (0: each codec's default) are for all codecs.
     """
     with tempfile.TemporaryDirectory(prefix="stcodec-bench-") as name:
         for size in sizes:
             clip = prepare(source, Path(name), {}, int(size.removesuffix("p")) / first_info(source).height, frames)
-            own = _own(clip, size, model, quality, threads, Path(name))
+            own = _own(clip, size, options, Path(name))
             log(line(own))
             yield own
             for label, peer in peers.items():
-                other = _peer(clip, size, label, peer, threads, Path(name))
+                other = _peer(clip, size, label, peer, options.threads, Path(name))
                 log(line(other))
                 yield other
             clip.path.unlink()
@@ -97,13 +96,13 @@ def _leave_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _own(clip: Clip, size: str, model: str, quality: int, threads: int, folder: Path) -> Speed:
+def _own(clip: Clip, size: str, options: EncodeOptions, folder: Path) -> Speed:
     coded, back = folder / "own.stp", folder / "own.y4m"
-    encode = in_child(_encode_own, clip.path, coded, model, quality, threads)
-    decode, networks = in_child(_decode_own, coded, back, model, threads, clip.height, clip.width)
-    settings = f"quality {quality}, {_words(threads)}"
+    encode = in_child(_encode_own, clip.path, coded, options)
+    decode, networks = in_child(_decode_own, coded, back, options, clip.height, clip.width)
+    settings = f"quality {options.quality}, effort {options.effort}, {_words(options.threads)}"
     shape = clip.width, clip.height, clip.frames
-    return Speed(f"stp:{model}", settings, size, *shape, coded.stat().st_size, encode, decode, networks)
+    return Speed(f"stp:{options.model}", settings, size, *shape, coded.stat().st_size, encode, decode, networks)
 
 
 def _peer(clip: Clip, size: str, label: str, peer: Peer, threads: int, folder: Path) -> Speed:
@@ -130,25 +129,25 @@ def _run(work: Callable[[], Any]) -> Run:
     return Run(seconds, cpu_seconds, _peak_memory(), before, dict(times.seconds))
 
 
-def _encode_own(source: Path, coded: Path, model: str, quality: int, threads: int) -> Run:
-    import stcodec
+def _encode_own(source: Path, coded: Path, options: EncodeOptions) -> Run:
     from stcodec import motion_choice
+    from stcodec.encoding import encode_steps
     from stcodec.weights import load_model
 
-    load_model(model)  # imports, weights and compiled loops are start-up
+    load_model(options.model)  # imports, weights and compiled loops are start-up
     motion_choice.warm_up()
-    return _run(lambda: stcodec.encode(source, coded, quality=quality, model=model, threads=threads, overwrite=True))
+    return _run(lambda: list(encode_steps(source, coded, options)))
 
 
-def _decode_own(coded: Path, back: Path, model: str, threads: int, height: int, width: int) -> tuple[Run, float]:
+def _decode_own(coded: Path, back: Path, options: EncodeOptions, height: int, width: int) -> tuple[Run, float]:
     import stcodec
     from stcodec.bench.complexity import networks_alone
     from stcodec.devices import choose_device
     from stcodec.weights import load_model
 
-    loaded = load_model(model)
-    run = _run(lambda: stcodec.decode(coded, back, threads=threads, overwrite=True))
-    choose_device("cpu", threads)
+    loaded = load_model(options.model)
+    run = _run(lambda: stcodec.decode(coded, back, threads=options.threads, overwrite=True))
+    choose_device("cpu", options.threads)
     return run, networks_alone(loaded, height, width)
 
 

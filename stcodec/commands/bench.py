@@ -16,7 +16,7 @@ import click
 from stcodec import report as reporting
 from stcodec.commands.shared import policy
 from stcodec.errors import InputError, StcodecError
-from stcodec.files import check_input, check_output, temporary_output
+from stcodec.files import Overwrite, check_input, check_output, temporary_output
 from stcodec.options import EncodeOptions, default
 
 _overwrite = click.option("-y", "-f", "--yes", "overwrite", flag_value="yes", help="Overwrite existing outputs.")
@@ -213,6 +213,7 @@ def _rounded(value: Any) -> Any:
 @click.option("--frames", type=click.IntRange(1), default=32, show_default=True, help="At most so many frames.")
 @click.option("--model", default=_MODEL, show_default=True)
 @click.option("-q", "--quality", type=click.IntRange(0, 63), default=_QUALITY, show_default=True)
+@click.option("--effort", type=click.IntRange(0, 9), default=default(EncodeOptions, "effort"), show_default=True)
 @click.option(
     "--threads", type=click.IntRange(0), default=0, show_default=True, help="Threads of every codec; 0: its default."
 )
@@ -232,6 +233,7 @@ def speed(
     frames: int,
     model: str,
     quality: int,
+    effort: int,
     threads: int,
     peers: str,
     json_path: Path | None,
@@ -250,7 +252,8 @@ def speed(
     complexity = asdict(measuring.count(clip, model, quality))
     reporting.say(f"{model}: {complexity_line(complexity)}")
     results = []
-    for result in measuring.measure(clip, sizes, frames, model, quality, threads, found, reporting.say):
+    options = EncodeOptions(quality=quality, model=model, threads=threads, effort=effort, overwrite=Overwrite.YES)
+    for result in measuring.measure(clip, sizes, frames, options, found, reporting.say):
         results.append(asdict(result))
         if json_path is not None:
             _write_json(json_path, "speed", {"speed": results, "complexity": complexity})
