@@ -209,11 +209,8 @@ def choose(
     moved = np.empty((2, CANDIDATES, 16, 16), np.float32)
     own, residual = np.empty((16, 16), np.float32), np.empty((16, 16), np.float32)
     vectors = np.empty((2, CANDIDATES, 4, 2), np.int32)
-    count, ready, split = (
-        np.zeros(2, np.int64),
-        np.empty((2, CANDIDATES), np.bool_),
-        np.empty((2, CANDIDATES), np.bool_),
-    )
+    count = np.zeros(2, np.int64)
+    ready, split = np.empty((2, CANDIDATES), np.bool_), np.empty((2, CANDIDATES), np.bool_)
     vector_cost, child_cost = np.empty((2, CANDIDATES), np.float32), np.empty((2, CANDIDATES), np.float32)
     most = bits.costs.shape[1] - 1
     for i in range(n):
