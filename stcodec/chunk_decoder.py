@@ -129,5 +129,7 @@ class ChunkDecoder(ChunkCoder):
         quality = self.network.quality_of(quality, frame.kind)
         prediction = self._prediction(frame.step, frame.kind, quality, frame.fields, done)
         with stage("latents"):
-            decoded, mean = self.latents.reconstruct(frame.values, prediction.mean, prediction.size, frame.kind)
+            decoded, mean = self.latents.reconstruct(
+                frame.values, prediction.mean, prediction.size, frame.kind, quality
+            )
         return self._restore(decoded, mean, prediction)

@@ -18,7 +18,7 @@ from stcodec import scales
 from stcodec.entropy import Coder, Tables
 from stcodec.errors import DamagedFileError
 from stcodec.network import Network
-from stcodec.scales import GroupNetwork
+from stcodec.scales import ScaleNetworks
 from stcodec.timing import stage
 
 # The table of the flags that say whether index 0 is in use: it gives "yes" a sixth of a bit.
@@ -82,28 +82,47 @@ def _rows(grid: Tensor) -> Tensor:
 class _Means:
     """The floating-point side of the passes: means, refined by what neighbours turned out to be, and decoded latents."""
 
-    def __init__(self, mean: Tensor, step: Tensor, network: Network, kind: int) -> None:
+    def __init__(self, mean: Tensor, step: Tensor, network: Network, kind: int, quality: float) -> None:
         self.base = _rows(mean)
         self.refined = self.base.clone()
         n, patches, channels = self.base.shape
         self.errors = torch.zeros(n, patches + 1, channels, device=mean.device)
         self.step = step.view(n, 1, channels)
         self.inverse = 1.0 / self.step
-        self.kind = kind
-        self._predictors = network.spatial
+        self._kind = kind
+        self._network = network
+        self._quality = torch.full((n,), float(quality), device=mean.device)
 
-    def refine(self, lattice: int, at: Tensor, near: Tensor | None) -> Tensor:
-        """Means [N, p, C] of the patches `at`, given their decoded neighbours."""
+    def look(self, lattice: int, at: Tensor, near: Tensor | None) -> _Expected:
+        """What is expected of the patches `at`, given their decoded neighbours."""
+        n, _, channels = self.errors.shape
         here = self.base.index_select(1, at)
+        close = None
         if near is not None:
-            n, _, channels = self.errors.shape
-            around = self.errors.index_select(1, near).view(n, len(at), 4 * channels)
-            here = here + around @ self._predictors[scales.predictor_number(self.kind, lattice)]
-            self.refined.index_copy_(1, at, here)
-        return here
+            close = self.errors.index_select(1, near).view(n, len(at), 4 * channels)
+            here = here + close @ self._network.spatial[scales.predictor_number(self._kind, lattice)]
+        features = None
+        if self._kind == 0 and self._network.config.intra_width:
+            scaled = None if close is None else close * self.inverse.repeat(1, 1, 4)
+            features = self._network.surroundings.look(scaled, lattice, self._quality, (n, len(at)))
+        return _Expected(at, here, features)
 
-    def put(self, at: Tensor, here: Tensor, values: Tensor) -> None:
-        """Take dequantised symbols [N, p, C] of the patches `at`, whose means are `here`."""
+    def group(self, expected: _Expected, group: int, start: int, end: int, values: Tensor) -> Tensor:
+        """Means [N, p, end - start] of a frequency group, given the dequantised symbols `values` [N, p, C] of those before."""
+        here = expected.here
+        if expected.features is not None:
+            features, contrast = expected.features
+            lower = values[..., :start]
+            own = here[..., :start] - self.base.index_select(1, expected.at)[..., :start]
+            own = own * self.inverse[..., :start] + lower
+            more = self._network.surroundings.correct(group, features, contrast, own, lower)
+            here[..., start:end] += more * self.step[..., start:end]
+        return here[..., start:end]
+
+    def put(self, expected: _Expected, values: Tensor) -> None:
+        """Take dequantised symbols [N, p, C] of the patches that were looked at last."""
+        at, here = expected.at, expected.here
+        self.refined.index_copy_(1, at, here)
         self.errors.index_copy_(1, at, here + values * self.step - self.base.index_select(1, at))
 
     def grids(self, rows: int, columns: int) -> tuple[Tensor, Tensor]:
@@ -113,10 +132,21 @@ class _Means:
         return decoded, refined
 
 
+@dataclass
+class _Expected:
+    """Patches `at` of a pass; `here` [N, p, C]: their means, as far as they are known; what the network makes of the neighbours."""
+
+    at: Tensor
+    here: Tensor
+    features: tuple[Tensor, Tensor] | None
+
+
 class Observer(Protocol):
     """What training sees of every pass; see `LatentCoder.observer`."""
 
-    def symbols(self, group: int, context: int, inputs: Tensor, index: Tensor, symbols: Tensor, scaled: Tensor) -> None:
+    def symbols(
+        self, kind: int, group: int, context: int, inputs: Tensor, index: Tensor, symbols: Tensor, scaled: Tensor
+    ) -> None:
         """Scale network inputs [n, inputs], indices, symbols and latents in units of the step [n, outputs]."""
         ...
 
@@ -128,13 +158,12 @@ class Observer(Protocol):
 class LatentCoder:
     """Codes latents under a model's scale networks and tables, on one device."""
 
-    def __init__(self, network: Network, groups: list[GroupNetwork], tables: Tables, device: torch.device) -> None:
+    def __init__(self, network: Network, groups: ScaleNetworks, tables: Tables, device: torch.device) -> None:
         self._network = network
         self._groups = groups
         self._tables = tables
         self._costs = torch.from_numpy(tables.costs()).to(device)
         self._device = device
-        self._ends = network.config.groups
         self.observer: Observer | None = None
 
     def code(
@@ -160,40 +189,41 @@ class LatentCoder:
             fixed = self._fixed_inputs(context).view(n, patches, -1)
         means = None
         if mean is not None and step is not None:
-            means = _Means(mean, step, self._network, context.kind)
+            means = _Means(mean, step, self._network, context.kind, context.quality)
         else:
             everything = torch.zeros(n, patches, channels, device=self._device)
         target = None if latents is None else _rows(latents)
+        ends, groups = self._network.config.groups_of(context.kind), self._groups.of(context.kind)
         for lattice, (at, near) in enumerate(scales.lattice_positions(rows, columns, context.kind, self._device)):
             if not len(at):
                 continue
-            around = torch.zeros(n, len(at), channels, device=self._device)
-            if near is not None:
-                around = magnitudes.index_select(1, near).view(n, len(at), 4, channels).sum(2)
             own = torch.zeros(n, len(at), channels, device=self._device)
             with stage("scales"):
-                logs = scales.log_magnitude(around), scales.log_magnitude(scales.band_sums(around))
-                known = torch.cat([*logs, fixed.index_select(1, at)], dim=-1).view(n * len(at), -1)
-            here = wanted_here = None
+                known = self._known_inputs(context.kind, magnitudes, near, fixed.index_select(1, at))
+            expected = wanted_here = None
             if means is not None:
-                here = means.refine(lattice, at, near)
+                expected = means.look(lattice, at, near)
                 if target is not None:
-                    wanted_here = (target.index_select(1, at) - here).mul_(means.inverse)
-                    self._observe_spatial(means, target, lattice, at, near)
+                    wanted_here = target.index_select(1, at)
+                    self._observe_spatial(means, target, lattice, context.kind, at, near)
             context_class = scales.context_class(context.kind, lattice)
             values = torch.zeros(n, len(at), channels, device=self._device)
             start = 0
-            for number, (group, end) in enumerate(zip(self._groups, self._ends, strict=True)):
+            for number, (group, end) in enumerate(zip(groups, ends, strict=True)):
                 with stage("scales"):
                     lower = scales.log_magnitude(own[..., :start]).view(n * len(at), start) if start else None
                     index = group.indices(known, context_class, lower)
+                mean_here = None
+                if means is not None and expected is not None:
+                    mean_here = means.group(expected, number, start, end, values)
                 wanted = None
-                if wanted_here is not None:
-                    scaled = wanted_here[..., start:end].reshape(n * len(at), -1)
+                if means is not None and mean_here is not None and wanted_here is not None:
+                    scaled = (wanted_here[..., start:end] - mean_here).mul_(means.inverse[..., start:end])
+                    scaled = scaled.reshape(n * len(at), -1)
                     index, wanted = self._code_floor(coder, index, scaled, rate_weight)
                     if self.observer is not None and wanted is not None:
                         inputs = torch.cat([scales.log_magnitude(own).view(n * len(at), -1), known], dim=-1)
-                        self.observer.symbols(number, context_class, inputs, index, wanted, scaled)
+                        self.observer.symbols(context.kind, number, context_class, inputs, index, wanted, scaled)
                 else:
                     index, _ = self._code_floor(coder, index, None, rate_weight)
                 symbols = self._code(coder, wanted, index).view(n, len(at), end - start)
@@ -203,34 +233,58 @@ class LatentCoder:
             magnitudes.index_copy_(1, at, own)
             if means is None:
                 everything.index_copy_(1, at, values)
-            elif here is not None:
-                means.put(at, here, values)
+            elif expected is not None:
+                means.put(expected, values)
         shape = (n, rows, columns, channels)
         magnitudes = magnitudes[:, :-1].reshape(shape)
         if means is None:
             return CodedLatents(None, None, magnitudes, SparseValues.of(everything))
         return CodedLatents(*means.grids(rows, columns), magnitudes)
 
-    def reconstruct(self, values: SparseValues, mean: Tensor, step: Tensor, kind: int) -> tuple[Tensor, Tensor]:
-        """Decoded latents and refined means [N, C, rows, columns] from symbols that were read without means."""
+    def reconstruct(
+        self, values: SparseValues, mean: Tensor, step: Tensor, kind: int, quality: float
+    ) -> tuple[Tensor, Tensor]:
+        """Decoded latents and refined means [N, C, rows, columns] of frames of `quality` from symbols that were read without means."""
         n, channels, rows, columns = mean.shape
-        means = _Means(mean, step, self._network, kind)
+        means = _Means(mean, step, self._network, kind, quality)
         dense = values.dense((n, rows * columns, channels))
         for lattice, (at, near) in enumerate(scales.lattice_positions(rows, columns, kind, self._device)):
-            if len(at):
-                means.put(at, means.refine(lattice, at, near), dense.index_select(1, at))
+            if not len(at):
+                continue
+            expected, here = means.look(lattice, at, near), dense.index_select(1, at)
+            if expected.features is not None:
+                start = 0
+                for number, end in enumerate(self._network.config.groups_of(kind)):
+                    means.group(expected, number, start, end, here)
+                    start = end
+            means.put(expected, here)
         return means.grids(rows, columns)
 
-    def _observe_spatial(self, means: _Means, target: Tensor, lattice: int, at: Tensor, near: Tensor | None) -> None:
+    def _known_inputs(self, kind: int, magnitudes: Tensor, near: Tensor | None, fixed: Tensor) -> Tensor:
+        """The inputs of the scale networks [n * p, F] that do not depend on the patch; fixed [n, p, ...]: of all passes."""
+        n, p, channels = len(fixed), fixed.shape[1], magnitudes.shape[2]
+        sides = torch.zeros(n, p, 4, channels, device=self._device)
+        if near is not None:
+            sides = magnitudes.index_select(1, near).view(n, p, 4, channels)
+        around = sides.sum(2)
+        own = sides.flatten(2) if kind == 0 else around
+        logs = scales.log_magnitude(own), scales.log_magnitude(scales.band_sums(around))
+        return torch.cat([*logs, fixed], dim=-1).view(n * p, -1)
+
+    def _observe_spatial(
+        self, means: _Means, target: Tensor, lattice: int, kind: int, at: Tensor, near: Tensor | None
+    ) -> None:
         if self.observer is None or near is None:
             return
         channels = target.shape[-1]
         errors = (means.errors / means.step).index_select(1, near).view(-1, 4 * channels)
         wanted = ((target - means.base) / means.step).index_select(1, at).view(-1, channels)
-        self.observer.spatial(means.kind, lattice, errors, wanted)
+        self.observer.spatial(kind, lattice, errors, wanted)
 
     def _fixed_inputs(self, context: StepContext) -> Tensor:
         count = context.references[..., 0].numel()
+        if context.kind == 0:
+            return scales.scalar_inputs(context.quality, count, None, None, self._device)
         bands = scales.box_sum(scales.band_sums(context.references))
         modes = None if context.modes is None else context.modes.reshape(count)
         motion = None if context.motion is None else context.motion.reshape(count, 2)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from stcodec.patches import PatchSize, dct_basis, luma_grid
-from stcodec.scales import FRAME_KINDS, PREDICTORS, SCALE_COUNT
+from stcodec.scales import FRAME_KINDS, INTRA_LATTICES, PREDICTORS, SCALE_COUNT
 
 QUALITY_LEVELS = 64
 COARSEST_STEP, FINEST_STEP = 96 / 255, 2 / 255
@@ -29,11 +29,14 @@ class ModelConfig:
 
     patch: PatchSize = PatchSize()
     groups: tuple[int, ...] = (24, 96)  # ends of the frequency groups in the channel order of `dct_basis`
+    intra_groups: tuple[int, ...] = (6, 24, 48, 96)  # the same for intra frames
     width: int = 0
     prior_blocks: int = 3
     filter_blocks: int = 4
     memory: int = 32
+    intra_width: int = 0  # 0: intra frames are predicted from neighbours linearly
     scale_hidden: int = 64
+    intra_scale_hidden: int = 96
     # Added to the quality of each kind of frame. Those that others are predicted from are finer by `Network.step_gain` already.
     kind_qualities: tuple[int, ...] = (1, -5, 0, 4, 5)
 
@@ -41,8 +44,13 @@ class ModelConfig:
         """Raise ValueError if the groups do not cover the channels, or kinds of frames lack a quality."""
         if len(self.kind_qualities) != FRAME_KINDS:
             raise ValueError("each kind of frame needs its quality")
-        if list(self.groups) != sorted(set(self.groups)) or self.groups[-1] != self.patch.channels:
-            raise ValueError("frequency groups must increase and end at the number of channels")
+        for groups in (self.groups, self.intra_groups):
+            if list(groups) != sorted(set(groups)) or groups[-1] != self.patch.channels:
+                raise ValueError("frequency groups must increase and end at the number of channels")
+
+    def groups_of(self, kind: int) -> tuple[int, ...]:
+        """Ends of the frequency groups of frames of `kind` (0: intra)."""
+        return self.groups if kind else self.intra_groups
 
 
 class Pointwise(nn.Conv2d):
@@ -133,6 +141,74 @@ class Memory(nn.Module):
         return state + gate * (candidate.clamp(-4.0, 4.0) - state)
 
 
+class Surroundings(nn.Module):
+    """What a patch of an intra frame looks like, from its four decoded neighbours and its own lower frequencies.
+
+    Works on rows of patches [..., C], not on grids, in units of the quantisation step. What it says is added to the linear
+    prediction. Contrasts are divided by their size, and what comes out is multiplied by it: an edge goes on whatever its height.
+    """
+
+    def __init__(self, width: int, channels: int, groups: tuple[int, ...], dc: int) -> None:
+        super().__init__()
+        self._dc, self._groups, self._inputs = dc, groups, 4 * channels
+        self.quality = nn.Parameter(torch.zeros(_QUALITY_KNOTS, 2 * width))
+        self.lattice = nn.Parameter(torch.zeros(INTRA_LATTICES, 2 * width))
+        # Diagonal neighbours, direct ones.
+        self.enter = nn.ModuleList(nn.Linear(4 * channels + 1, width) for _ in range(2))
+        self.mix = nn.ModuleList(nn.Linear(width, width) for _ in range(4))
+        half = width // 2
+        self.begin = nn.ModuleList(
+            nn.Linear(width + (2 * start - dc if start else 0) + 1, half) for start in self.starts()
+        )
+        self.middle = nn.ModuleList(nn.Linear(half, half) for _ in groups)
+        last = [nn.Linear(half, end - start) for start, end in zip(self.starts(), groups, strict=True)]
+        for layer in last:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.end = nn.ModuleList(last)
+
+    def starts(self) -> tuple[int, ...]:
+        """First channel of each group."""
+        return (0, *self._groups[:-1])
+
+    def look(self, near: Tensor | None, lattice: int, quality: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Features [n, p, width] and squared contrast [n, p, 1] of neighbours' decoded errors [n, p, 4 C] (None: there are none).
+
+        Errors are relative to the mean of all pictures; quality float [n] in 0..63.
+        """
+        n, p = shape
+        if near is None:
+            near = self.quality.new_zeros(n, p, self._inputs)
+        near = near.unflatten(2, (4, -1))
+        dc = near[..., : self._dc]
+        near = torch.cat([dc - dc.mean(2, keepdim=True), near[..., self._dc :]], dim=3).flatten(2)
+        contrast = (near * near).sum(2, keepdim=True) * 0.25
+        gain = (contrast + 1.0).sqrt()
+        x = self.enter[lattice % 2](torch.cat([near / gain, gain.log()], dim=2))
+        position = quality.clamp(0, QUALITY_LEVELS - 1) * ((_QUALITY_KNOTS - 1) / (QUALITY_LEVELS - 1))
+        low = position.floor().clamp(max=_QUALITY_KNOTS - 2).long()
+        part = (position - low)[:, None]
+        vector = self.quality[low] * (1 - part) + self.quality[low + 1] * part + self.lattice[lattice]
+        scale, shift = vector[:, None].chunk(2, dim=2)
+        x = x * (1 + scale) + shift
+        for first, second in zip(self.mix[::2], self.mix[1::2], strict=True):
+            x = x + second(nn.functional.leaky_relu(first(nn.functional.leaky_relu(x, 0.1)), 0.1))
+        return x, contrast
+
+    def correct(self, group: int, features: Tensor, contrast: Tensor, own: Tensor, values: Tensor) -> Tensor:
+        """What is added to the expected latents [n, p, outputs] of a frequency group.
+
+        own [n, p, start]: decoded errors of the groups before, relative to the mean of all pictures; values: those to what
+        was expected, that is, the dequantised symbols.
+        """
+        own = torch.cat([own[..., self._dc :], values], dim=2) if group else values
+        size = (contrast + (own * own).sum(2, keepdim=True) + 1.0).sqrt()
+        x = self.begin[group](torch.cat([features, own / size, size.log()], dim=2))
+        x = nn.functional.leaky_relu(x, 0.1)
+        x = x + self.middle[group](x)
+        return self.end[group](nn.functional.leaky_relu(x, 0.1)) * size
+
+
 def _cat(parts: list[Tensor]) -> Tensor:
     """Along the channels; the vectors lie in one piece whatever the parts' layout is."""
     return torch.cat([part.permute(0, 2, 3, 1) for part in parts], dim=-1).permute(0, 3, 1, 2)
@@ -171,6 +247,8 @@ class Network(nn.Module):
             self.filter = Trunk(3 * channels, config.width, config.filter_blocks)
             self.filter_out = _zero(Pointwise(config.width, channels))
             self.memory = Memory(config.width, config.memory)
+        if config.intra_width:
+            self.surroundings = Surroundings(config.intra_width, channels, config.intra_groups, self._dc)
 
     def quality_of(self, quality: Quality, kind: int) -> Quality:
         """The quality that a frame of a kind (0..4) has in a chunk of `quality` 0..63 (a tensor: [N]); may lie outside."""

@@ -23,8 +23,8 @@ from torch import Tensor
 SCALE_COUNT = 64
 FRAME_KINDS = 5  # intra, key, and the three levels of two-sided frames
 LATTICES, INTRA_LATTICES = 3, 7
-CLASSES = INTRA_LATTICES + (FRAME_KINDS - 1) * LATTICES
-PREDICTORS = CLASSES - FRAME_KINDS
+CLASSES = (FRAME_KINDS - 1) * LATTICES  # of all kinds but intra
+PREDICTORS = INTRA_LATTICES + CLASSES - FRAME_KINDS
 SHIFT_1, SHIFT_2 = 6, 8
 HIDDEN_MAX = 255
 INPUT_MAX = 63
@@ -57,9 +57,9 @@ def _log_table(device: torch.device) -> Tensor:
     return _LOG_TABLE.to(device, torch.float32)
 
 
-def input_size(channels: int) -> int:
+def input_size(channels: int, intra: bool) -> int:
     """Number of inputs of the scale network for patches of `channels` coefficients."""
-    return 3 * channels + 2 * BANDS + SCALARS
+    return 5 * channels + BANDS + SCALARS if intra else 3 * channels + 2 * BANDS + SCALARS
 
 
 def lattices(kind: int) -> int:
@@ -68,8 +68,8 @@ def lattices(kind: int) -> int:
 
 
 def context_class(kind: int, lattice: int) -> int:
-    """Which biases of the scale network serve a pass; all passes of all kinds of frames have their own."""
-    return lattice if kind == 0 else INTRA_LATTICES + (kind - 1) * LATTICES + lattice
+    """Which biases of the scale networks serve a pass: intra frames have networks of their own, other kinds share theirs."""
+    return lattice if kind == 0 else (kind - 1) * LATTICES + lattice
 
 
 def predictor_number(kind: int, lattice: int) -> int:
@@ -166,7 +166,7 @@ def scalar_inputs(
 class GroupNetwork:
     """The network of one frequency group; all tensors hold integers as float32 (float64 on an accelerator).
 
-    w1 [inputs, hidden] int8, b1 [CLASSES, hidden]; w2 [hidden, outputs] int8, b2 [CLASSES, outputs].
+    w1 [inputs, hidden] int8, b1 [classes, hidden]; w2 [hidden, outputs] int8, b2 [classes, outputs]; see `context_class`.
     """
 
     w1: Tensor
@@ -201,6 +201,26 @@ class GroupNetwork:
         hidden = _shift_down(hidden, SHIFT_1).clamp_(0, HIDDEN_MAX)
         index = _shift_down(torch.addmm(self.b2[context], hidden, self.w2), SHIFT_2).clamp_(0, SCALE_COUNT - 1)
         return index.to(torch.uint8)
+
+
+@dataclass
+class ScaleNetworks:
+    """The networks of all frequency groups: of intra frames, and of all other kinds."""
+
+    intra: list[GroupNetwork]
+    other: list[GroupNetwork]
+
+    def of(self, kind: int) -> list[GroupNetwork]:
+        """Those of a kind of frame, 0 for intra."""
+        return self.other if kind else self.intra
+
+    def all(self) -> list[GroupNetwork]:
+        """All of them, those of intra frames first."""
+        return [*self.intra, *self.other]
+
+    def to(self, device: torch.device | str) -> ScaleNetworks:
+        """A copy on `device`."""
+        return ScaleNetworks([g.to(device) for g in self.intra], [g.to(device) for g in self.other])
 
 
 def _shift_down(value: Tensor, bits: int) -> Tensor:

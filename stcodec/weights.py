@@ -1,7 +1,7 @@
 """Models: from an id or a path to a safetensors file, its hash, and the parts of the codec that it holds.
 
-Tensors in the file: `network.*` (floating point, float16 or float32), `scales.G.{w1,b1,w2,b2}` (int8 and int32, one set
-per frequency group), `tables.sizes` and `tables.counts` (int32: all frozen tables one after another), `vectors.*` (int32). The
+Tensors in the file: `network.*` (floating point, float16 or float32), `scales.{intra,other}.G.{w1,b1,w2,b2}` (int8 and int32, one
+set per frequency group), `tables.sizes` and `tables.counts` (int32: all frozen tables one after another), `vectors.*` (int32). The
 file's metadata holds the `ModelConfig` as JSON under `config`.
 """
 
@@ -23,8 +23,10 @@ from stcodec.entropy import Tables
 from stcodec.errors import ModelError
 from stcodec.network import ModelConfig, Network
 from stcodec.patches import PatchSize
-from stcodec.scales import GroupNetwork
+from stcodec.scales import GroupNetwork, ScaleNetworks
 from stcodec.vectors import VectorTables
+
+_PARTS = ("w1", "b1", "w2", "b2")
 
 
 @dataclass
@@ -35,14 +37,13 @@ class Model:
     sha256: bytes
     config: ModelConfig
     network: Network
-    groups: list[GroupNetwork]
+    groups: ScaleNetworks
     tables: Tables
     vector_tables: VectorTables
 
     def to(self, device: torch.device) -> Model:
         """The same model with its networks on `device`."""
-        groups = [g.to(device) for g in self.groups]
-        return dataclasses.replace(self, network=self.network.to(device), groups=groups)
+        return dataclasses.replace(self, network=self.network.to(device), groups=self.groups.to(device))
 
 
 def model_folders() -> list[Path]:
@@ -98,10 +99,12 @@ def _assemble(name: str, digest: bytes, config_json: dict[str, object], tensors:
     if missing:
         raise ValueError(f"weights are missing: {', '.join(sorted(missing)[:3])}")
     network.eval().requires_grad_(False)
-    groups = [
-        GroupNetwork(*(tensors[f"scales.{g}.{part}"].float() for part in ("w1", "b1", "w2", "b2")))
-        for g in range(len(config.groups))
-    ]
+    groups = ScaleNetworks(
+        *(
+            [GroupNetwork(*(tensors[f"scales.{name}.{g}.{part}"].float() for part in _PARTS)) for g in range(len(ends))]
+            for name, ends in (("intra", config.intra_groups), ("other", config.groups))
+        )
+    )
     sizes = tensors["tables.sizes"].numpy().astype(np.int64)
     counts = np.split(tensors["tables.counts"].numpy().astype(np.int64), np.cumsum(sizes)[:-1])
     vectors = {k.removeprefix("vectors."): v.numpy() for k, v in tensors.items() if k.startswith("vectors.")}
@@ -112,7 +115,7 @@ def save_model(
     path: Path,
     config: ModelConfig,
     network: Network,
-    groups: list[GroupNetwork],
+    groups: ScaleNetworks,
     tables: Tables,
     vector_tables: VectorTables,
     half: bool = True,
@@ -124,10 +127,11 @@ def save_model(
         f"network.{k}": v.detach().cpu().to(torch.float32 if k in exact else dtype).contiguous()
         for k, v in network.named_parameters()
     }
-    for g, group in enumerate(groups):
-        for part in ("w1", "b1", "w2", "b2"):
-            kind = torch.int8 if part.startswith("w") else torch.int32
-            tensors[f"scales.{g}.{part}"] = getattr(group, part).cpu().to(kind).contiguous()
+    for name, networks in (("intra", groups.intra), ("other", groups.other)):
+        for g, group in enumerate(networks):
+            for part in _PARTS:
+                kind = torch.int8 if part.startswith("w") else torch.int32
+                tensors[f"scales.{name}.{g}.{part}"] = getattr(group, part).cpu().to(kind).contiguous()
     tensors["tables.sizes"] = torch.tensor([len(row) for row in tables.counts], dtype=torch.int32)
     tensors["tables.counts"] = torch.from_numpy(np.concatenate(tables.counts).astype(np.int32))
     for key, value in vector_tables.pack().items():
@@ -146,6 +150,6 @@ def config_from_json(values: dict[str, object]) -> ModelConfig:
     """The inverse of `config_to_json`; TypeError or ValueError on anything unexpected."""
     values = dict(values)
     values["patch"] = PatchSize(**values["patch"])  # type: ignore[arg-type]
-    for name in ("groups", "kind_qualities"):
+    for name in ("groups", "intra_groups", "kind_qualities"):
         values[name] = tuple(values[name])  # type: ignore[arg-type]
     return ModelConfig(**values)  # type: ignore[arg-type]

@@ -170,10 +170,12 @@ def test_patchify_and_back(patch: PatchSize, size: tuple[int, int]) -> None:
 def test_any_patch_size_codes(patch: PatchSize, width: int) -> None:
     torch.manual_seed(0)
     channels = patch.channels
-    model = initial_model(ModelConfig(patch, (channels // 4, channels), width, 1, 1, 4, 16))
+    groups = (channels // 4, channels), (channels // 16, channels // 2, channels)
+    model = initial_model(ModelConfig(patch, *groups, width, 1, 1, 4, width, 16, 16))
     if width:
-        for p in model.network.prior_out.parameters():
-            torch.nn.init.normal_(p, std=0.01)
+        for part in (model.network.prior_out, model.network.surroundings.end):
+            for p in part.parameters():
+                torch.nn.init.normal_(p, std=0.01)
     source = pictures(9, 70, 50)
     _, decoded = code(model, source, quality=40)
     assert decoded[0][0].shape == (50, 70)

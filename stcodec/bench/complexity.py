@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from stcodec import scales
 from stcodec.chunk_decoder import ChunkDecoder
 from stcodec.chunk_encoder import ChunkEncoder, CodecSettings
-from stcodec.codec import INTRA, KEY
+from stcodec.codec import KEY
 from stcodec.media import Planes
 from stcodec.patches import CHUNK_FRAMES
 from stcodec.timing import collect
@@ -51,7 +51,7 @@ def complexity(name: str, pictures: list[Planes], quality: int) -> Complexity:
     pixels = CHUNK_FRAMES * width * height
     return Complexity(
         sum(p.numel() for p in model.network.parameters()),
-        sum(t.numel() for g in model.groups for t in (g.w1, g.b1, g.w2, g.b2)),
+        sum(t.numel() for g in model.groups.all() for t in (g.w1, g.b1, g.w2, g.b2)),
         {k: v / pixels / 1000 for k, v in encode.items()},
         {k: v / pixels / 1000 for k, v in decode.items()},
     )
@@ -80,7 +80,9 @@ def networks_alone(model: Model, height: int, width: int) -> float:
     x = torch.rand(1, config.patch.channels, rows, columns) - 0.5
     state = network.memory.start(1, rows, columns) if config.width else x[:, :0]
     quality = torch.full((1,), 32.0)
-    known = torch.randint(0, 8, (rows * columns, scales.input_size(config.patch.channels) - config.patch.channels))
+    known = torch.randint(
+        0, 8, (rows * columns, scales.input_size(config.patch.channels, False) - config.patch.channels)
+    )
     own = torch.randint(0, 8, (rows * columns, config.patch.channels)).float()
 
     def frame(kind: int) -> None:
@@ -93,12 +95,12 @@ def networks_alone(model: Model, height: int, width: int) -> float:
         for lattice, (at, _) in enumerate(scales.lattice_positions(rows, columns, kind, x.device)):
             count, biases = len(at), scales.context_class(kind, lattice)
             start = 0
-            for group, end in zip(model.groups, config.groups, strict=True):
+            for group, end in zip(model.groups.other, config.groups, strict=True):
                 group.indices(known[:count], biases, own[:count, :start] if start else None)
                 start = end
 
     kinds = (KEY, 2, 3, 3, 4, 4, 4, 4)
-    frame(INTRA)
+    frame(KEY)
     frames, begin = 0, time.perf_counter()
     while (spent := time.perf_counter() - begin) < _LEAST_SECONDS or frames < CHUNK_FRAMES:
         for kind in kinds:

@@ -19,6 +19,7 @@ from stcodec.errors import InputError, StcodecError, UsageError
 STEP_GAINS = (-0.87, -0.85, -0.25, 0.15, 0.45)
 CHROMA_GAIN = -0.75
 FIT_QUALITIES = (4, 12, 20, 28, 36, 44, 52, 60)
+_SHAPE = ("width", "prior_blocks", "filter_blocks", "memory", "intra_width")
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _TARGET = click.Path(path_type=Path)
 
@@ -99,6 +100,7 @@ def look(packed: Path, target: Path, number: int, **options: Any) -> None:
 def _shape_options(function: Any) -> Any:
     for option in (
         click.option("--memory", type=int, help="Channels of the memory."),
+        click.option("--intra-width", type=int, help="Hidden units of the prediction within intra frames."),
         click.option("--filter-blocks", type=int),
         click.option("--prior-blocks", type=int),
         click.option("--width", type=int, help="Channels of new networks; without it, those of the base go on."),
@@ -129,6 +131,7 @@ def _start(base: str, shape: dict[str, Any]) -> Any:
 @click.option("--optimiser", type=click.Choice(["adamw", "soap"]), default="adamw")
 @click.option("--average", default=0.999, help="Decay of the averaged weights.")
 @click.option("--distortion", type=click.Choice(["steps", "log"]), default="steps", help="See docs/training.md.")
+@click.option("--intra/--no-intra", default=False, help="Only what intra frames alone use, on single pictures.")
 @click.option("--through/--no-through", default=False, help="Let gradients pass through references.")
 @_data_options(0, 0, 0, 2)
 @click.option("--reuse", default=0, help="Times that a batch is trained on (0: twice on a GPU, 4 times on a CPU).")
@@ -147,7 +150,7 @@ def train(packed: Path, run: Path, **options: Any) -> None:
 
     device = _device(options)
     large = device.type == "cuda"
-    model = _start(options["base"], {k: options[k] for k in ("width", "prior_blocks", "filter_blocks", "memory")})
+    model = _start(options["base"], {k: options[k] for k in _SHAPE})
     settings = RunSettings(
         options["steps"],
         options["minutes"],
@@ -158,11 +161,12 @@ def train(packed: Path, run: Path, **options: Any) -> None:
         reuse=options["reuse"] or (2 if large else 4),
         pool=options["pool"],
         compiled=large if options["compiled"] is None else options["compiled"],
+        intra=options["intra"],
         every=options["every"],
         log_every=options["log_every"],
         seed=options["seed"],
     )
-    data = _data(packed, device, options)
+    data = _data(packed, device, {**options, "chunks": 0} if options["intra"] else options)
     click.echo(f"{len(data.clips)} clips, {len(data.scenes.photos)} photos, on {device}")
     run.mkdir(parents=True, exist_ok=True)
     (run / "options.json").write_text(json.dumps(options, indent=1))
@@ -204,7 +208,7 @@ def export(packed: Path, run: Path, target: Path, **options: Any) -> None:
 
     chosen = _run_options(run)
     device = _device({"device": "cpu", "threads": options["threads"]})
-    shape = {k: chosen.get(k) for k in ("width", "prior_blocks", "filter_blocks", "memory")}
+    shape = {k: chosen.get(k) for k in _SHAPE}
     start = with_average(_start(chosen["base"], shape), checkpoint.average_of(run))
     model, report = exporting.fitted(start, _clips(packed, device, options), options, click.echo)
     exporting.write(target, model, exporting.card(target, model, run, chosen, report))

@@ -30,7 +30,8 @@ _SMALLEST = 0.4
 
 @dataclass(frozen=True)
 class DataSettings:
-    """A batch: `count` crops of `chunks` chunks at height x width; shares of photos in motion and of screen content."""
+    """A batch: `count` crops of `chunks` chunks at height x width (0: of single pictures); shares of photos, in motion if there are
+    chunks, and of screen content."""
 
     count: int
     height: int
@@ -50,7 +51,7 @@ class Data:
         if not clips and not photos:
             raise InputError("there are neither clips nor photos to train on")
         self.settings, self.device = settings, device
-        frames = settings.chunks * CHUNK_FRAMES
+        frames = settings.chunks * CHUNK_FRAMES or 1
         self.frames = frames
         self.clips = [tuple(p.to(device) for p in clip) for clip in clips if len(clip[0]) >= CHUNK_FRAMES]
         screen = settings.height, settings.width
@@ -62,6 +63,7 @@ class Data:
         self._photos = photos
         self.scenes = Scenes(on_device, self._page, screen, frames, device)
         self._weights = [min(len(clip[0]), 96) for clip in self.clips]
+        self._stills = [tuple(p.to(device) for p in photo) for photo in photos]
 
     def _page(self, number: int) -> Planes8:
         """A page of screen content, drawn when it is first asked for."""
@@ -100,12 +102,16 @@ class Data:
         settings = self.settings
         if kind < settings.screen_share:
             return self.scenes.screen_content(rng)
+        if not settings.chunks:
+            still = self._stills and (kind < settings.screen_share + settings.photo_share or not self.clips)
+            clip = rng.choice(self._stills) if still else rng.choices(self.clips, self._weights)[0]
+            return self._toned(rng, self._real(rng, clip))
         if self.scenes.photos and (kind < settings.screen_share + settings.photo_share or not self.clips):
             clip = self.scenes.moving(rng)
             return with_noise(self._toned(rng, clip), rng, generator)
         if not self.clips:
             return self.scenes.screen_content(rng)
-        return self._toned(rng, self._real(rng))
+        return self._toned(rng, self._real(rng, rng.choices(self.clips, self._weights)[0]))
 
     def _toned(self, rng: random.Random, clip: Clip) -> Clip:
         """Some brighter or darker, with more or less contrast and colour."""
@@ -115,9 +121,8 @@ class Data:
         y = (clip[0] - 126) * gain + 126 + shift
         return y, (clip[1] - 128) * gain * colour + 128, (clip[2] - 128) * gain * colour + 128
 
-    def _real(self, rng: random.Random) -> Clip:
+    def _real(self, rng: random.Random, clip: Sequence[Tensor]) -> Clip:
         """A part of a clip in space and time, at a smaller size, mirrored, backwards."""
-        clip = rng.choices(self.clips, self._weights)[0]
         count, height, width = clip[0].shape
         stride = rng.choice((1, 1, 1, 2, _LONGEST_STRIDE))
         while stride > 1 and (self.frames - 1) * stride >= count:

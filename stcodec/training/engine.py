@@ -31,14 +31,15 @@ _MOTION_BIT_COST = 3.0
 _REACHES = ((2, 5), (CHUNK_FRAMES, 8))
 # How much planes weigh in the distortion that benchmarks report.
 _PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)
+_PICTURE = Step((0,), ((None, None),), 0)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B crops of whole chunks: y [B, T, H, W], u and v of half the size, float in [0, 1]; quality float [B].
+    """B crops of whole chunks (or, without trees, of single pictures).
 
-    trees: of each chunk, for all crops. fields: for each chunk and predicted frame of it, vectors [B, 2, 2, H/8, W/8] and modes
-    [B, H/16, W/16]; empty until `Engine.find_motion`.
+    y [B, T, H, W], u and v of half the size, float in [0, 1]; quality float [B]. trees: of each chunk, for all crops. fields: for each
+    chunk and predicted frame of it, vectors [B, 2, 2, H/8, W/8] and modes [B, H/16, W/16]; empty until `Engine.find_motion`.
     """
 
     y: Tensor
@@ -176,11 +177,12 @@ class Engine:
         squared = torch.zeros(count, 3, device=batch.y.device)
         memory: Tensor | None = None
         before: tuple[Frames, Tensor] | None = None
-        for chunk, tree in enumerate(batch.trees):
+        plan = [motion.steps(tree, chunk == 0) for chunk, tree in enumerate(batch.trees)] or [(_PICTURE,)]
+        for chunk, steps in enumerate(plan):
             done: dict[int, tuple[Frames, Tensor]] = {}
             if before is not None:
                 done[-1] = before
-            for step in motion.steps(tree, chunk == 0):
+            for step in steps:
                 spent, errors, memory = self._step(batch, chunk, step, done, memory)
                 bits = bits + spent.detach()
                 cost = cost + spent + self._in_bits(errors[1])

@@ -23,7 +23,7 @@ from stcodec.entropy import Tables
 from stcodec.media import Planes
 from stcodec.network import ModelConfig, Network
 from stcodec.patches import CHUNK_FRAMES
-from stcodec.scales import GroupNetwork
+from stcodec.scales import GroupNetwork, ScaleNetworks
 from stcodec.training.scale_twin import ScaleTwin, code_length, index_costs
 from stcodec.vectors import VectorTables
 from stcodec.weights import Model
@@ -46,18 +46,25 @@ def laplace_rows() -> list[np.ndarray]:
 
 def initial_model(config: ModelConfig) -> Model:
     """An unfitted model: every symbol under one moderate scale, no spatial prediction."""
-    channels, start, groups = config.patch.channels, 0, []
-    hidden, inputs = config.scale_hidden, scales.input_size(config.patch.channels)
-    for end in config.groups:
-        out = end - start
-        bias = torch.full((scales.CLASSES, out), 10.0 * 2**scales.SHIFT_2)
-        zeros = torch.zeros(inputs, hidden), torch.zeros(scales.CLASSES, hidden), torch.zeros(hidden, out)
-        groups.append(GroupNetwork(*zeros, bias))
-        start = end
-    assert start == channels
+    groups = ScaleNetworks([], [])
+    for intra, networks in ((True, groups.intra), (False, groups.other)):
+        start = 0
+        for end in config.intra_groups if intra else config.groups:
+            inputs, hidden, classes = scale_shape(config, intra)
+            bias = torch.full((classes, end - start), 10.0 * 2**scales.SHIFT_2)
+            zeros = torch.zeros(inputs, hidden), torch.zeros(classes, hidden), torch.zeros(hidden, end - start)
+            networks.append(GroupNetwork(*zeros, bias))
+            start = end
     network = Network(config).eval().requires_grad_(False)
     tables = Tables.from_probabilities(laplace_rows())
     return Model("initial", bytes(32), config, network, groups, tables, vectors.default_tables())
+
+
+def scale_shape(config: ModelConfig, intra: bool) -> tuple[int, int, int]:
+    """Inputs, hidden units and context classes of the scale networks, of intra frames or of others."""
+    hidden = config.intra_scale_hidden if intra else config.scale_hidden
+    classes = scales.INTRA_LATTICES if intra else scales.CLASSES
+    return scales.input_size(config.patch.channels, intra), hidden, classes
 
 
 @dataclass
@@ -73,7 +80,8 @@ class Collector:
     """The observer: a random subset of patches per pass, normal equations, centroid sums."""
 
     def __init__(self, config: ModelConfig, patches_per_pass: int, seed: int = 0) -> None:
-        self.samples = [Sample() for _ in config.groups]
+        self.intra = [Sample() for _ in config.intra_groups]
+        self.other = [Sample() for _ in config.groups]
         channels = config.patch.channels
         self.normal = torch.zeros(scales.PREDICTORS, 4 * channels, 4 * channels, dtype=torch.float64)
         self.moment = torch.zeros(scales.PREDICTORS, 4 * channels, channels, dtype=torch.float64)
@@ -82,10 +90,12 @@ class Collector:
         self._keep = patches_per_pass
         self._random = torch.Generator().manual_seed(seed)
 
-    def symbols(self, group: int, context: int, inputs: Tensor, index: Tensor, symbols: Tensor, scaled: Tensor) -> None:
+    def symbols(
+        self, kind: int, group: int, context: int, inputs: Tensor, index: Tensor, symbols: Tensor, scaled: Tensor
+    ) -> None:
         """See `latents.Observer`."""
         keep = torch.randperm(len(inputs), generator=self._random)[: self._keep]
-        sample = self.samples[group]
+        sample = (self.other if kind else self.intra)[group]
         sample.inputs.append(inputs[keep].to(torch.uint8))
         sample.contexts.append(torch.full((len(keep),), context))
         sample.magnitudes.append(symbols[keep].abs().clamp(max=32767).to(torch.int16))
@@ -119,48 +129,56 @@ class Collector:
 
 
 def train_scales(
-    config: ModelConfig,
-    collector: Collector,
-    tables: Tables,
-    steps: int,
-    start: Sequence[GroupNetwork] | None = None,
-    log: Callable[[str], None] = print,
-) -> list[GroupNetwork]:
-    """Scale networks that minimise the code length of the collected symbols."""
+    collector: Collector, start: ScaleNetworks, tables: Tables, steps: int, log: Callable[[str], None] = print
+) -> ScaleNetworks:
+    """Scale networks that minimise the code length of the collected symbols, from those that the symbols were coded with."""
     costs = index_costs(tables)
-    groups, begin = [], 0
-    for g, end in enumerate(config.groups):
-        sample = collector.samples[g]
-        x, context = torch.cat(sample.inputs), torch.cat(sample.contexts)
-        size = torch.cat(sample.magnitudes).long().clamp_(max=costs.shape[1] - 1)
-        net = ScaleTwin.of(start[g]) if start is not None else ScaleTwin(x.shape[1], config.scale_hidden, end - begin)
-        rate = 6e-3 if start is None else 3e-3
-        optimiser = torch.optim.Adam(net.parameters(), lr=rate)
-        total, before = 0.0, 0.0
-        for step in range(steps):
-            left = 0.5 * (1 + np.cos(np.pi * step / steps))
-            optimiser.param_groups[0]["lr"] = rate * left + 2e-5
-            pick = torch.randint(len(x), (1536,))
-            bits = code_length(net(x[pick].float(), context[pick]), size[pick], costs)
-            loss = bits.sum(1).mean()
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 50.0)
-            optimiser.step()
-            total = loss.item() if step == 0 else 0.99 * total + 0.01 * loss.item()
-            before = before or total
-        log(f"scale network {g}: {len(x)} samples, {before:.2f} -> {total:.2f} bits per patch and frame")
-        groups.append(net.eval().integers())
-        begin = end
-    return groups
+    found = ScaleNetworks([], [])
+    for name, samples, before, after in (
+        ("intra", collector.intra, start.intra, found.intra),
+        ("other", collector.other, start.other, found.other),
+    ):
+        for number, (sample, network) in enumerate(zip(samples, before, strict=True)):
+            after.append(_train_scales(sample, network, costs, steps, f"scale network {name} {number}", log))
+    return found
 
 
-def fit_tables(collector: Collector, groups: Sequence[GroupNetwork], weight: float = 2000.0) -> Tables:
+def _train_scales(
+    sample: Sample, start: GroupNetwork, costs: Tensor, steps: int, name: str, log: Callable[[str], None]
+) -> GroupNetwork:
+    if not sample.inputs:
+        return start
+    x, context = torch.cat(sample.inputs), torch.cat(sample.contexts)
+    size = torch.cat(sample.magnitudes).long().clamp_(max=costs.shape[1] - 1)
+    new = float(start.w1.abs().sum()) == 0
+    net = ScaleTwin.of(start)
+    if new:
+        net = ScaleTwin(start.w1.shape[0], start.w1.shape[1], start.w2.shape[1], len(start.b1))
+    rate = 6e-3 if new else 3e-3
+    optimiser = torch.optim.Adam(net.parameters(), lr=rate)
+    total, before = 0.0, 0.0
+    for step in range(steps):
+        left = 0.5 * (1 + np.cos(np.pi * step / steps))
+        optimiser.param_groups[0]["lr"] = rate * left + 2e-5
+        pick = torch.randint(len(x), (1536,))
+        bits = code_length(net(x[pick].float(), context[pick]), size[pick], costs)
+        loss = bits.sum(1).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 50.0)
+        optimiser.step()
+        total = loss.item() if step == 0 else 0.99 * total + 0.01 * loss.item()
+        before = before or total
+    log(f"{name}: {len(x)} samples, {before:.2f} -> {total:.2f} bits per patch and frame")
+    return net.eval().integers()
+
+
+def fit_tables(collector: Collector, groups: ScaleNetworks, weight: float = 2000.0) -> Tables:
     """Tables from the magnitudes counted at each index, on a Laplacian prior worth `weight` symbols."""
     rows = laplace_rows()
     largest = max((len(row) - 2) // 2 for row in rows)
     counts = np.zeros((scales.SCALE_COUNT, largest + 2))
-    for sample, group in zip(collector.samples, groups, strict=True):
+    for sample, group in zip([*collector.intra, *collector.other], groups.all(), strict=True):
         for x, context, size in zip(sample.inputs, sample.contexts, sample.magnitudes, strict=True):
             index = group.indices(x.float(), int(context[0])).long() if len(x) else x.long()
             key = index * (largest + 2) + size.long().clamp(max=largest + 1)
@@ -235,7 +253,6 @@ def fit_round(
         if predictors:
             network.spatial.copy_(collector.spatial_predictors().half().float())
         network.centroids.copy_(collector.centroids())
-    start_groups = model.groups if float(model.groups[0].w1.abs().sum()) > 0 else None
-    groups = train_scales(model.config, collector, model.tables, steps, start_groups, log)
+    groups = train_scales(collector, model.groups, model.tables, steps, log)
     tables = fit_tables(collector, groups)
     return dataclasses.replace(model, network=network, groups=groups, tables=tables, vector_tables=counter.tables())

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from stcodec import scales
 from stcodec.entropy import Tables
 from stcodec.network import Network
-from stcodec.scales import GroupNetwork
+from stcodec.scales import ScaleNetworks
 from stcodec.training.scale_twin import ScaleTwin, code_length, index_costs
 
 # What a flag costs, and what raising index 0 does per symbol, in bits: see LatentCoder._code_floor.
@@ -49,6 +49,19 @@ class Coded:
     bits: Tensor
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Patches of one pass: inputs of the scale networks that do not depend on themselves; what their surroundings say (intra frames);
+    means [N, p, C] before and after linear prediction from neighbours; latents; steps [N, 1, C]."""
+
+    known: Tensor
+    features: tuple[Tensor, Tensor] | None
+    start: Tensor
+    mean: Tensor
+    target: Tensor
+    size: Tensor
+
+
 class Passes(nn.Module):
     """The scale networks, trainable, and the frozen tables."""
 
@@ -56,11 +69,12 @@ class Passes(nn.Module):
     logs: Tensor
     bands: Tensor
 
-    def __init__(self, network: Network, groups: Sequence[GroupNetwork], tables: Tables) -> None:
+    def __init__(self, network: Network, groups: ScaleNetworks, tables: Tables) -> None:
         super().__init__()
         # Not a submodule: its parameters belong to the network.
         self._network = [network]
-        self.groups = nn.ModuleList(ScaleTwin.of(group) for group in groups)
+        self.intra = nn.ModuleList(ScaleTwin.of(group) for group in groups.intra)
+        self.other = nn.ModuleList(ScaleTwin.of(group) for group in groups.other)
         self.register_buffer("costs", index_costs(tables), persistent=False)
         sizes = torch.arange(scales.LARGEST_MAGNITUDE + 1)
         self.register_buffer("logs", scales.log_magnitude(sizes), persistent=False)
@@ -73,7 +87,6 @@ class Passes(nn.Module):
     def _fixed_inputs(self, context: Context) -> Tensor:
         """The inputs of the scale network that do not change from pass to pass, [N, patches, F]."""
         n, rows, columns, _ = context.references.shape
-        bands = scales.box_sum(context.references @ self.bands)
         quality = context.quality.clamp(0, scales.LARGEST_QUALITY).view(n, 1, 1).expand(n, rows * columns, 1)
         scalars = [quality, *((quality - knot).clamp(min=0) for knot in (12, 24, 36, 48))]
         zero = torch.zeros_like(quality)
@@ -86,6 +99,9 @@ class Passes(nn.Module):
         else:
             scalars.append(self._log(context.motion.reshape(n, -1, 2)))
         scalars += [zero + 32.0, zero]
+        if context.kind == 0:
+            return torch.cat(scalars, dim=2)
+        bands = scales.box_sum(context.references @ self.bands)
         logs = [self._log(t).view(n, rows * columns, -1) for t in (context.references, bands)]
         return torch.cat([*logs, *scalars], dim=2)
 
@@ -112,23 +128,28 @@ class Passes(nn.Module):
         bits = torch.zeros(n, device=device)
         for lattice, (at, near) in enumerate(lattices):
             p = len(at)
-            here = base.index_select(1, at)
-            around = torch.zeros(n, p, channels, device=device)
+            start = base.index_select(1, at)
+            here, close = start, None
+            sides = torch.zeros(n, p, 4, channels, device=device)
             if near is not None:
                 close = errors.index_select(1, near).view(n, p, 4 * channels)
                 here = here + close @ network.spatial[scales.predictor_number(context.kind, lattice)]
-                around = magnitudes.index_select(1, near).view(n, p, 4, channels).sum(2)
-            logs = self._log(around), self._log(around @ self.bands)
+                sides = magnitudes.index_select(1, near).view(n, p, 4, channels)
+            around = sides.sum(2)
+            logs = self._log(around if context.kind else sides.flatten(2)), self._log(around @ self.bands)
             known = torch.cat([*logs, fixed.index_select(1, at)], dim=2)
-            scaled = (target.index_select(1, at) - here) / size
-            biases = scales.context_class(context.kind, lattice)
-            symbols, values, spent = self._symbols(known, scaled, biases, rate_weight)
+            features = None
+            if context.kind == 0 and network.config.intra_width:
+                scaled = None if close is None else close / size.repeat(1, 1, 4)
+                features = network.surroundings.look(scaled, lattice, context.quality, (n, p))
+            part = _Part(known, features, start, here, target.index_select(1, at), size)
+            here, symbols, values, spent = self._symbols(part, context.kind, lattice, rate_weight)
             bits = bits + spent
             fixed_here = (here + values * size).detach()
             found = torch.where(symbols == 0, here, fixed_here)
             own = symbols.abs().clamp(max=scales.LARGEST_MAGNITUDE)
             magnitudes = magnitudes.index_copy(1, at, own)
-            errors = errors.index_copy(1, at, (found - base.index_select(1, at)).detach())
+            errors = errors.index_copy(1, at, (found - start).detach())
             order.append(at)
             decoded.append(found)
             refined.append(here)
@@ -140,22 +161,33 @@ class Passes(nn.Module):
 
         return Coded(grid(decoded), grid(refined), magnitudes[:, :-1].view(n, rows, columns, channels), bits)
 
-    def _symbols(self, known: Tensor, scaled: Tensor, context: int, weight: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Symbols and dequantised values [N, p, C] of latents in units of the step, and bits [N] with gradients."""
+    def _symbols(self, part: _Part, kind: int, lattice: int, weight: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Means, symbols and dequantised values [N, p, C] of latents, and bits [N] with gradients."""
+        network = self._network[0]
         parts: list[Tensor] = []
         values: list[Tensor] = []
-        bits = torch.zeros(len(scaled), device=scaled.device)
-        start = 0
-        for group in self.groups:
+        means: list[Tensor] = []
+        bits = torch.zeros(len(part.target), device=part.target.device)
+        context, start = scales.context_class(kind, lattice), 0
+        for number, group in enumerate(self.other if kind else self.intra):
             assert isinstance(group, ScaleTwin)
             end = start + group.outputs
-            lower = self._log(torch.cat(parts, 2).abs()) if parts else None
-            symbols, value, spent = self._group(group(known, context, lower), scaled[..., start:end], weight)
+            mean = part.mean[..., start:end]
+            if part.features is not None:
+                lower = torch.cat(values, 2) if values else part.mean[..., :0]
+                own = torch.cat(means, 2).detach() if means else lower
+                own = (own - part.start[..., :start]) / part.size[..., :start] + lower
+                more = network.surroundings.correct(number, *part.features, own, lower)
+                mean = mean + more * part.size[..., start:end]
+            logs = self._log(torch.cat(parts, 2).abs()) if parts else None
+            scaled = (part.target[..., start:end] - mean) / part.size[..., start:end]
+            symbols, value, spent = self._group(group(part.known, context, logs), scaled, weight)
             bits = bits + spent
             parts.append(symbols)
             values.append(value)
+            means.append(mean)
             start = end
-        return torch.cat(parts, 2), torch.cat(values, 2), bits
+        return torch.cat(means, 2), torch.cat(parts, 2), torch.cat(values, 2), bits
 
     def _group(self, position: Tensor, scaled: Tensor, weight: float) -> tuple[Tensor, Tensor, Tensor]:
         largest = self.costs.shape[1] - 1

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from stcodec.devices import flush_denormals
 from stcodec.network import ModelConfig, Network
-from stcodec.scales import GroupNetwork
+from stcodec.scales import ScaleNetworks
 from stcodec.training import checkpoint
 from stcodec.training.data import Data
 from stcodec.training.engine import Batch, Engine, Outcome, Settings, psnr, quality_band
@@ -39,7 +39,8 @@ _BANDS = 8
 class RunSettings:
     """steps, minutes: of the whole run, whichever ends first. rate_scales: learning rate of the scale networks against that of the
     others. reuse: how often a batch is trained on, in random order out of `pool` of them (where motion and pictures cost more than
-    networks). compiled: compile the networks. every, log_every: steps between checkpoints and lines of the log.
+    networks). compiled: compile the networks. intra: train what only intra frames use, and nothing else.
+    every, log_every: steps between checkpoints and lines of the log.
     """
 
     steps: int = 10_000
@@ -53,6 +54,7 @@ class RunSettings:
     reuse: int = 1
     pool: int = 1
     compiled: bool = False
+    intra: bool = False
     every: int = 200
     log_every: int = 20
     seed: int = 1
@@ -66,10 +68,10 @@ class Trained(nn.Module):
         self.network = model.network
         self.passes = Passes(model.network, model.groups, model.tables)
 
-    def parameters_of(self, part: str) -> list[nn.Parameter]:
-        """The trained parameters of "network" or "passes"."""
-        named = getattr(self, part).named_parameters()
-        return [p for name, p in named if part == "passes" or name not in FITTED]
+    def parameters_of(self, part: str, intra: bool = False) -> list[nn.Parameter]:
+        """The trained parameters of "network" or "passes"; `intra`: those alone that only intra frames use."""
+        named = [(n, p) for n, p in getattr(self, part).named_parameters() if part == "passes" or n not in FITTED]
+        return [p for name, p in named if not intra or name.startswith(("surroundings.", "intra."))]
 
 
 def with_average(model: Model, average: dict[str, Tensor]) -> Model:
@@ -80,14 +82,18 @@ def with_average(model: Model, average: dict[str, Tensor]) -> Model:
     own = {k.removeprefix("network."): v for k, v in average.items() if k.startswith("network.") and k not in fitted}
     network.load_state_dict(own, strict=False)
     network.requires_grad_(False)
-    groups: list[GroupNetwork] = []
-    for number, group in enumerate(model.groups):
-        twin = ScaleTwin.of(group)
-        prefix = f"passes.groups.{number}."
-        state = {k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)}
-        if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in twin.state_dict().items()}:
-            twin.load_state_dict(state)
-        groups.append(twin.integers())
+    groups = ScaleNetworks([], [])
+    for part, before, after in (
+        ("intra", model.groups.intra, groups.intra),
+        ("other", model.groups.other, groups.other),
+    ):
+        for number, group in enumerate(before):
+            twin = ScaleTwin.of(group)
+            prefix = f"passes.{part}.{number}."
+            state = {k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)}
+            if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in twin.state_dict().items()}:
+                twin.load_state_dict(state)
+            after.append(twin.integers())
     return dataclasses.replace(model, network=network, groups=groups)
 
 
@@ -108,7 +114,7 @@ class Run:
         self.config = model.config
         self.trained = Trained(model).to(self.device)
         self.trained.requires_grad_(False)
-        self.groups = [self.trained.parameters_of(part) for part in ("network", "passes")]
+        self.groups = [self.trained.parameters_of(part, settings.intra) for part in ("network", "passes")]
         for parameter in (p for group in self.groups for p in group):
             parameter.requires_grad_(True)
         if self.device.type == "cuda":
@@ -295,7 +301,8 @@ def start_from(base: Model, config: ModelConfig) -> Model:
     if config == base.config:
         return dataclasses.replace(base, network=copy.deepcopy(base.network))
     network = Network(config).eval()
-    with torch.no_grad():
-        for name in FITTED:
-            getattr(network, name).copy_(getattr(base.network, name))
+    # What has the same shape stays, so that one part can be new and the others go on.
+    kept = base.network.state_dict()
+    own = network.state_dict()
+    network.load_state_dict({k: kept[k] if k in kept and kept[k].shape == v.shape else v for k, v in own.items()})
     return dataclasses.replace(base, config=config, network=network)

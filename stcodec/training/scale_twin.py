@@ -43,18 +43,18 @@ def code_length(index: Tensor, magnitudes: Tensor, costs: Tensor) -> Tensor:
 class ScaleTwin(nn.Module):
     """One frequency group; `outputs` coefficients. Parameters in units of the integer weights: w1, b1, w2, b2."""
 
-    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
+    def __init__(self, inputs: int, hidden: int, outputs: int, classes: int) -> None:
         super().__init__()
         self.outputs = outputs
         self.w1 = nn.Parameter(torch.randn(inputs, hidden) * 0.25)
-        self.b1 = nn.Parameter(torch.full((scales.CLASSES, hidden), 2.0))
+        self.b1 = nn.Parameter(torch.full((classes, hidden), 2.0))
         self.w2 = nn.Parameter(torch.randn(hidden, outputs) * 0.1)
-        self.b2 = nn.Parameter(torch.full((scales.CLASSES, outputs), 5.0))
+        self.b2 = nn.Parameter(torch.full((classes, outputs), 5.0))
 
     @classmethod
     def of(cls, start: GroupNetwork) -> ScaleTwin:
         """The twin of an integer network."""
-        twin = cls(start.w1.shape[0], start.w1.shape[1], start.w2.shape[1])
+        twin = cls(start.w1.shape[0], start.w1.shape[1], start.w2.shape[1], len(start.b1))
         with torch.no_grad():
             for name, unit in zip(("w1", "b1", "w2", "b2"), _UNITS, strict=True):
                 getattr(twin, name).copy_(getattr(start, name) / unit)
