@@ -38,7 +38,7 @@ class ModelConfig:
     scale_hidden: int = 64
     intra_scale_hidden: int = 96
     # Added to the quality of each kind of frame. Those that others are predicted from are finer by `Network.step_gain` already.
-    kind_qualities: tuple[int, ...] = (1, -5, 0, 4, 5)
+    kind_qualities: tuple[int, ...] = (3, -6, 0, 4, 5)
 
     def __post_init__(self) -> None:
         """Raise ValueError if the groups do not cover the channels, or kinds of frames lack a quality."""

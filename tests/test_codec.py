@@ -17,6 +17,7 @@ from stcodec.errors import DamagedFileError
 from stcodec.network import ModelConfig, Network
 from stcodec.patches import PatchSize, SceneCutDetector, frames_from_planes, patchify, planes_from_frames, unpatchify
 from stcodec.training.fit import initial_model
+from stcodec.training.run import start_from
 from stcodec.weights import Model, load_model, model_folders
 from tests.conftest import moving_picture, psnr
 
@@ -73,6 +74,9 @@ def test_a_decoder_with_other_rounding_reads_the_same_symbols(name: str) -> None
     model = load_model(name)
     noisy = Noisy(model.config).eval().requires_grad_(False)
     noisy.load_state_dict(model.network.state_dict())
+    if model.config.intra_width:
+        exact = model.network.surroundings.correct
+        noisy.surroundings.correct = lambda *seen: exact(*seen) + 0.02 * (torch.rand(()) - 0.5)  # in units of the step
     half = Network(model.config).eval().requires_grad_(False)
     half.load_state_dict(
         {k: v.to(torch.bfloat16).float() if "basis" not in k else v for k, v in model.network.state_dict().items()}
@@ -180,6 +184,22 @@ def test_any_patch_size_codes(patch: PatchSize, width: int) -> None:
     _, decoded = code(model, source, quality=40)
     assert decoded[0][0].shape == (50, 70)
     assert min(psnr(a[0], b[0]) for a, b in zip(source, decoded, strict=True)) > 33
+
+
+def test_an_intra_frame_is_smaller_for_what_its_surroundings_say() -> None:
+    model = load_model("stc-1")
+    config = dataclasses.replace(model.config, intra_width=0)
+    linear = dataclasses.replace(start_from(model, config), config=config)
+    with av.open(str(DATA / "butterfly.mp4")) as container:
+        frame = next(container.decode(video=0)).to_ndarray(format="yuv420p")
+    luma, chroma = frame[:360], frame[360:].reshape(2, 180, 320)
+    source = [(luma[100:228, 200:360], chroma[0, 50:114, 100:180], chroma[1, 50:114, 100:180])]
+    size, quality = {}, {}
+    for name, each in (("with", model), ("without", linear)):
+        payloads, decoded = code(each, source, 30)
+        size[name], quality[name] = len(payloads[0].payload), psnr(source[0][0], decoded[0][0])
+    assert size["with"] < 0.97 * size["without"]
+    assert quality["with"] > quality["without"] - 0.05
 
 
 def test_scene_cuts() -> None:

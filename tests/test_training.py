@@ -23,6 +23,7 @@ import stcodec
 from stcodec.training import pack
 from stcodec.training.__main__ import main
 from stcodec.training.pack import PackSettings
+from stcodec.weights import load_model
 from tests.conftest import make_video, run
 
 TINY = ("--base", "dct", "--width", 8, "--prior-blocks", 1, "--filter-blocks", 1, "--memory", 4)
@@ -141,6 +142,23 @@ def test_a_run_that_is_killed_goes_on_and_gives_a_model(
     measured = run("bench", "rd", clip, "--models", "my", "--qualities", "10,30,50", "--json", tmp_path / "b.json")
     assert measured.returncode == 0, measured.stderr
     assert len(json.loads((tmp_path / "b.json").read_text())["curves"][-1]["points"]) == 3
+
+
+def test_intra_frames_are_trained_alone(
+    folder: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, target = tmp_path / "run", tmp_path / "own.safetensors"
+    common = ("--intra", "--intra-width", 16, *CROPS, "--batch", 2, "--steps", 4, "--log-every", 2, "--threads", 1)
+    assert "2 clips, 1 photos" in training("train", packed, place, "--base", "dct", *common)[0]
+    training("export", packed, place, target, *CROPS, "--rounds", 0)
+    base, own = load_model("dct"), load_model(str(target))
+    assert own.config.intra_width == 16
+    assert any(bool(p.any()) for p in own.network.surroundings.end.parameters())
+    assert torch.equal(own.groups.other[0].w1, base.groups.other[0].w1)
+    clip, coded = folder / "small.mp4", tmp_path / "a.stp"
+    stcodec.encode(clip, coded, model=str(target))
+    monkeypatch.setenv("STCODEC_MODELS", str(tmp_path))
+    assert run("verify", "--deep", coded).returncode == 0
 
 
 BLOCKED = """
