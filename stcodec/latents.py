@@ -193,7 +193,7 @@ class LatentCoder:
         else:
             everything = torch.zeros(n, patches, channels, device=self._device)
         target = None if latents is None else _rows(latents)
-        ends, groups = self._network.config.groups_of(context.kind), self._groups.of(context.kind)
+        ends, groups = self._network.config.groups, self._groups.of(context.kind)
         for lattice, (at, near) in enumerate(scales.lattice_positions(rows, columns, context.kind, self._device)):
             if not len(at):
                 continue
@@ -254,7 +254,7 @@ class LatentCoder:
             expected, here = means.look(lattice, at, near), dense.index_select(1, at)
             if expected.features is not None:
                 start = 0
-                for number, end in enumerate(self._network.config.groups_of(kind)):
+                for number, end in enumerate(self._network.config.groups):
                     means.group(expected, number, start, end, here)
                     start = end
             means.put(expected, here)

@@ -28,8 +28,7 @@ class ModelConfig:
     """Shape of a model; stored with its weights. `width` 0 leaves the linear codec without networks."""
 
     patch: PatchSize = PatchSize()
-    groups: tuple[int, ...] = (24, 96)  # ends of the frequency groups in the channel order of `dct_basis`
-    intra_groups: tuple[int, ...] = (6, 24, 48, 96)  # the same for intra frames
+    groups: tuple[int, ...] = (6, 24, 48, 96)  # ends of the frequency groups in the channel order of `dct_basis`
     width: int = 0
     prior_blocks: int = 3
     filter_blocks: int = 4
@@ -38,19 +37,14 @@ class ModelConfig:
     scale_hidden: int = 64
     intra_scale_hidden: int = 96
     # Added to the quality of each kind of frame. Those that others are predicted from are finer by `Network.step_gain` already.
-    kind_qualities: tuple[int, ...] = (3, -6, 0, 4, 5)
+    kind_qualities: tuple[int, ...] = (5, -4, 0, 2, 3)
 
     def __post_init__(self) -> None:
         """Raise ValueError if the groups do not cover the channels, or kinds of frames lack a quality."""
         if len(self.kind_qualities) != FRAME_KINDS:
             raise ValueError("each kind of frame needs its quality")
-        for groups in (self.groups, self.intra_groups):
-            if list(groups) != sorted(set(groups)) or groups[-1] != self.patch.channels:
-                raise ValueError("frequency groups must increase and end at the number of channels")
-
-    def groups_of(self, kind: int) -> tuple[int, ...]:
-        """Ends of the frequency groups of frames of `kind` (0: intra)."""
-        return self.groups if kind else self.intra_groups
+        if list(self.groups) != sorted(set(self.groups)) or self.groups[-1] != self.patch.channels:
+            raise ValueError("frequency groups must increase and end at the number of channels")
 
 
 class Pointwise(nn.Conv2d):
@@ -248,7 +242,7 @@ class Network(nn.Module):
             self.filter_out = _zero(Pointwise(config.width, channels))
             self.memory = Memory(config.width, config.memory)
         if config.intra_width:
-            self.surroundings = Surroundings(config.intra_width, channels, config.intra_groups, self._dc)
+            self.surroundings = Surroundings(config.intra_width, channels, config.groups, self._dc)
 
     def quality_of(self, quality: Quality, kind: int) -> Quality:
         """The quality that a frame of a kind (0..4) has in a chunk of `quality` 0..63 (a tensor: [N]); may lie outside."""

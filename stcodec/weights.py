@@ -101,8 +101,11 @@ def _assemble(name: str, digest: bytes, config_json: dict[str, object], tensors:
     network.eval().requires_grad_(False)
     groups = ScaleNetworks(
         *(
-            [GroupNetwork(*(tensors[f"scales.{name}.{g}.{part}"].float() for part in _PARTS)) for g in range(len(ends))]
-            for name, ends in (("intra", config.intra_groups), ("other", config.groups))
+            [
+                GroupNetwork(*(tensors[f"scales.{name}.{g}.{part}"].float() for part in _PARTS))
+                for g in range(len(config.groups))
+            ]
+            for name in ("intra", "other")
         )
     )
     sizes = tensors["tables.sizes"].numpy().astype(np.int64)
@@ -150,6 +153,6 @@ def config_from_json(values: dict[str, object]) -> ModelConfig:
     """The inverse of `config_to_json`; TypeError or ValueError on anything unexpected."""
     values = dict(values)
     values["patch"] = PatchSize(**values["patch"])  # type: ignore[arg-type]
-    for name in ("groups", "intra_groups", "kind_qualities"):
+    for name in ("groups", "kind_qualities"):
         values[name] = tuple(values[name])  # type: ignore[arg-type]
     return ModelConfig(**values)  # type: ignore[arg-type]

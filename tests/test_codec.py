@@ -174,8 +174,8 @@ def test_patchify_and_back(patch: PatchSize, size: tuple[int, int]) -> None:
 def test_any_patch_size_codes(patch: PatchSize, width: int) -> None:
     torch.manual_seed(0)
     channels = patch.channels
-    groups = (channels // 4, channels), (channels // 16, channels // 2, channels)
-    model = initial_model(ModelConfig(patch, *groups, width, 1, 1, 4, width, 16, 16))
+    groups = channels // 16, channels // 2, channels
+    model = initial_model(ModelConfig(patch, groups, width, 1, 1, 4, width, 16, 16))
     if width:
         for part in (model.network.prior_out, model.network.surroundings.end):
             for p in part.parameters():

@@ -49,7 +49,7 @@ def initial_model(config: ModelConfig) -> Model:
     groups = ScaleNetworks([], [])
     for intra, networks in ((True, groups.intra), (False, groups.other)):
         start = 0
-        for end in config.intra_groups if intra else config.groups:
+        for end in config.groups:
             inputs, hidden, classes = scale_shape(config, intra)
             bias = torch.full((classes, end - start), 10.0 * 2**scales.SHIFT_2)
             zeros = torch.zeros(inputs, hidden), torch.zeros(classes, hidden), torch.zeros(hidden, end - start)
@@ -80,7 +80,7 @@ class Collector:
     """The observer: a random subset of patches per pass, normal equations, centroid sums."""
 
     def __init__(self, config: ModelConfig, patches_per_pass: int, seed: int = 0) -> None:
-        self.intra = [Sample() for _ in config.intra_groups]
+        self.intra = [Sample() for _ in config.groups]
         self.other = [Sample() for _ in config.groups]
         channels = config.patch.channels
         self.normal = torch.zeros(scales.PREDICTORS, 4 * channels, 4 * channels, dtype=torch.float64)
