@@ -139,7 +139,8 @@ def _speed(result: dict[str, Any]) -> list[str]:
     own = [s for s in speeds if s.networks is not None]
     parts += ["### Where the time goes", _stage_text(own), "\n".join(_stage_table(own))]
     text = (
-        f"The model has {complexity_line(counted)}: matrix products and convolutions, counted while a chunk without intra frames is coded; "
+        f"The model has {complexity_line(counted)}: matrix products and convolutions, "
+        "counted while a chunk without intra frames is coded; "
         "elementwise work, such as the sums of absolute differences of the motion search, has none."
     )
     return [*parts, "### Arithmetic", text, "\n".join(_complexity_table(counted))]
