@@ -59,6 +59,26 @@ _CARRY = ("all", "none")
 _TIMELESS = {"image2", "image2pipe", "h264", "hevc", "vvc", "m4v", "mjpeg", "mpegvideo", "obu", "av1"}
 
 
+class _ReadingInterruptedError(Exception):
+    """An interrupt while FFmpeg reads from a Python object: PyAV passes errors of reading on, but loses KeyboardInterrupt."""
+
+
+class _Interruptible:
+    """A stream whose `read` turns an interrupt into an error; everything else is the stream's."""
+
+    def __init__(self, stream: BinaryIO | CountedReader) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._stream.read(size)
+        except KeyboardInterrupt as error:
+            raise _ReadingInterruptedError from error
+
+
 class VideoReader:
     """Pictures of the first video stream in order of presentation, and packets of carried streams, as they come.
 
@@ -77,18 +97,21 @@ class VideoReader:
         if carry not in _CARRY:
             raise UsageError(f"carry must be one of {', '.join(_CARRY)}, not {carry!r}")
         options = {} if rate is None else {"framerate": f"{rate.numerator}/{rate.denominator}"}
-        file: Any = source
         if isinstance(source, (str, os.PathLike)):
             # With the protocol before it, a name such as "concat:a" is still a name.
-            file = f"file:{os.fspath(source)}"
+            file: Any = f"file:{os.fspath(source)}"
             if (sequence := find_sequence(source)) is not None:
                 options["start_number"] = str(sequence.first)
                 if sequence.beyond:
                     self._notes.append(
                         f"{sequence.missing} is missing: {sequence.beyond} pictures after it are left out"
                     )
+        else:
+            file = _Interruptible(source)
         try:
             self._container = av.open(file, metadata_errors="replace", options=options)
+        except _ReadingInterruptedError:
+            raise KeyboardInterrupt from None
         except (FFmpegError, OSError, ValueError) as error:
             raise InputError(f"{self.name}: {reason(error)}") from error
         try:
@@ -211,6 +234,8 @@ class VideoReader:
                     yield from packet.decode()
                 except FFmpegError:
                     damaged += 1
+        except _ReadingInterruptedError:
+            raise KeyboardInterrupt from None
         except (FFmpegError, OSError) as error:
             if not isinstance(error, EOFError):
                 raise InputError(f"{self.name}: {reason(error)}") from error
