@@ -103,7 +103,8 @@ def encode_steps(
     input_bytes = input_size(source)
     with contextlib.ExitStack() as stack:
         opened: PathLike | BinaryIO | CountedReader = source
-        if is_standard_stream(source):
+        if is_standard_stream(source) or input_bytes is None:
+            # FFmpeg would not hear of an interrupt while it waits for a pipe that it has opened itself.
             stream = stack.enter_context(open_input(source))
             opened = stream if input_bytes is not None else CountedReader(stream)
         with VideoReader(opened, rate=options.framerate) as video, open_output(target) as output:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from stcodec.errors import InputError, OutputExistsError, StcodecError, UsageError
 from stcodec.sequences import existing_pictures, find_sequence, is_picture_output
@@ -164,6 +164,7 @@ class CountedReader:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self.name = stream.name
         self.bytes = 0
 
     def read(self, size: int = -1) -> bytes:
@@ -171,6 +172,36 @@ class CountedReader:
         data = self._stream.read(size)
         self.bytes += len(data)
         return data
+
+
+class ReadInterruptedError(Exception):
+    """An interrupt while a stream was read."""
+
+
+class InterruptibleReader:
+    """A stream for FFmpeg to read from, whose `read` raises ReadInterruptedError when interrupted; everything else is the stream's.
+
+    PyAV passes errors of reading on, but loses KeyboardInterrupt, which is not one: the video would seem to end there.
+    """
+
+    def __init__(self, stream: BinaryIO | CountedReader) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes."""
+        try:
+            return self._stream.read(size)
+        except KeyboardInterrupt as error:
+            raise ReadInterruptedError from error
+
+
+def stream_name(stream: BinaryIO | CountedReader) -> str:
+    """What to call a stream of `open_input` in messages."""
+    path = getattr(stream, "name", None)
+    return path if isinstance(path, str) and path != "<stdin>" else "standard input"
 
 
 @contextlib.contextmanager

@@ -120,7 +120,7 @@ class _Means:
         return here[..., start:end]
 
     def put(self, expected: _Expected, values: Tensor) -> None:
-        """Take dequantised symbols [N, p, C] of the patches that were looked at last."""
+        """Take dequantised symbols [N, p, C] of patches whose means are complete."""
         at, here = expected.at, expected.here
         self.refined.index_copy_(1, at, here)
         self.errors.index_copy_(1, at, here + values * self.step - self.base.index_select(1, at))
@@ -147,7 +147,8 @@ class Observer(Protocol):
     def symbols(
         self, kind: int, group: int, context: int, inputs: Tensor, index: Tensor, symbols: Tensor, scaled: Tensor
     ) -> None:
-        """Scale network inputs [n, inputs], indices, symbols and latents in units of the step [n, outputs]."""
+        """Of a frame of `kind` (0 intra), frequency group and context class: scale network inputs [n, inputs], indices, symbols and
+        latents in units of the step [n, outputs]."""
         ...
 
     def spatial(self, kind: int, lattice: int, near: Tensor, error: Tensor) -> None:
@@ -213,19 +214,16 @@ class LatentCoder:
                 with stage("scales"):
                     lower = scales.log_magnitude(own[..., :start]).view(n * len(at), start) if start else None
                     index = group.indices(known, context_class, lower)
-                mean_here = None
+                scaled = None
                 if means is not None and expected is not None:
                     mean_here = means.group(expected, number, start, end, values)
-                wanted = None
-                if means is not None and mean_here is not None and wanted_here is not None:
-                    scaled = (wanted_here[..., start:end] - mean_here).mul_(means.inverse[..., start:end])
-                    scaled = scaled.reshape(n * len(at), -1)
-                    index, wanted = self._code_floor(coder, index, scaled, rate_weight)
-                    if self.observer is not None and wanted is not None:
-                        inputs = torch.cat([scales.log_magnitude(own).view(n * len(at), -1), known], dim=-1)
-                        self.observer.symbols(context.kind, number, context_class, inputs, index, wanted, scaled)
-                else:
-                    index, _ = self._code_floor(coder, index, None, rate_weight)
+                    if wanted_here is not None:
+                        off = (wanted_here[..., start:end] - mean_here).mul_(means.inverse[..., start:end])
+                        scaled = off.reshape(n * len(at), -1)
+                index, wanted = self._code_floor(coder, index, scaled, rate_weight)
+                if self.observer is not None and wanted is not None and scaled is not None:
+                    inputs = torch.cat([scales.log_magnitude(own).view(n * len(at), -1), known], dim=-1)
+                    self.observer.symbols(context.kind, number, context_class, inputs, index, wanted, scaled)
                 symbols = self._code(coder, wanted, index).view(n, len(at), end - start)
                 own[..., start:end] = symbols.abs().clamp_(max=scales.LARGEST_MAGNITUDE)
                 values[..., start:end] = self._dequantise(symbols, index)
@@ -263,12 +261,13 @@ class LatentCoder:
     def _known_inputs(self, kind: int, magnitudes: Tensor, near: Tensor | None, fixed: Tensor) -> Tensor:
         """The inputs of the scale networks [n * p, F] that do not depend on the patch; fixed [n, p, ...]: of all passes."""
         n, p, channels = len(fixed), fixed.shape[1], magnitudes.shape[2]
-        sides = torch.zeros(n, p, 4, channels, device=self._device)
-        if near is not None:
+        if near is None:
+            sides = torch.zeros(n, p, 4, channels, device=self._device)
+        else:
             sides = magnitudes.index_select(1, near).view(n, p, 4, channels)
         around = sides.sum(2)
-        own = sides.flatten(2) if kind == 0 else around
-        logs = scales.log_magnitude(own), scales.log_magnitude(scales.band_sums(around))
+        close = sides.flatten(2) if kind == 0 else around
+        logs = scales.log_magnitude(close), scales.log_magnitude(scales.band_sums(around))
         return torch.cat([*logs, fixed], dim=-1).view(n * p, -1)
 
     def _observe_spatial(

@@ -84,6 +84,14 @@ class Block(nn.Module):
         return self.merge(value * gate.clamp(0.0, 1.0)).add_(x)
 
 
+def _between_knots(knots: Tensor, quality: Tensor) -> Tensor:
+    """Vectors [N, W] at quality float [N], piecewise linear between those of `knots` [8, W], evenly spaced over 0..63."""
+    position = quality.clamp(0, QUALITY_LEVELS - 1) * ((_QUALITY_KNOTS - 1) / (QUALITY_LEVELS - 1))
+    low = position.floor().clamp(max=_QUALITY_KNOTS - 2).long()
+    part = (position - low)[:, None]
+    return knots[low] * (1 - part) + knots[low + 1] * part
+
+
 class Condition(nn.Module):
     """Per-channel scale and shift from quality (piecewise linear over 8 knots) and kind of frame."""
 
@@ -94,10 +102,7 @@ class Condition(nn.Module):
 
     def forward(self, x: Tensor, quality: Tensor, kind: Tensor) -> Tensor:
         """x [N, W, ...]; quality float [N] in 0..63; kind int64 [N]."""
-        position = quality.clamp(0, QUALITY_LEVELS - 1) * ((_QUALITY_KNOTS - 1) / (QUALITY_LEVELS - 1))
-        low = position.floor().clamp(max=_QUALITY_KNOTS - 2).long()
-        part = (position - low)[:, None]
-        vector = self.quality[low] * (1 - part) + self.quality[low + 1] * part + self.kind[kind]
+        vector = _between_knots(self.quality, quality) + self.kind[kind]
         scale, shift = vector[:, :, None, None].chunk(2, dim=1)
         return x * (1 + scale) + shift
 
@@ -179,10 +184,7 @@ class Surroundings(nn.Module):
         contrast = (near * near).sum(2, keepdim=True) * 0.25
         gain = (contrast + 1.0).sqrt()
         x = self.enter[lattice % 2](torch.cat([near / gain, gain.log()], dim=2))
-        position = quality.clamp(0, QUALITY_LEVELS - 1) * ((_QUALITY_KNOTS - 1) / (QUALITY_LEVELS - 1))
-        low = position.floor().clamp(max=_QUALITY_KNOTS - 2).long()
-        part = (position - low)[:, None]
-        vector = self.quality[low] * (1 - part) + self.quality[low + 1] * part + self.lattice[lattice]
+        vector = _between_knots(self.quality, quality) + self.lattice[lattice]
         scale, shift = vector[:, None].chunk(2, dim=2)
         x = x * (1 + scale) + shift
         for first, second in zip(self.mix[::2], self.mix[1::2], strict=True):

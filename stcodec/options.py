@@ -90,7 +90,7 @@ def parse_audio(text: str) -> AudioChoice:
 class EncodeOptions(_Checked):
     """Options of `encode`."""
 
-    # About what x264 gives at CRF 21 to 23 (docs/benchmarks.md): meant for keeping.
+    # About what x264 gives at CRF 20 to 22 (docs/benchmarks.md): meant for keeping.
     quality: int = _option(32, "Quality, 0 (smallest file) to 63 (best picture).", 0, 63)
     model: str = _option("stc-1", "Model: an id, or the path of a .safetensors file.")
     device: str = _option(AUTO_DEVICE, "auto, cpu, cuda[:N] or mps.")

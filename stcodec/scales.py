@@ -58,7 +58,7 @@ def _log_table(device: torch.device) -> Tensor:
 
 
 def input_size(channels: int, intra: bool) -> int:
-    """Number of inputs of the scale network for patches of `channels` coefficients."""
+    """Number of inputs of the scale networks for patches of `channels` coefficients: of intra frames, or of all others."""
     return 5 * channels + BANDS + SCALARS if intra else 3 * channels + 2 * BANDS + SCALARS
 
 

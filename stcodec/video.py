@@ -21,7 +21,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from stcodec.carried import cover, describe, dispositions, is_cover, reason, stream_metadata
 from stcodec.errors import InputError, UsageError
 from stcodec.extras import fits_a_blob
-from stcodec.files import CountedReader
+from stcodec.files import CountedReader, InterruptibleReader, ReadInterruptedError, stream_name
 from stcodec.media import (
     FULL_RANGE,
     LIMITED_RANGE,
@@ -59,26 +59,6 @@ _CARRY = ("all", "none")
 _TIMELESS = {"image2", "image2pipe", "h264", "hevc", "vvc", "m4v", "mjpeg", "mpegvideo", "obu", "av1"}
 
 
-class _ReadingInterruptedError(Exception):
-    """An interrupt while FFmpeg reads from a Python object: PyAV passes errors of reading on, but loses KeyboardInterrupt."""
-
-
-class _Interruptible:
-    """A stream whose `read` turns an interrupt into an error; everything else is the stream's."""
-
-    def __init__(self, stream: BinaryIO | CountedReader) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            return self._stream.read(size)
-        except KeyboardInterrupt as error:
-            raise _ReadingInterruptedError from error
-
-
 class VideoReader:
     """Pictures of the first video stream in order of presentation, and packets of carried streams, as they come.
 
@@ -92,7 +72,7 @@ class VideoReader:
         carry: str = "all",
         rate: Fraction | None = None,
     ) -> None:
-        self.name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "standard input"
+        self.name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else stream_name(source)
         self._notes: list[str] = []
         if carry not in _CARRY:
             raise UsageError(f"carry must be one of {', '.join(_CARRY)}, not {carry!r}")
@@ -107,10 +87,10 @@ class VideoReader:
                         f"{sequence.missing} is missing: {sequence.beyond} pictures after it are left out"
                     )
         else:
-            file = _Interruptible(source)
+            file = InterruptibleReader(source)
         try:
             self._container = av.open(file, metadata_errors="replace", options=options)
-        except _ReadingInterruptedError:
+        except ReadInterruptedError:
             raise KeyboardInterrupt from None
         except (FFmpegError, OSError, ValueError) as error:
             raise InputError(f"{self.name}: {reason(error)}") from error
@@ -234,7 +214,7 @@ class VideoReader:
                     yield from packet.decode()
                 except FFmpegError:
                     damaged += 1
-        except _ReadingInterruptedError:
+        except ReadInterruptedError:
             raise KeyboardInterrupt from None
         except (FFmpegError, OSError) as error:
             if not isinstance(error, EOFError):

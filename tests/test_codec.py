@@ -190,7 +190,7 @@ def test_any_patch_size_codes(patch: PatchSize, width: int) -> None:
 def test_an_intra_frame_is_smaller_for_what_its_surroundings_say() -> None:
     model = load_model("stc-1")
     config = dataclasses.replace(model.config, intra_width=0)
-    linear = dataclasses.replace(start_from(model, config), config=config)
+    linear = start_from(model, config)
     with av.open(str(DATA / "butterfly.mp4")) as container:
         frame = next(container.decode(video=0)).to_ndarray(format="yuv420p")
     luma, chroma = frame[:360], frame[360:].reshape(2, 180, 320)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
@@ -152,3 +153,30 @@ def test_without_arguments_the_help_is_shown() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("Usage: stcodec ")
     assert "\n  verify " in done.stderr
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_interrupt_while_a_pipe_is_silent_ends_the_command(named: bool, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.y4m"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "stcodec", "encode", str(pipe) if named else "-", "out.stp"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(stcodec.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL if named else subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    # A video that stops coming after some pictures.
+    with open(pipe, "wb") if named else process.stdin as feed:  # type: ignore[union-attr]
+        feed.write(b"YUV4MPEG2 W96 H64 F25:1 Ip A1:1 C420jpeg\n" + (b"FRAME\n" + bytes(96 * 64 * 3 // 2)) * 40)
+        feed.flush()
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".out.*")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert [p.name for p in tmp_path.iterdir()] == ["pipe.y4m"]

@@ -56,14 +56,12 @@ class Data:
         self.clips = [tuple(p.to(device) for p in clip) for clip in clips if len(clip[0]) >= CHUNK_FRAMES]
         screen = settings.height, settings.width
         least = min(screen) // 2
-        on_device: list[Planes8] = [
-            (y.to(device), u.to(device), v.to(device)) for y, u, v in photos if min(y.shape[1:]) >= least
-        ]
+        self._stills: list[Planes8] = [(y.to(device), u.to(device), v.to(device)) for y, u, v in photos]
+        large = [still for still in self._stills if min(still[0].shape[1:]) >= least]
         self._drawn: dict[int, Planes8] = {}
         self._photos = photos
-        self.scenes = Scenes(on_device, self._page, screen, frames, device)
+        self.scenes = Scenes(large, self._page, screen, frames, device)
         self._weights = [min(len(clip[0]), 96) for clip in self.clips]
-        self._stills = [tuple(p.to(device) for p in photo) for photo in photos]
 
     def _page(self, number: int) -> Planes8:
         """A page of screen content, drawn when it is first asked for."""
@@ -103,9 +101,9 @@ class Data:
         if kind < settings.screen_share:
             return self.scenes.screen_content(rng)
         if not settings.chunks:
-            still = self._stills and (kind < settings.screen_share + settings.photo_share or not self.clips)
-            clip = rng.choice(self._stills) if still else rng.choices(self.clips, self._weights)[0]
-            return self._toned(rng, self._real(rng, clip))
+            from_photo = self._stills and (kind < settings.screen_share + settings.photo_share or not self.clips)
+            source = rng.choice(self._stills) if from_photo else rng.choices(self.clips, self._weights)[0]
+            return self._toned(rng, self._real(rng, source))
         if self.scenes.photos and (kind < settings.screen_share + settings.photo_share or not self.clips):
             clip = self.scenes.moving(rng)
             return with_noise(self._toned(rng, clip), rng, generator)

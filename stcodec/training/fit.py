@@ -47,10 +47,12 @@ def laplace_rows() -> list[np.ndarray]:
 def initial_model(config: ModelConfig) -> Model:
     """An unfitted model: every symbol under one moderate scale, no spatial prediction."""
     groups = ScaleNetworks([], [])
-    for intra, networks in ((True, groups.intra), (False, groups.other)):
-        start = 0
+    for networks, hidden, classes in (
+        (groups.intra, config.intra_scale_hidden, scales.INTRA_LATTICES),
+        (groups.other, config.scale_hidden, scales.CLASSES),
+    ):
+        inputs, start = scales.input_size(config.patch.channels, networks is groups.intra), 0
         for end in config.groups:
-            inputs, hidden, classes = scale_shape(config, intra)
             bias = torch.full((classes, end - start), 10.0 * 2**scales.SHIFT_2)
             zeros = torch.zeros(inputs, hidden), torch.zeros(classes, hidden), torch.zeros(hidden, end - start)
             networks.append(GroupNetwork(*zeros, bias))
@@ -58,13 +60,6 @@ def initial_model(config: ModelConfig) -> Model:
     network = Network(config).eval().requires_grad_(False)
     tables = Tables.from_probabilities(laplace_rows())
     return Model("initial", bytes(32), config, network, groups, tables, vectors.default_tables())
-
-
-def scale_shape(config: ModelConfig, intra: bool) -> tuple[int, int, int]:
-    """Inputs, hidden units and context classes of the scale networks, of intra frames or of others."""
-    hidden = config.intra_scale_hidden if intra else config.scale_hidden
-    classes = scales.INTRA_LATTICES if intra else scales.CLASSES
-    return scales.input_size(config.patch.channels, intra), hidden, classes
 
 
 @dataclass
@@ -151,9 +146,8 @@ def _train_scales(
     x, context = torch.cat(sample.inputs), torch.cat(sample.contexts)
     size = torch.cat(sample.magnitudes).long().clamp_(max=costs.shape[1] - 1)
     new = float(start.w1.abs().sum()) == 0
-    net = ScaleTwin.of(start)
-    if new:
-        net = ScaleTwin(start.w1.shape[0], start.w1.shape[1], start.w2.shape[1], len(start.b1))
+    (inputs, hidden), outputs = start.w1.shape, start.w2.shape[1]
+    net = ScaleTwin(inputs, hidden, outputs, len(start.b1)) if new else ScaleTwin.of(start)
     rate = 6e-3 if new else 3e-3
     optimiser = torch.optim.Adam(net.parameters(), lr=rate)
     total, before = 0.0, 0.0

@@ -203,7 +203,7 @@ class Scenes:
     def _joined(self, rng: random.Random, first: Clip, second: Clip) -> Clip:
         """A hard cut, or a cross-fade."""
         length = rng.choice((0, 0, 4, 8, 16))
-        start = rng.randrange(1, max(2, self.frames))
+        start = rng.randrange(1, self.frames)
         part = [min(1.0, max(0.0, (t - start + 1) / max(1, length))) for t in range(self.frames)]
         weight = torch.tensor(part, device=first[0].device).view(-1, 1, 1)
         mixed = [torch.lerp(a, b, weight) for a, b in zip(first, second, strict=True)]
