@@ -144,6 +144,10 @@ class Y4MWriter:
         self._stream.flush()
 
 
+# libx265 leaves the dts of a video of one or two pictures to chance (seen with libavcodec 62 and x265 4.2).
+_TOO_FEW_TO_REORDER = 2
+
+
 class MediaWriter:
     """MP4, MOV or Matroska: pictures through an encoder, packets as they are or converted. `live`: fragmented, for MP4."""
 
@@ -177,6 +181,7 @@ class MediaWriter:
         file = f"file:{os.fspath(target)}" if isinstance(target, (str, os.PathLike)) else target
         self._shift: Fraction | None = None
         self._early: list[Packet] = []
+        self._pictures = 0
         try:
             self._container = av.open(file, "w", format=format, options=options)
             self._open_video(codec, crf, preset, encoder_options or {})
@@ -236,6 +241,7 @@ class MediaWriter:
                 return
             if self._shift is None:
                 self._start(item)
+            self._pictures += 1
             self._container.mux(self._video.encode(self._frame(item)))
         except (FFmpegError, ValueError) as error:
             raise StcodecError(f"the output cannot be written ({reason(error)})") from error
@@ -292,7 +298,10 @@ class MediaWriter:
         try:
             for packet in self._plan.rest():
                 self._container.mux(self._media_packet(packet, self._shift or Fraction(0)))
-            self._container.mux(self._video.encode(None))
+            for packet in self._video.encode(None):
+                if self._pictures <= _TOO_FEW_TO_REORDER:
+                    packet.dts = packet.pts
+                self._container.mux(packet)
             self._container.close()
         except (FFmpegError, OSError, ValueError) as error:
             raise StcodecError(f"the output cannot be written ({reason(error)})") from error

@@ -252,6 +252,15 @@ def test_h264_output_keeps_depth_and_quality(tmp_path: Path, bits: int, ending: 
     assert worst > 39  # the noise of the pattern is harder than any camera's
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_very_few_pictures_out(tmp_path: Path, count: int, codec: str) -> None:
+    frames = [frame_of(moving_planes(64, 64, i)) for i in range(count)]
+    source = write_clip(tmp_path / "a.nut", frames, "rawvideo")
+    copy(source, tmp_path / "b.mp4", codec=codec)
+    assert times(tmp_path / "b.mp4") == times(source)
+
+
 @pytest.mark.parametrize("size", [(35, 17), (2, 2), (1, 1)])
 def test_odd_and_tiny_sizes_out(tmp_path: Path, size: tuple[int, int]) -> None:
     frames = [frame_of(moving_planes(*size, i)) for i in range(3)]
