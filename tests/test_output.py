@@ -19,7 +19,7 @@ import pytest
 import stcodec
 from stcodec.encoding import Progress
 from stcodec.errors import TargetError
-from stcodec.report import ProgressReport
+from stcodec.progress import ProgressReport
 from tests.conftest import run
 from tests.media import clip, write_clip
 

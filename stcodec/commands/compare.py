@@ -11,6 +11,7 @@ from stcodec import report
 from stcodec.commands.shared import FILE, json_option, option, policy, progress_option
 from stcodec.errors import UsageError
 from stcodec.options import CompareOptions
+from stcodec.progress import ProgressReport
 
 
 @click.command()
@@ -50,7 +51,7 @@ def compare(
         comparing.check_plot(plot_path)
         check_output(plot_path, policy(overwrite, plot_path))
     result = None
-    with report.ProgressReport(f"comparing {os.path.basename(distorted)}", quiet, shown) as progress:
+    with ProgressReport(f"comparing {os.path.basename(distorted)}", quiet, shown) as progress:
         for step in comparing.compare_steps(reference, distorted, chosen):
             if isinstance(step, comparing.Comparison):
                 result = step

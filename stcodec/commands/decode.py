@@ -21,6 +21,7 @@ from stcodec.commands.shared import (
     stages,
 )
 from stcodec.options import DecodeOptions
+from stcodec.progress import ProgressReport
 
 
 @click.command()
@@ -54,7 +55,7 @@ def decode(
     chosen = DecodeOptions(overwrite=policy(overwrite, target), **options)
     result = None
     label, names = f"decoding {os.path.basename(source)}", {"input": source, "output": target}
-    with stages(verbose), report.ProgressReport(label, quiet, shown, names) as progress:
+    with stages(verbose), ProgressReport(label, quiet, shown, names) as progress:
         for step in decode_steps(source, target, chosen):
             if isinstance(step, Progress):
                 progress.update(step)

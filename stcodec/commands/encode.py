@@ -25,6 +25,7 @@ from stcodec.commands.shared import (
 )
 from stcodec.errors import UsageError
 from stcodec.options import TARGETS, EncodeOptions, help_text
+from stcodec.progress import ProgressReport
 
 
 @click.command()
@@ -76,7 +77,7 @@ def encode(
     notes: list[str] = []
     result = None
     label, names = f"encoding {os.path.basename(source)}", {"input": source, "output": target}
-    with stages(verbose), report.ProgressReport(label, quiet, shown, names) as progress:
+    with stages(verbose), ProgressReport(label, quiet, shown, names) as progress:
         for step in search_steps(source, target, chosen, notes):
             if isinstance(step, Progress):
                 progress.update(step)

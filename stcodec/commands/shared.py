@@ -17,6 +17,7 @@ from stcodec import report
 from stcodec.errors import UsageError
 from stcodec.files import Overwrite
 from stcodec.options import default, help_text, parse_amount, parse_rate
+from stcodec.progress import PROGRESS
 from stcodec.sequences import existing_pictures, find_sequence, is_picture_output
 
 FILE = click.Path(readable=False)
@@ -181,7 +182,7 @@ def options_of(*commands: click.Command) -> Callable[[Any], Any]:
 def progress_option(command: Any) -> Any:
     """How progress is shown."""
     text = "auto (a bar on a terminal, else lines), bar, lines (one every few seconds) or none."
-    choice = click.Choice(report.PROGRESS)
+    choice = click.Choice(PROGRESS)
     more: dict[str, Any] = {"type": choice, "metavar": "HOW", "default": "auto", "show_default": True, "help": text}
     return click.option("--progress", "shown", **more)(command)
 
