@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -203,6 +204,11 @@ class GroupNetwork:
         return index.to(torch.uint8)
 
 
+def network_name(kind: int, group: int) -> str:
+    """What the network of a frequency group is called: intra.0, other.3."""
+    return f"{'other' if kind else 'intra'}.{group}"
+
+
 @dataclass
 class ScaleNetworks:
     """The networks of all frequency groups: of intra frames, and of all other kinds."""
@@ -214,13 +220,18 @@ class ScaleNetworks:
         """Those of a kind of frame, 0 for intra."""
         return self.other if kind else self.intra
 
-    def all(self) -> list[GroupNetwork]:
-        """All of them, those of intra frames first."""
-        return [*self.intra, *self.other]
+    def named(self) -> list[tuple[str, GroupNetwork]]:
+        """All of them with their names, those of intra frames first: see `network_name`."""
+        return [(network_name(kind, g), group) for kind in (0, 1) for g, group in enumerate(self.of(kind))]
+
+    def map(self, change: Callable[[str, GroupNetwork], GroupNetwork]) -> ScaleNetworks:
+        """What `change` makes of each, given its name."""
+        new = iter([change(name, group) for name, group in self.named()])
+        return ScaleNetworks([next(new) for _ in self.intra], [next(new) for _ in self.other])
 
     def to(self, device: torch.device | str) -> ScaleNetworks:
         """A copy on `device`."""
-        return ScaleNetworks([g.to(device) for g in self.intra], [g.to(device) for g in self.other])
+        return self.map(lambda _, group: group.to(device))
 
 
 def _shift_down(value: Tensor, bits: int) -> Tensor:

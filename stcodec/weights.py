@@ -23,7 +23,7 @@ from stcodec.entropy import Tables
 from stcodec.errors import ModelError
 from stcodec.network import ModelConfig, Network
 from stcodec.patches import PatchSize
-from stcodec.scales import GroupNetwork, ScaleNetworks
+from stcodec.scales import GroupNetwork, ScaleNetworks, network_name
 from stcodec.vectors import VectorTables
 
 _PARTS = ("w1", "b1", "w2", "b2")
@@ -102,10 +102,10 @@ def _assemble(name: str, digest: bytes, config_json: dict[str, object], tensors:
     groups = ScaleNetworks(
         *(
             [
-                GroupNetwork(*(tensors[f"scales.{name}.{g}.{part}"].float() for part in _PARTS))
+                GroupNetwork(*(tensors[f"scales.{network_name(kind, g)}.{part}"].float() for part in _PARTS))
                 for g in range(len(config.groups))
             ]
-            for name in ("intra", "other")
+            for kind in (0, 1)
         )
     )
     sizes = tensors["tables.sizes"].numpy().astype(np.int64)
@@ -130,11 +130,10 @@ def save_model(
         f"network.{k}": v.detach().cpu().to(torch.float32 if k in exact else dtype).contiguous()
         for k, v in network.named_parameters()
     }
-    for name, networks in (("intra", groups.intra), ("other", groups.other)):
-        for g, group in enumerate(networks):
-            for part in _PARTS:
-                kind = torch.int8 if part.startswith("w") else torch.int32
-                tensors[f"scales.{name}.{g}.{part}"] = getattr(group, part).cpu().to(kind).contiguous()
+    for name, group in groups.named():
+        for part in _PARTS:
+            kind = torch.int8 if part.startswith("w") else torch.int32
+            tensors[f"scales.{name}.{part}"] = getattr(group, part).cpu().to(kind).contiguous()
     tensors["tables.sizes"] = torch.tensor([len(row) for row in tables.counts], dtype=torch.int32)
     tensors["tables.counts"] = torch.from_numpy(np.concatenate(tables.counts).astype(np.int32))
     for key, value in vector_tables.pack().items():

@@ -32,7 +32,9 @@ def worst_network(size: int, seed: int) -> GroupNetwork:
 @pytest.mark.parametrize("model", ["dct", None])
 def test_equal_in_every_arithmetic(model: str | None) -> None:
     networks = (
-        load_model(model).groups.all() if model else [worst_network(scales.input_size(96, False), s) for s in range(3)]
+        [g for _, g in load_model(model).groups.named()]
+        if model
+        else [worst_network(scales.input_size(96, False), s) for s in range(3)]
     )
     for network in networks:
         for x in inputs(500, len(network.w1)):

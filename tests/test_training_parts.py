@@ -123,6 +123,27 @@ def test_the_loss_measures_what_the_encoder_writes(model: Model, data: Data) -> 
     assert bool((psnr(outcome.squared) > 34).all())
 
 
+def test_key_frames_alone_cost_what_they_cost_among_others(model: Model) -> None:
+    clips: Any = [random_clip()]
+    settings = DataSettings(2, 64, 80, 2, 0.0, 0.0, leaf_share=0.0)
+    batch = Data(clips, [], settings, torch.device("cpu")).batch(0)
+    assert batch.keys_only
+    batch = dataclasses.replace(batch, trees=(0, 0))
+    loop = Engine(model.network, Passes(model.network, model.groups, model.tables), Settings())
+    seen: list[dict[int, torch.Tensor]] = []
+    for some in (batch, dataclasses.replace(batch, keys_only=False)):
+        found = loop.find_motion(some)
+        spent: dict[int, torch.Tensor] = {}
+        code = loop.passes
+        loop.code = lambda context, *rest, spent=spent: spent.setdefault(context.kind, code(context, *rest))  # type: ignore[misc]
+        with torch.no_grad():
+            loop.loss(found)
+        seen.append({kind: coded.bits for kind, coded in spent.items()})
+    assert sorted(seen[0]) == [0, 1] and sorted(seen[1]) == [0, 1, 2, 3, 4]
+    for kind in (0, 1):
+        torch.testing.assert_close(seen[0][kind], seen[1][kind])
+
+
 def test_patches_with_gradients_are_those_without() -> None:
     frames = Frames(torch.rand(2, 1, 16, 24), torch.rand(2, 1, 8, 12), torch.rand(2, 1, 8, 12))
     wanted = patchify(frames, PatchSize())

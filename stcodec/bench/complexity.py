@@ -51,7 +51,7 @@ def complexity(name: str, pictures: list[Planes], quality: int) -> Complexity:
     pixels = CHUNK_FRAMES * width * height
     return Complexity(
         sum(p.numel() for p in model.network.parameters()),
-        sum(t.numel() for g in model.groups.all() for t in (g.w1, g.b1, g.w2, g.b2)),
+        sum(t.numel() for _, g in model.groups.named() for t in (g.w1, g.b1, g.w2, g.b2)),
         {k: v / pixels / 1000 for k, v in encode.items()},
         {k: v / pixels / 1000 for k, v in decode.items()},
     )

@@ -59,9 +59,9 @@ def _data(packed: Path, device: Any, options: dict[str, Any]) -> Any:
     if height % 16 or width % 16:
         raise UsageError(f"crops of {width}x{height}: both must be multiples of 16")
     count = options["batch"] or (64 if large else 2)
-    settings = DataSettings(
-        count, height, width, options["chunks"], options["photo_share"], options["screen_share"], options["seed"]
-    )
+    names = ("chunks", "photo_share", "screen_share", "seed")
+    leaves = options.get("leaf_share", 1.0)
+    settings = DataSettings(count, height, width, *(options[name] for name in names), leaf_share=leaves)
     return Data(*read(packed), settings, device)
 
 
@@ -132,6 +132,7 @@ def _start(base: str, shape: dict[str, Any]) -> Any:
 @click.option("--average", default=0.999, help="Decay of the averaged weights.")
 @click.option("--distortion", type=click.Choice(["steps", "log"]), default="steps", help="See docs/training.md.")
 @click.option("--intra/--no-intra", default=False, help="Only what intra frames alone use, on single pictures.")
+@click.option("--leaf-share", default=1.0, help="Share of batches with the frames between key frames, too.")
 @click.option("--through/--no-through", default=False, help="Let gradients pass through references.")
 @_data_options(0, 0, 0, 2)
 @click.option("--reuse", default=0, help="Times that a batch is trained on (0: twice on a GPU, 4 times on a CPU).")

@@ -31,7 +31,7 @@ _SMALLEST = 0.4
 @dataclass(frozen=True)
 class DataSettings:
     """A batch: `count` crops of `chunks` chunks at height x width (0: of single pictures); shares of photos, in motion if there are
-    chunks, and of screen content."""
+    chunks, and of screen content. leaf_share: share of batches with two-sided frames, the others have key frames alone."""
 
     count: int
     height: int
@@ -40,6 +40,7 @@ class DataSettings:
     photo_share: float = 0.3
     screen_share: float = 0.12
     seed: int = 1
+    leaf_share: float = 1.0
 
 
 class Data:
@@ -93,7 +94,8 @@ class Data:
         levels = [rng.randrange(QUALITY_LEVELS) for _ in range(settings.count)]
         quality = torch.tensor(levels, dtype=torch.float32).to(self.device)
         trees = tuple(0 if i == 0 and rng.random() < 0.6 else rng.choice(_TREES) for i in range(settings.chunks))
-        return Batch(planes[0], planes[1], planes[2], quality, trees, {})
+        keys_only = bool(trees) and rng.random() >= settings.leaf_share
+        return Batch(planes[0], planes[1], planes[2], quality, trees, {}, keys_only)
 
     def _crop(self, rng: random.Random, generator: torch.Generator) -> Clip:
         kind = rng.random()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,6 +40,7 @@ class Batch:
 
     y [B, T, H, W], u and v of half the size, float in [0, 1]; quality float [B]. trees: of each chunk, for all crops. fields: for each
     chunk and predicted frame of it, vectors [B, 2, 2, H/8, W/8] and modes [B, H/16, W/16]; empty until `Engine.find_motion`.
+    keys_only: leave out the two-sided frames, on which no key frame depends.
     """
 
     y: Tensor
@@ -48,6 +49,19 @@ class Batch:
     quality: Tensor
     trees: tuple[int, ...]
     fields: dict[tuple[int, int], tuple[Tensor, Tensor]]
+    keys_only: bool = False
+
+    def plan(self) -> list[tuple[Step, ...]]:
+        """The steps of each chunk."""
+        plan = [motion.steps(tree, chunk == 0) for chunk, tree in enumerate(self.trees)] or [(_PICTURE,)]
+        if self.keys_only:
+            plan = [tuple(step for step in steps if step.level == 0) for steps in plan]
+        return plan
+
+    @property
+    def pixels(self) -> int:
+        """Luma samples of a crop's coded frames."""
+        return sum(len(step.frames) for steps in self.plan() for step in steps) * self.y[0, 0].numel()
 
     def frames(self, numbers: Sequence[int]) -> Frames:
         """Pictures of all crops at these times, time by time: batch size len(numbers) * B."""
@@ -114,16 +128,16 @@ class Engine:
         kind = torch.full_like(batch.quality, KEY, dtype=torch.long)
         price = self.network.step(batch.quality, kind).amin((1, 2, 3)) * _MOTION_BIT_COST
         wanted: list[tuple[tuple[int, int], int, int | None, int | None]] = []
-        for chunk, tree in enumerate(batch.trees):
+        for chunk, steps in enumerate(batch.plan()):
             start = chunk * CHUNK_FRAMES
-            for step in motion.steps(tree, chunk == 0):
+            for step in steps:
                 for frame, pair in zip(step.frames, step.references, strict=True):
                     if pair != (None, None):
                         a, b = (None if r is None else r + start for r in pair)
                         wanted.append(((chunk, frame), frame + start, a, b))
         find = self._dense if self.settings.dense_search else self._as_encoder
         fields = find(batch, wanted, price)
-        return Batch(batch.y, batch.u, batch.v, batch.quality, batch.trees, fields)
+        return replace(batch, fields=fields)
 
     def _as_encoder(
         self, batch: Batch, wanted: list[tuple[tuple[int, int], int, int | None, int | None]], price: Tensor
@@ -170,15 +184,13 @@ class Engine:
 
     def loss(self, batch: Batch) -> Outcome:
         """The loss of a batch whose motion has been found."""
-        count, times, height, width = batch.y.shape
-        pixels = times * height * width
+        count, pixels = len(batch.y), batch.pixels
         cost = torch.full_like(batch.quality, _LEAST_BITS * pixels)
         bits = torch.zeros_like(batch.quality)
         squared = torch.zeros(count, 3, device=batch.y.device)
         memory: Tensor | None = None
         before: tuple[Frames, Tensor] | None = None
-        plan = [motion.steps(tree, chunk == 0) for chunk, tree in enumerate(batch.trees)] or [(_PICTURE,)]
-        for chunk, steps in enumerate(plan):
+        for chunk, steps in enumerate(batch.plan()):
             done: dict[int, tuple[Frames, Tensor]] = {}
             if before is not None:
                 done[-1] = before
@@ -188,7 +200,8 @@ class Engine:
                 cost = cost + spent + self._in_bits(errors[1])
                 squared = squared + errors[0]
             before = done[max(k for k in done if k >= 0)]
-        return Outcome(cost.log().mean(), bits / pixels, squared / (times * self.counts * (height // 8) * (width // 8)))
+        patches = pixels // (self.patch.h * self.patch.w)
+        return Outcome(cost.log().mean(), bits / pixels, squared / (patches * self.counts))
 
     def _in_bits(self, own: Tensor) -> Tensor:
         """Errors [B, 3] of the planes, in units of what is worth a bit, as one cost per crop."""

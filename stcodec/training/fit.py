@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -75,8 +76,7 @@ class Collector:
     """The observer: a random subset of patches per pass, normal equations, centroid sums."""
 
     def __init__(self, config: ModelConfig, patches_per_pass: int, seed: int = 0) -> None:
-        self.intra = [Sample() for _ in config.groups]
-        self.other = [Sample() for _ in config.groups]
+        self.samples: defaultdict[str, Sample] = defaultdict(Sample)
         channels = config.patch.channels
         self.normal = torch.zeros(scales.PREDICTORS, 4 * channels, 4 * channels, dtype=torch.float64)
         self.moment = torch.zeros(scales.PREDICTORS, 4 * channels, channels, dtype=torch.float64)
@@ -90,7 +90,7 @@ class Collector:
     ) -> None:
         """See `latents.Observer`."""
         keep = torch.randperm(len(inputs), generator=self._random)[: self._keep]
-        sample = (self.other if kind else self.intra)[group]
+        sample = self.samples[scales.network_name(kind, group)]
         sample.inputs.append(inputs[keep].to(torch.uint8))
         sample.contexts.append(torch.full((len(keep),), context))
         sample.magnitudes.append(symbols[keep].abs().clamp(max=32767).to(torch.int16))
@@ -128,14 +128,11 @@ def train_scales(
 ) -> ScaleNetworks:
     """Scale networks that minimise the code length of the collected symbols, from those that the symbols were coded with."""
     costs = index_costs(tables)
-    found = ScaleNetworks([], [])
-    for name, samples, before, after in (
-        ("intra", collector.intra, start.intra, found.intra),
-        ("other", collector.other, start.other, found.other),
-    ):
-        for number, (sample, network) in enumerate(zip(samples, before, strict=True)):
-            after.append(_train_scales(sample, network, costs, steps, f"scale network {name} {number}", log))
-    return found
+    return start.map(
+        lambda name, network: _train_scales(
+            collector.samples[name], network, costs, steps, f"scale network {name}", log
+        )
+    )
 
 
 def _train_scales(
@@ -172,7 +169,8 @@ def fit_tables(collector: Collector, groups: ScaleNetworks, weight: float = 2000
     rows = laplace_rows()
     largest = max((len(row) - 2) // 2 for row in rows)
     counts = np.zeros((scales.SCALE_COUNT, largest + 2))
-    for sample, group in zip([*collector.intra, *collector.other], groups.all(), strict=True):
+    for name, group in groups.named():
+        sample = collector.samples[name]
         for x, context, size in zip(sample.inputs, sample.contexts, sample.magnitudes, strict=True):
             index = group.indices(x.float(), int(context[0])).long() if len(x) else x.long()
             key = index * (largest + 2) + size.long().clamp(max=largest + 1)

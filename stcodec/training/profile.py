@@ -73,7 +73,7 @@ def profile(model: Model, data: Data, losses: Settings, compiled: bool, steps: i
     for number in range(steps, 2 * steps):
         step(number, clock)
     total = sum(clock.seconds.values())
-    pixels = batch.y.numel()
+    pixels = len(batch.y) * batch.pixels
     yield f"{len(batch.y)} crops of {batch.y.shape[3]}x{batch.y.shape[2]}, {batch.y.shape[1]} frames, on {data.device}"
     for name, seconds in clock.seconds.items():
         yield f"{name:10} {1000 * seconds / steps:9.1f} ms  {100 * seconds / total:5.1f} %"

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from stcodec.devices import flush_denormals
 from stcodec.network import ModelConfig, Network
-from stcodec.scales import ScaleNetworks
+from stcodec.scales import GroupNetwork
 from stcodec.training import checkpoint
 from stcodec.training.data import Data
 from stcodec.training.engine import Batch, Engine, Outcome, Settings, psnr, quality_band
@@ -82,19 +82,15 @@ def with_average(model: Model, average: dict[str, Tensor]) -> Model:
     own = {k.removeprefix("network."): v for k, v in average.items() if k.startswith("network.") and k not in fitted}
     network.load_state_dict(own, strict=False)
     network.requires_grad_(False)
-    groups = ScaleNetworks([], [])
-    for part, before, after in (
-        ("intra", model.groups.intra, groups.intra),
-        ("other", model.groups.other, groups.other),
-    ):
-        for number, group in enumerate(before):
-            twin = ScaleTwin.of(group)
-            prefix = f"passes.{part}.{number}."
-            state = {k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)}
-            if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in twin.state_dict().items()}:
-                twin.load_state_dict(state)
-            after.append(twin.integers())
-    return dataclasses.replace(model, network=network, groups=groups)
+
+    def scales(name: str, group: GroupNetwork) -> GroupNetwork:
+        twin, prefix = ScaleTwin.of(group), f"passes.{name}."
+        state = {k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)}
+        if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in twin.state_dict().items()}:
+            twin.load_state_dict(state)
+        return twin.integers()
+
+    return dataclasses.replace(model, network=network, groups=model.groups.map(scales))
 
 
 class Run:
@@ -269,7 +265,7 @@ class _Window:
         each = torch.stack([torch.ones_like(outcome.bits), outcome.bits, psnr(outcome.squared.detach())], 1)
         self.bands.index_add_(0, quality_band(batch.quality), each)
         self.steps += 1
-        self.pixels += batch.y.numel()
+        self.pixels += len(batch.y) * batch.pixels
 
     def result(self) -> dict[str, Any]:
         loss, norm, bands = float(self.loss), float(self.norm), self.bands.cpu()
