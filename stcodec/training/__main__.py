@@ -59,9 +59,9 @@ def _data(packed: Path, device: Any, options: dict[str, Any]) -> Any:
     if height % 16 or width % 16:
         raise UsageError(f"crops of {width}x{height}: both must be multiples of 16")
     count = options["batch"] or (64 if large else 2)
-    names = ("chunks", "photo_share", "screen_share", "seed")
-    leaves = options.get("leaf_share", 1.0)
-    settings = DataSettings(count, height, width, *(options[name] for name in names), leaf_share=leaves)
+    names = ("chunks", "photo_share", "screen_share", "seed", "leaf_share")
+    chosen = {name: options[name] for name in names if name in options}
+    settings = DataSettings(count, height, width, **chosen)
     return Data(*read(packed), settings, device)
 
 
