@@ -14,6 +14,7 @@ from stcodec.entropy import SymbolWriter
 from stcodec.media import Planes
 from stcodec.motion import Fields
 from stcodec.patches import CHUNK_FRAMES, Frames, frames_from_planes
+from stcodec.propagation import changes
 from stcodec.timing import stage
 from stcodec.weights import Model
 
@@ -38,13 +39,15 @@ class EncodedChunk:
 
 @dataclass(frozen=True)
 class PreparedChunk:
-    """Source pictures (always 8, of which `count` are shown), tree, and the motion of each predicted frame."""
+    """Source pictures (always 8, of which `count` are shown), tree, the motion of each predicted frame, and what changes in key
+    frames (see `propagation`)."""
 
     frames: Frames
     count: int
     first: bool
     tree: int
     fields: dict[int, Fields]
+    changes: dict[int, Tensor]
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,11 @@ class ChunkEncoder(ChunkCoder):
             before = None if first else self._last_source
             self._last_source = frames.y[CHUNK_FRAMES - 1 :].clone()  # a view would keep all eight
             tree, fields = self._find_motion(frames, before) if self.settings.motion else (0, {})
-        return PreparedChunk(frames, len(chunk), first, tree, fields)
+            # Nothing is predicted from a picture that is alone.
+            alone = first and len(chunk) == 1
+            steps = motion.steps(tree, first)
+            lasting = {} if alone else changes(frames.y, before, steps, fields, self.patch)
+        return PreparedChunk(frames, len(chunk), first, tree, fields, lasting)
 
     def encode_prepared(self, chunk: PreparedChunk, quality: int | None = None) -> EncodedChunk:
         """Code what `prepare` made of a chunk, at `quality` (0..63) instead of the settings' if given."""
@@ -99,7 +106,7 @@ class ChunkEncoder(ChunkCoder):
             self.start_segment()
         quality = self.settings.quality if quality is None else quality
         steps = motion.steps(chunk.tree, chunk.first)
-        source = Source(chunk.frames, chunk.fields)
+        source = Source(chunk.frames, chunk.fields, chunk.changes)
         run = self.start_chunk(SymbolWriter(), steps, quality, self.settings.motion, source, pictures=True)
         return StartedChunk(chunk, run)
 

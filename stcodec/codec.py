@@ -26,6 +26,7 @@ from stcodec.patches import (
     patchify,
     unpatchify,
 )
+from stcodec.propagation import price_factors
 from stcodec.timing import stage
 from stcodec.vectors import CodedField, FieldShape, code_fields, step_hints
 from stcodec.weights import Model
@@ -267,12 +268,22 @@ class ChunkCoder:
             wanted = self.network.transform(patchify(source.frames.take(step.frames), self.patch))
         with stage("latents"):
             mean, size = (None, None) if prediction is None else (prediction.mean, prediction.size)
-            coded = self.latents.code(coder, context, wanted, mean, size, RATE_WEIGHTS[context.kind])
+            weight = self._rate_weight(step, context, source)
+            coded = self.latents.code(coder, context, wanted, mean, size, weight)
         frames = None
         if prediction is not None:
             assert coded.decoded is not None and coded.mean is not None
             frames = self._restore(coded.decoded, coded.mean, prediction)
         return Decoded(frames, coded.magnitudes, coded.values)
+
+    def _rate_weight(self, step: Step, context: StepContext, source: Source | None) -> float | Tensor:
+        """The price of a bit in the one frame of a step, or in each of its patches [1, patches]: see `LatentCoder.code`."""
+        weight = RATE_WEIGHTS[context.kind]
+        change = None if source is None else source.changes.get(step.frames[0])
+        if change is None:
+            return weight
+        steps = self.network.luma_steps(context.quality, context.kind)
+        return weight * price_factors(change, steps.square().mean()).view(1, -1)
 
     def _prediction(
         self, step: Step, kind: int, quality: int, fields: Fields | None, before: Mapping[int, Frames]
@@ -319,10 +330,10 @@ class ChunkCoder:
 
 
 class Source:
-    """The encoder's side of a chunk: the pictures to code, and the motion that was found between them."""
+    """The encoder's side of a chunk: the pictures to code, the motion that was found between them, and what changes in key frames."""
 
-    def __init__(self, frames: Frames, fields: dict[int, Fields]) -> None:
-        self.frames = frames
+    def __init__(self, frames: Frames, fields: dict[int, Fields], changes: dict[int, Tensor]) -> None:
+        self.frames, self.changes = frames, changes
         self._fields = fields
 
     def fields(self, frame: int) -> Fields:

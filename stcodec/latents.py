@@ -174,13 +174,13 @@ class LatentCoder:
         latents: Tensor | None,
         mean: Tensor | None,
         step: Tensor | None,
-        rate_weight: float = 0.0,
+        rate_weight: float | Tensor,
     ) -> CodedLatents:
         """Code the frames of one step.
 
         latents [N, C, rows, columns] when encoding, else None; mean (the same shape) and step [N, C, 1, 1] None to read
         symbols alone. rate_weight: encoder only, squared error, in units of step**2, that is worth one bit (rate-distortion
-        optimised quantisation).
+        optimised quantisation); a positive number, or one for each patch [N, rows * columns].
         """
         n, rows, columns, channels = context.references.shape
         patches = rows * columns
@@ -194,6 +194,7 @@ class LatentCoder:
         else:
             everything = torch.zeros(n, patches, channels, device=self._device)
         target = None if latents is None else _rows(latents)
+        weights = torch.as_tensor(rate_weight, device=self._device).expand(n, patches)
         ends, groups = self._network.config.groups, self._groups.of(context.kind)
         for lattice, (at, near) in enumerate(scales.lattice_positions(rows, columns, context.kind, self._device)):
             if not len(at):
@@ -202,6 +203,7 @@ class LatentCoder:
             with stage("scales"):
                 known = self._known_inputs(context.kind, magnitudes, near, fixed.index_select(1, at))
             expected = wanted_here = None
+            weight = weights.index_select(1, at).reshape(-1)
             if means is not None:
                 expected = means.look(lattice, at, near)
                 if target is not None:
@@ -220,7 +222,7 @@ class LatentCoder:
                     if wanted_here is not None:
                         off = (wanted_here[..., start:end] - mean_here).mul_(means.inverse[..., start:end])
                         scaled = off.reshape(n * len(at), -1)
-                index, wanted = self._code_floor(coder, index, scaled, rate_weight)
+                index, wanted = self._code_floor(coder, index, scaled, weight)
                 if self.observer is not None and wanted is not None and scaled is not None:
                     inputs = torch.cat([scales.log_magnitude(own).view(n * len(at), -1), known], dim=-1)
                     self.observer.symbols(context.kind, number, context_class, inputs, index, wanted, scaled)
@@ -292,7 +294,7 @@ class LatentCoder:
         return torch.cat([*(t.reshape(count, -1) for t in logs), scalars], dim=-1)
 
     def _code_floor(
-        self, coder: Coder, index: Tensor, scaled: Tensor | None, rate_weight: float
+        self, coder: Coder, index: Tensor, scaled: Tensor | None, rate_weight: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """Code whether index 0 is in use in this call; returns the indices that are, and the symbols when encoding.
 
@@ -303,7 +305,7 @@ class LatentCoder:
         if scaled is not None:
             wanted, loss = self._quantise(scaled, index, rate_weight)
             # One bit per thousand symbols, and those of the flag.
-            flag = int(loss > rate_weight * (0.001 * index.numel() + 4))
+            flag = int(loss > 0.001 * index.numel() + 4)
         flags = None if flag is None else np.array([flag], dtype=np.int32)
         floor = int(coder.code(flags, _FLOOR_INDEX, self._tables)[0])
         if floor not in (0, 1):
@@ -314,26 +316,28 @@ class LatentCoder:
                 wanted, _ = self._quantise(scaled, index, rate_weight)
         return index, wanted
 
-    def _quantise(self, x: Tensor, index: Tensor, rate_weight: float) -> tuple[Tensor, float]:
-        """Symbols int32 for latents in units of the step: of the nearest integer, the one below it and zero, the cheapest.
+    def _quantise(self, x: Tensor, index: Tensor, rate_weight: Tensor) -> tuple[Tensor, float]:
+        """Symbols int32 for latents [n, outputs] in units of the step, whose bits have the price rate_weight [n]: of the nearest
+        integer, the one below it and zero, the cheapest.
 
-        Also what index 0 costs: the squared error that another index would save, less the bits of coding it.
+        Also what index 0 costs, in bits: the squared error that another index would save, less the bits of coding it.
         """
         symbols = torch.zeros(x.shape, dtype=torch.int32, device=x.device)
         flat = x.reshape(-1)
         at = torch.nonzero(flat.abs() > 0.5)[:, 0]
         value, table = flat[at], index.view(-1)[at].long()
         size, skipped = value.abs(), table == 0
+        weight = rate_weight[at // x.shape[1]]
         nearest = size.round().clamp_(max=1 << 19)
-        best, best_cost = torch.zeros_like(nearest), size * size + rate_weight * self._costs[table, 0]
+        best, best_cost = torch.zeros_like(nearest), size * size + weight * self._costs[table, 0]
         last = self._costs.shape[1] - 1
         table = table.clamp_(min=1)
         lost = 0.0
         for candidate in (nearest, nearest - 1):
             bits = self._costs[table, candidate.long().clamp_(max=last)]
-            cost = (size - candidate) ** 2 + rate_weight * bits
+            cost = (size - candidate) ** 2 + weight * bits
             if candidate is nearest and bool(skipped.any()):
-                lost = float((best_cost - cost)[skipped].clamp_(min=0).sum())
+                lost = float(((best_cost - cost) / weight)[skipped].clamp_(min=0).sum())
             better = (cost < best_cost) & (candidate > 0) & ~skipped
             best, best_cost = torch.where(better, candidate, best), torch.where(better, cost, best_cost)
         symbols.view(-1)[at] = (best * value.sign()).to(torch.int32)

@@ -187,25 +187,42 @@ def _predict_one(pair: tuple[Frames | None, Frames | None], vectors: Tensor, mod
         still = pair[side]
         if still is not None and bool((modes == side + 1).all()) and not bool(vectors[side].any()):
             return still
-    modes = _edge(modes)
-    grown = _edge(vectors)
+    parts = _parts(vectors, modes)
+    planes = zip(*([None] * 3 if r is None else list(r) for r in pair), strict=True)
+    return Frames(*(_plane(both, parts, modes.shape, index) for index, both in enumerate(planes)))
+
+
+def predict_luma(reference: Tensor, vectors: Tensor) -> Tensor:
+    """Motion-compensated luma [1, 1, H, W] from one picture's by vectors [2, H/8, W/8]; see `predict`."""
+    if not bool(vectors.any()):
+        return reference
+    modes = torch.ones(vectors.shape[1:], device=vectors.device)
+    return _plane([reference, None], _parts(torch.stack([vectors, vectors]), modes), modes.shape, 0)
+
+
+def _parts(vectors: Tensor, modes: Tensor) -> tuple[list[_Users], list[_Users]]:
+    """The 16x16 blocks and the 8x8 blocks, with a ring of two, that use each reference."""
+    modes, grown = _edge(modes), _edge(vectors)
     weights = [torch.where(modes == BI, 0.5, (modes == side + 1).float()) for side in (0, 1)]
     quads = torch.stack([grown[..., i::2, j::2] for i in (0, 1) for j in (0, 1)])
     whole = (quads == quads[0]).flatten(0, 2).all(0)
-    parts = _whereabouts(whole, weights, grown, 2), _whereabouts(~_twice(whole), weights, grown, 1)
-    planes = []
-    for index in range(3):
-        block, filters = (BLOCK, (OVERLAP, LUMA_TAPS, LUMA_PHASES))
-        if index > 0:
-            block, filters = (BLOCK // 2, (OVERLAP // 2, CHROMA_TAPS, CHROMA_PHASES))
-        references = [None if r is None else pad(list(r)[index]) for r in pair]
-        canvas: Tensor | None = None
-        for blocks, sides in zip((2, 1), parts, strict=True):
-            layer = _layer(references, sides, modes.shape, block, blocks, filters)
-            canvas = layer if canvas is None else canvas if layer is None else canvas + layer
-        assert canvas is not None
-        planes.append(canvas[2 * block : -2 * block, 2 * block : -2 * block][None, None].contiguous())
-    return Frames(*planes)
+    return _whereabouts(whole, weights, grown, 2), _whereabouts(~_twice(whole), weights, grown, 1)
+
+
+def _plane(
+    references: Sequence[Tensor | None], parts: tuple[list[_Users], list[_Users]], grid: torch.Size, index: int
+) -> Tensor:
+    """Prediction [1, 1, H, W] of plane `index` (0 luma) on a grid [gh, gw] of 8x8 blocks, from planes of the two references."""
+    block, filters = (BLOCK, (OVERLAP, LUMA_TAPS, LUMA_PHASES))
+    if index > 0:
+        block, filters = (BLOCK // 2, (OVERLAP // 2, CHROMA_TAPS, CHROMA_PHASES))
+    padded = [None if r is None else pad(r) for r in references]
+    canvas: Tensor | None = None
+    for blocks, sides in zip((2, 1), parts, strict=True):
+        layer = _layer(padded, sides, torch.Size((grid[0] + 4, grid[1] + 4)), block, blocks, filters)
+        canvas = layer if canvas is None else canvas if layer is None else canvas + layer
+    assert canvas is not None
+    return canvas[2 * block : -2 * block, 2 * block : -2 * block][None, None].contiguous()
 
 
 def pad(planes: Tensor) -> Tensor:

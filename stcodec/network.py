@@ -37,7 +37,7 @@ class ModelConfig:
     scale_hidden: int = 64
     intra_scale_hidden: int = 96
     # Added to the quality of each kind of frame. Those that others are predicted from are finer by `Network.step_gain` already.
-    kind_qualities: tuple[int, ...] = (3, -4, 0, 2, 3)
+    kind_qualities: tuple[int, ...] = (3, -2, 0, 2, 3)
 
     def __post_init__(self) -> None:
         """Raise ValueError if the groups do not cover the channels, or kinds of frames lack a quality."""

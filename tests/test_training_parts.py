@@ -84,12 +84,13 @@ def test_batched_passes_are_those_of_the_codec(model: Model, kind: int) -> None:
     modes = None if kind == 0 else torch.randint(0, 3, (n, rows, columns))
     spread = None if kind == 0 else torch.randint(0, 40, (n, rows, columns, 2)).float()
     quality = torch.tensor([10.0, 50.0])
+    weight = torch.rand(n, rows * columns) * 0.3 + 0.05
     found = Passes(model.network, model.groups, model.tables)(
         Context(kind, quality, references, modes, spread),
         latents,
         mean,
         step,
-        0.2,
+        weight,
         scales.lattice_positions(rows, columns, kind, torch.device("cpu")),
     )
     coder = LatentCoder(model.network, model.groups, model.tables, torch.device("cpu"))
@@ -102,7 +103,7 @@ def test_batched_passes_are_those_of_the_codec(model: Model, kind: int) -> None:
             None if modes is None else modes[one],
             None if spread is None else spread[one],
         )
-        wanted = coder.code(Forgetful(), context, latents[one], mean[one], step[one], 0.2)
+        wanted = coder.code(Forgetful(), context, latents[one], mean[one], step[one], weight[one])
         torch.testing.assert_close(found.magnitudes[one], wanted.magnitudes, atol=0, rtol=0)
         torch.testing.assert_close(found.decoded[one], wanted.decoded, atol=1e-4, rtol=0)
         torch.testing.assert_close(found.mean[one], wanted.mean, atol=1e-4, rtol=0)
@@ -144,7 +145,8 @@ def test_key_frames_alone_cost_what_they_cost_among_others(model: Model) -> None
             loop.loss(loop.find_motion(some))
     assert sorted(seen[0]) == [0, 1] and sorted(seen[1]) == [0, 1, 2, 3, 4]
     for kind in (0, 1):
-        torch.testing.assert_close(seen[0][kind], seen[1][kind])
+        # Without the motion of other frames, what changes in the intra frame is estimated otherwise.
+        torch.testing.assert_close(seen[0][kind], seen[1][kind], rtol=1e-3, atol=0)
 
 
 def test_patches_with_gradients_are_those_without() -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from stcodec import motion, motion_search, scales
+from stcodec import motion, motion_search, propagation, scales
 from stcodec.codec import INTRA, KEY, RATE_WEIGHTS, vector_spread
 from stcodec.motion import Step
 from stcodec.network import QUALITY_LEVELS, Network
@@ -240,7 +240,8 @@ class Engine:
         with self._precision():
             mean = self.predict(base, state, size, quality, kinds)
         lattices = scales.lattice_positions(rows, columns, kind, target.device)
-        coded = self.code(context, target, mean.float(), size, RATE_WEIGHTS[kind], lattices)
+        weight = self._rate_weight(batch, chunk, step, kind, size, rows * columns)
+        coded = self.code(context, target, mean.float(), size, weight, lattices)
         with self._precision():
             restored, features = self.restore(coded.decoded, coded.mean, base, size, quality, kinds)
             if kind <= KEY and features is not None:
@@ -254,9 +255,27 @@ class Engine:
             done[frame] = Frames(*(p[part] for p in pictures)), coded.magnitudes[part]
         off = restored - target
         plain = torch.einsum("nchw,pc->np", off.detach() ** 2, self.planes)
-        own = torch.einsum("nchw,pc->np", (off / size) ** 2, self.planes) / RATE_WEIGHTS[kind]
+        weighted = (off / size) ** 2 / weight.view(n, 1, rows, columns)
+        own = torch.einsum("nchw,pc->np", weighted, self.planes)
         plain, own = (t.view(len(frames), count, 3).sum(0) for t in (plain, own))
         return coded.bits.view(len(frames), count).sum(0), (plain, own), memory
+
+    def _rate_weight(self, batch: Batch, chunk: int, step: Step, kind: int, size: Tensor, patches: int) -> Tensor:
+        """The price of a bit in each patch of the frames of a step, [N, patches], as the encoder has it; where the batch lacks the
+        motion of a picture, nothing moves."""
+        weight = size.new_full((len(size), patches), RATE_WEIGHTS[kind])
+        if step.level or not batch.trees:
+            return weight
+        later, earlier, side = propagation.compared(step.frames[0], motion.steps(batch.trees[chunk], chunk == 0))
+        start = chunk * CHUNK_FRAMES
+        pictures = batch.frames([start + earlier])
+        if (chunk, later) in batch.fields:
+            vectors, modes = batch.fields[chunk, later]
+            alone = vectors[:, side : side + 1].expand_as(vectors)
+            pictures = warp.predict(pictures, pictures, alone, torch.ones_like(modes))
+        change = propagation.mean_squares(batch.y[:, start + later][:, None] - pictures.y, self.patch)
+        squared_step = (size[:, :, 0, 0].square() @ self.planes[0] / self.counts[0])[:, None]
+        return weight * propagation.price_factors(change.flatten(1), squared_step)
 
     def _predicted(
         self,

@@ -111,11 +111,11 @@ class Passes(nn.Module):
         latents: Tensor,
         mean: Tensor,
         step: Tensor,
-        rate_weight: float,
+        rate_weight: Tensor,
         lattices: Sequence[tuple[Tensor, Tensor | None]],
     ) -> Coded:
-        """Code latents [N, C, rows, columns] with `mean` and steps [N, C, 1, 1]; rate_weight as in `LatentCoder`, lattices as in
-        `scales`."""
+        """Code latents [N, C, rows, columns] with `mean` and steps [N, C, 1, 1]; rate_weight [N, patches] as in `LatentCoder`,
+        lattices as in `scales`."""
         n, channels, rows, columns = latents.shape
         device = latents.device
         network = self._network[0]
@@ -143,7 +143,9 @@ class Passes(nn.Module):
                 scaled = None if close is None else close / size.repeat(1, 1, 4)
                 features = network.surroundings.look(scaled, lattice, context.quality, (n, p))
             part = _Part(known, features, start, here, target.index_select(1, at), size)
-            here, symbols, values, spent = self._symbols(part, context.kind, lattice, rate_weight)
+            here, symbols, values, spent = self._symbols(
+                part, context.kind, lattice, rate_weight.index_select(1, at)[..., None]
+            )
             bits = bits + spent
             fixed_here = (here + values * size).detach()
             found = torch.where(symbols == 0, here, fixed_here)
@@ -161,7 +163,7 @@ class Passes(nn.Module):
 
         return Coded(grid(decoded), grid(refined), magnitudes[:, :-1].view(n, rows, columns, channels), bits)
 
-    def _symbols(self, part: _Part, kind: int, lattice: int, weight: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _symbols(self, part: _Part, kind: int, lattice: int, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Means, symbols and dequantised values [N, p, C] of latents, and bits [N] with gradients."""
         network = self._network[0]
         parts: list[Tensor] = []
@@ -189,7 +191,7 @@ class Passes(nn.Module):
             start = end
         return torch.cat(means, 2), torch.cat(parts, 2), torch.cat(values, 2), bits
 
-    def _group(self, position: Tensor, scaled: Tensor, weight: float) -> tuple[Tensor, Tensor, Tensor]:
+    def _group(self, position: Tensor, scaled: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         largest = self.costs.shape[1] - 1
         flat_costs = self.costs.view(-1)
         with torch.no_grad():
@@ -205,11 +207,12 @@ class Passes(nn.Module):
                 bits = flat_costs.take(above + candidate.long().clamp(min=0))
                 cost = (size - candidate) ** 2 + weight * bits
                 if candidate is nearest:
-                    lost = ((size * size - cost).clamp(min=0) * (skipped & (candidate > 0))).sum((1, 2))
+                    saved = (size * size - cost).clamp(min=0) / weight
+                    lost = (saved * (skipped & (candidate > 0))).sum((1, 2))
                 better = (candidate > 0) & (cost < best_cost)
                 best, best_cost = torch.where(better, candidate, best), torch.where(better, cost, best_cost)
             count = index[0].numel()
-            floor = (lost > weight * (_FLOOR_BITS * count + _FLAG_BITS)).view(-1, 1, 1)
+            floor = (lost > _FLOOR_BITS * count + _FLAG_BITS).view(-1, 1, 1)
             skipped = skipped & ~floor
             best = best * ~skipped
             index = torch.where(floor, index.clamp(min=1), index)

@@ -1,0 +1,65 @@
+"""What lasts is worth more bits: changes between pictures, and what the encoder makes of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from stcodec import codec, motion, motion_search, propagation
+from stcodec.chunk_encoder import ChunkEncoder, CodecSettings
+from stcodec.media import Planes
+from stcodec.patches import PatchSize
+from stcodec.weights import load_model
+
+
+def texture(height: int, width: int, seed: int = 0) -> torch.Tensor:
+    noise = torch.rand(1, 1, height + 8, width + 8, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.avg_pool2d(noise, 9, 1)[0, 0].mul(3).sub(1).clamp(0, 1)
+
+
+def test_what_stays_and_what_is_replaced() -> None:
+    luma = texture(48, 64).repeat(8, 1, 1, 1)
+    luma[:, :, :, 32:] = torch.rand(8, 1, 48, 32, generator=torch.Generator().manual_seed(1))
+    for tree, first, keys in ((0, True, {7}), (0, False, {7}), (1, False, {3, 7}), (2, False, {1, 3, 5, 7})):
+        found = propagation.changes(luma, None if first else luma[:1], motion.steps(tree, first), {}, PatchSize())
+        assert set(found) == keys
+        for change in found.values():
+            assert change.shape == (6, 8)
+            assert float(change[:, :4].max()) == 0 and float(change[:, 4:].min()) > 0.05
+            factors = propagation.price_factors(change, torch.tensor(0.01))
+            assert float(factors[:, :4].max()) == 0.5 and 0.9 < float(factors[:, 4:].min()) <= float(factors.max()) <= 1
+
+
+def test_what_moves_lasts() -> None:
+    wide = texture(64, 128)
+    luma = torch.stack([wide[None, :, 3 * t : 3 * t + 80] for t in range(9)])
+    steps = motion.steps(0, False)
+    field = motion_search.search(luma, [(8, 0, None)], motion_search.SearchSettings(0.1), choose_modes=False)[0]
+    seen = propagation.changes(luma[1:], luma[:1], steps, {7: field}, PatchSize())[7]
+    blind = propagation.changes(luma[1:], luma[:1], steps, {}, PatchSize())[7]
+    assert float(seen[:, :7].mean()) < 0.02 * float(blind[:, :7].mean())
+
+
+def test_still_parts_come_out_better_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    still = (texture(64, 96) * 200).byte().numpy()
+    pictures: list[Planes] = []
+    for t in range(24):
+        y = still.copy()
+        y[:, 48:] = (texture(64, 48, t + 1) * 200).byte().numpy()
+        pictures.append((y, np.full((32, 48), 128, np.uint8), np.full((32, 48), 128, np.uint8)))
+
+    def errors() -> np.ndarray:
+        encoder = ChunkEncoder(load_model("stc-1"), 96, 64, 8, CodecSettings(24))
+        for start in (0, 8, 16):
+            run = encoder.start(encoder.prepare(pictures[start : start + 8], start == 0)).run
+            decoded = encoder.finish_chunk(run)
+        last = decoded[7].picture
+        assert last is not None
+        error = (last.y[0, 0].numpy() * 255 - pictures[-1][0]) ** 2
+        return np.array([error[:, :40].mean(), error[:, 56:].mean()])
+
+    with_prices = errors()
+    monkeypatch.setattr(codec, "price_factors", lambda change, _: torch.ones_like(change))
+    ratio = with_prices / errors()
+    assert ratio[0] < 0.9 and 0.9 < ratio[1] < 1.1
