@@ -119,8 +119,8 @@ def test_a_run_that_is_killed_goes_on_and_gives_a_model(
     assert f"goes on from step {before['step']}" in training(*common)[0]
     after = torch.load(place / "checkpoint.pt", weights_only=True)
     assert after["step"] == 20
-    moments = after["optimiser"]["state"][0]
-    assert float(moments["step"]) == 20
+    # The first step only starts SOAP's preconditioners.
+    assert after["optimiser"]["state"][0]["step"] == 19
     rows = [json.loads(line) for line in (place / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [5, 10, 15, 20]
     assert {"loss", "norm", "bits_per_pixel", "psnr", "megapixels_per_second"} <= set(rows[-1])

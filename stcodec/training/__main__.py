@@ -126,9 +126,9 @@ def _start(base: str, shape: dict[str, Any]) -> Any:
 @_shape_options
 @click.option("--steps", default=10_000, help="Of the whole run.")
 @click.option("--minutes", default=60.0, help="Of the whole run; it ends by steps or minutes.")
-@click.option("--learning-rate", default=5e-4)
+@click.option("--learning-rate", default=1e-3)
 @click.option("--rate-scales", default=1.0, help="Learning rate of the scale networks, relative.")
-@click.option("--optimiser", type=click.Choice(["adamw", "soap"]), default="adamw")
+@click.option("--optimiser", type=click.Choice(["soap", "adamw"]), default="soap")
 @click.option("--average", default=0.999, help="Decay of the averaged weights.")
 @click.option("--distortion", type=click.Choice(["steps", "log"]), default="steps", help="See docs/training.md.")
 @click.option("--intra/--no-intra", default=False, help="Only what intra frames alone use, on single pictures.")

@@ -45,12 +45,12 @@ class RunSettings:
 
     steps: int = 10_000
     minutes: float = 60.0
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     rate_scales: float = 1.0
     warm_up: int = 50
     clip: float = 1.0
     average: float = 0.999
-    optimiser: str = "adamw"
+    optimiser: str = "soap"
     reuse: int = 1
     pool: int = 1
     compiled: bool = False
