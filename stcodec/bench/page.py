@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,10 @@ then the one at the top of this page."""
 def page(results: list[dict[str, Any]], output: Path, command: str) -> str:
     """Markdown from the contents of result files, for `output`; plots go into a folder of its name beside it."""
     parts = [_HOW.format(command=command)]
+    numbers = itertools.count(1)
     for result in results:
         if "curves" in result:
-            parts += _rate_distortion(result, output)
+            parts += _rate_distortion(result, output, next(numbers))
         if "speed" in result:
             parts += _speed(result)
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
@@ -77,16 +79,18 @@ def _where(machine: dict[str, Any]) -> str:
     )
 
 
-def _rate_distortion(result: dict[str, Any], output: Path) -> list[str]:
+def _rate_distortion(result: dict[str, Any], output: Path, number: int) -> list[str]:
+    """The results of one `bench rd`, the page's first, second, ..."""
     curves = [Curve.from_json(c) for c in result["curves"]]
-    parts = ["## Rate and distortion", _where(result["machine"])]
+    longest = max(c["frames"] for c in result["clips"])
+    parts = [f"## Rate and distortion, at most {longest} frames", _where(result["machine"])]
     first = next(c.clip for c in curves)
     rows = [f"| {c.codec} | {c.settings} |" for c in curves if c.clip == first]
     parts.append("\n".join(["| codec | settings |", "|---|---|", *rows]))
     parts += ["\n".join(_clips(result["clips"])), "\n".join(overview(curves))]
     folder = output.parent / output.stem
     folder.mkdir(exist_ok=True)
-    written = plots.plot(curves, folder / "rd.png")
+    written = plots.plot(curves, folder / ("rd.png" if number == 1 else f"rd-{number}.png"))
     for key, path in zip(plots.plotted(curves), written, strict=True):
         parts.append(f"### {BD_RATES[key].label}")
         if key in measured(curves):
