@@ -193,8 +193,16 @@ def test_the_launcher_trains_without_pyav_and_the_entropy_coder(folder: Path, pa
     )
     assert done.returncode == 0, done.stderr
     assert "step 2" in done.stdout
-    names = {p.name for p in (tmp_path / "collected").iterdir()}
-    assert names == {"checkpoint.pt", "ema.safetensors", "log.jsonl", "options.json", "output.log"}
+    collected = sorted((tmp_path / "collected").iterdir())
+    assert max(p.stat().st_size for p in collected) <= 15 << 20
+    parts = [p for p in collected if p.name.startswith("checkpoint.pt")]
+    assert b"".join(p.read_bytes() for p in parts) == (tmp_path / "run" / "checkpoint.pt").read_bytes()
+    assert {p.name for p in collected if p not in parts} == {
+        "ema.safetensors",
+        "log.jsonl",
+        "options.json",
+        "output.log",
+    }
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_key_frames_alone_cost_what_they_cost_among_others(model: Model) -> None
     assert sorted(seen[0]) == [0, 1] and sorted(seen[1]) == [0, 1, 2, 3, 4]
     for kind in (0, 1):
         # Without the motion of other frames, what changes in the intra frame is estimated otherwise.
-        torch.testing.assert_close(seen[0][kind], seen[1][kind], rtol=1e-3, atol=0)
+        torch.testing.assert_close(seen[0][kind], seen[1][kind], rtol=0.02, atol=0)
 
 
 def test_patches_with_gradients_are_those_without() -> None:

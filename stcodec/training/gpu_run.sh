@@ -8,11 +8,12 @@
 # stopped, and only waits if it is still running. Environment:
 #   PYTHON   the interpreter (python3)
 #   WAIT     seconds to wait for the end before this command returns (0)
-#   COLLECT  a folder to which log, averaged weights and checkpoint are copied then, those of at most 16 MiB
+#   COLLECT  a folder to which log, averaged weights and checkpoint are copied then; what has more than 15 MiB in parts, which
+#            `cat checkpoint.pt.part-* >checkpoint.pt` joins
 set -euo pipefail
 
 if [ $# -lt 3 ]; then
-    sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 pack=$(realpath "$1") run=$(realpath -m "$2") minutes=$3
@@ -37,5 +38,9 @@ done
 tail -n 5 "$run/output.log" 2>/dev/null || true
 if [ -n "${COLLECT:-}" ]; then
     mkdir -p "$COLLECT"
-    find "$run" -maxdepth 1 -type f ! -name '*.partial' ! -name pid -size -16385k -exec cp {} "$COLLECT/" \;
+    rm -f "$COLLECT"/*.part-*
+    find "$run" -maxdepth 1 -type f ! -name '*.partial' ! -name pid -size -15361k -exec cp {} "$COLLECT/" \;
+    find "$run" -maxdepth 1 -type f ! -name '*.partial' -size +15360k -printf '%f\n' | while read -r name; do
+        split -b 15M -d "$run/$name" "$COLLECT/$name.part-"
+    done
 fi
