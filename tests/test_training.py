@@ -187,9 +187,9 @@ def test_the_launcher_trains_without_pyav_and_the_entropy_coder(folder: Path, pa
     python.chmod(0o755)
     launcher = Path(__file__).parent.parent / "stcodec" / "training" / "gpu_run.sh"
     command = [launcher, packed, tmp_path / "run", 5, *TINY, *CROPS, "--steps", 2, "--log-every", 1, "--threads", 1]
-    environment = {**os.environ, "PYTHON": str(python), "WAIT": "100", "COLLECT": str(tmp_path / "collected")}
+    environment = {**os.environ, "PYTHON": str(python), "WAIT": "100", "COLLECT": "collected"}
     done = subprocess.run(
-        list(map(str, command)), env=environment, capture_output=True, text=True, timeout=150, check=False
+        list(map(str, command)), env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "step 2" in done.stdout

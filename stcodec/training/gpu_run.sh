@@ -16,7 +16,7 @@ if [ $# -lt 3 ]; then
     sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
-pack=$(realpath "$1") run=$(realpath -m "$2") minutes=$3
+pack=$(realpath "$1") run=$(realpath -m "$2") minutes=$3 collect=${COLLECT:+$(realpath -m "$COLLECT")}
 shift 3
 cd "$(dirname "$0")/../.."
 mkdir -p "$run"
@@ -36,11 +36,11 @@ for ((i = 0; i < ${WAIT:-0}; i++)); do
     sleep 1
 done
 tail -n 5 "$run/output.log" 2>/dev/null || true
-if [ -n "${COLLECT:-}" ]; then
-    mkdir -p "$COLLECT"
-    rm -f "$COLLECT"/*.part-*
-    find "$run" -maxdepth 1 -type f ! -name '*.partial' ! -name pid -size -15361k -exec cp {} "$COLLECT/" \;
+if [ -n "$collect" ]; then
+    mkdir -p "$collect"
+    rm -f "$collect"/*.part-*
+    find "$run" -maxdepth 1 -type f ! -name '*.partial' ! -name pid -size -15361k -exec cp {} "$collect/" \;
     find "$run" -maxdepth 1 -type f ! -name '*.partial' -size +15360k -printf '%f\n' | while read -r name; do
-        split -b 15M -d "$run/$name" "$COLLECT/$name.part-"
+        split -b 15M -d "$run/$name" "$collect/$name.part-"
     done
 fi
