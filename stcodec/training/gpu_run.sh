@@ -38,9 +38,9 @@ done
 tail -n 5 "$run/output.log" 2>/dev/null || true
 if [ -n "$collect" ]; then
     mkdir -p "$collect"
-    rm -f "$collect"/*.part-*
     find "$run" -maxdepth 1 -type f ! -name '*.partial' ! -name pid -size -15361k -exec cp {} "$collect/" \;
     find "$run" -maxdepth 1 -type f ! -name '*.partial' -size +15360k -printf '%f\n' | while read -r name; do
+        rm -f "$collect/$name".part-*
         split -b 15M -d "$run/$name" "$collect/$name.part-"
     done
 fi
