@@ -272,7 +272,9 @@ class Network(nn.Module):
     def _flatten_dc(self, x: Tensor) -> Tensor:
         """Take the mean of the 3x3 neighbourhood off the DC rows: the networks see contrast, not brightness."""
         dc = x[:, : self._dc]
-        mean = nn.functional.avg_pool2d(nn.functional.pad(dc, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        # Not `pad`: the compiler is wrong about the layout of its gradient.
+        wide = torch.cat([dc[..., :1], dc, dc[..., -1:]], dim=3)
+        mean = nn.functional.avg_pool2d(torch.cat([wide[:, :, :1], wide, wide[:, :, -1:]], dim=2), 3, 1)
         return _cat([dc - mean, x[:, self._dc :]])
 
     def predict(self, predicted: Tensor, state: Tensor, step: Tensor, quality: Tensor, kind: Tensor) -> Tensor:

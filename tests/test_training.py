@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,6 +143,19 @@ def test_a_run_that_is_killed_goes_on_and_gives_a_model(
     measured = run("bench", "rd", clip, "--models", "my", "--qualities", "10,30,50", "--json", tmp_path / "b.json")
     assert measured.returncode == 0, measured.stderr
     assert len(json.loads((tmp_path / "b.json").read_text())["curves"][-1]["points"]) == 3
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU takes g++")
+def test_compiled_networks_learn_the_same(packed: Path, tmp_path: Path) -> None:
+    common = (*TINY, *CROPS, "--intra", "--intra-width", 16, "--steps", 4, "--log-every", 1, "--threads", 1)
+    said, _ = training("train", packed, tmp_path / "compiled", *common, "--compile")
+    assert "without compilation" not in said
+    training("train", packed, tmp_path / "plain", *common)
+    compiled, plain = (
+        [json.loads(line)["loss"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("compiled", "plain")
+    )
+    assert compiled == pytest.approx(plain, rel=1e-3)
 
 
 def test_intra_frames_are_trained_alone(

@@ -21,7 +21,7 @@ from stcodec.motion import Step
 from stcodec.network import QUALITY_LEVELS, Network
 from stcodec.patches import CHUNK_FRAMES, Frames, PatchSize, luma_channels, patchify, unpatchify
 from stcodec.training import estimate, warp
-from stcodec.training.passes import Coded, Context, Passes
+from stcodec.training.passes import Context, Passes
 
 # Bits per pixel that no crop is taken to cost less than: what is nearly free has nothing to teach.
 _LEAST_BITS = 0.003
@@ -112,15 +112,14 @@ class Engine:
         """Run networks and passes as they are."""
         self.predict: Callable[..., Tensor] = self.network.predict
         self.restore: Callable[..., tuple[Tensor, Tensor | None]] = self.network.restore
-        self.code: Callable[..., Coded] = self.passes
+        self.passes.plain()
 
     def compiled(self) -> None:
-        """Compile networks and passes: minutes at the start, faster after. What cannot be compiled runs as it is."""
+        """Compile the networks, for each shape, and what the passes do most: minutes at the start, faster after."""
         torch._dynamo.config.cache_size_limit = 64
-        torch._dynamo.config.suppress_errors = True
         self.predict = torch.compile(self.network.predict, dynamic=False)
         self.restore = torch.compile(self.network.restore, dynamic=False)
-        self.code = torch.compile(self.passes, dynamic=False)
+        self.passes.compiled()
 
     @torch.no_grad()
     def find_motion(self, batch: Batch) -> Batch:
@@ -241,7 +240,7 @@ class Engine:
             mean = self.predict(base, state, size, quality, kinds)
         lattices = scales.lattice_positions(rows, columns, kind, target.device)
         weight = self._rate_weight(batch, chunk, step, kind, size, rows * columns)
-        coded = self.code(context, target, mean.float(), size, weight, lattices)
+        coded = self.passes(context, target, mean.float(), size, weight, lattices)
         with self._precision():
             restored, features = self.restore(coded.decoded, coded.mean, base, size, quality, kinds)
             if kind <= KEY and features is not None:

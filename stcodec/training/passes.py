@@ -12,7 +12,7 @@ Gradients:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,6 +79,16 @@ class Passes(nn.Module):
         sizes = torch.arange(scales.LARGEST_MAGNITUDE + 1)
         self.register_buffer("logs", scales.log_magnitude(sizes), persistent=False)
         self.register_buffer("bands", scales.band_sums(torch.eye(network.config.patch.channels)), persistent=False)
+        self.plain()
+
+    def plain(self) -> None:
+        """Run what `compiled` compiles as it is."""
+        self.group: Callable[..., tuple[Tensor, Tensor, Tensor]] = self._group
+
+    def compiled(self) -> None:
+        """Compile what there is most of, quantisation and rate of a frequency group: some twenty graphs of 170 operations, whatever
+        the shapes. All passes of an intra frame as one graph would have 6,000."""
+        self.group = torch.compile(self._group, dynamic=True)
 
     def _log(self, magnitudes: Tensor) -> Tensor:
         """See `scales.log_magnitude`."""
@@ -183,7 +193,7 @@ class Passes(nn.Module):
                 mean = mean + more * part.size[..., start:end]
             logs = self._log(torch.cat(parts, 2).abs()) if parts else None
             scaled = (part.target[..., start:end] - mean) / part.size[..., start:end]
-            symbols, value, spent = self._group(group(part.known, context, logs), scaled, weight)
+            symbols, value, spent = self.group(group, part.known, context, logs, scaled, weight)
             bits = bits + spent
             parts.append(symbols)
             values.append(value)
@@ -191,7 +201,11 @@ class Passes(nn.Module):
             start = end
         return torch.cat(means, 2), torch.cat(parts, 2), torch.cat(values, 2), bits
 
-    def _group(self, position: Tensor, scaled: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _group(
+        self, twin: ScaleTwin, known: Tensor, context: int, logs: Tensor | None, scaled: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Symbols, dequantised values [N, p, outputs] and bits [N] of one frequency group's latents, in units of their steps."""
+        position = twin(known, context, logs)
         largest = self.costs.shape[1] - 1
         flat_costs = self.costs.view(-1)
         with torch.no_grad():

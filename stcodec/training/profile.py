@@ -68,13 +68,16 @@ def profile(model: Model, data: Data, losses: Settings, compiled: bool, steps: i
         optimiser.step()
         mark("optimiser")
 
+    began = time.perf_counter()
     for number in range(steps):
         step(number, None)
+    warm_up = time.perf_counter() - began
     for number in range(steps, 2 * steps):
         step(number, clock)
     total = sum(clock.seconds.values())
     pixels = len(batch.y) * batch.pixels
     yield f"{len(batch.y)} crops of {batch.y.shape[3]}x{batch.y.shape[2]}, {batch.y.shape[1]} frames, on {data.device}"
+    yield f"{'warm-up':10} {1000 * warm_up:9.1f} ms, {steps} steps{', compilation included' if compiled else ''}"
     for name, seconds in clock.seconds.items():
         yield f"{name:10} {1000 * seconds / steps:9.1f} ms  {100 * seconds / total:5.1f} %"
     yield f"{'step':10} {1000 * total / steps:9.1f} ms, {steps * pixels / total / 1e6:.2f} Mpixel/s"

@@ -213,17 +213,22 @@ class Run:
         """One step: the batch, what came of it, and the norm of the gradient."""
         batch = next(self._iterator)
         self._set_rate()
+        result, failure = None, ""
         try:
-            outcome, norm = self._one(batch)
-        except (RuntimeError, TypeError, AttributeError) as error:
+            result = self._one(batch)
+        except Exception as error:
+            # Compilers fail in many ways, some of them only when what they made runs.
             if not self._compiled or isinstance(error, torch.OutOfMemoryError):
                 raise
-            self.say(f"goes on without compilation, which failed: {str(error).splitlines()[0]}")
+            failure = (str(error) or repr(error)).splitlines()[0]
+        if result is None:
+            # Not in the handler: until it is left, the exception holds what the failed attempt had in memory.
+            self.say(f"goes on without compilation, which failed: {failure}")
             self.engine.plain()
             self._compiled = False
-            outcome, norm = self._one(batch)
+            result = self._one(batch)
         self.step += 1
-        return batch, outcome, norm
+        return batch, *result
 
     def _set_rate(self) -> None:
         settings = self.settings
@@ -247,6 +252,8 @@ class Run:
 
 
 def _interrupt(*_: object) -> None:
+    # A compiler may swallow the exception: told a second time, the process ends.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     raise KeyboardInterrupt
 
 
