@@ -159,6 +159,18 @@ def test_compiled_networks_learn_the_same(packed: Path, tmp_path: Path, monkeypa
     assert compiled == pytest.approx(plain, rel=1e-3)
 
 
+def test_a_run_goes_on_without_a_compiler_that_fails(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> object:
+        raise AssertionError("wrong layout\nand more")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
+    said, _ = training("train", packed, tmp_path / "run", *TINY, *CROPS, "--steps", 2, "--threads", 1, "--compile")
+    assert said.count("goes on without compilation, which failed: wrong layout\n") == 1
+    assert "step 2," in said
+
+
 def test_intra_frames_are_trained_alone(
     folder: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,8 +86,8 @@ class Passes(nn.Module):
         self.group: Callable[..., tuple[Tensor, Tensor, Tensor]] = self._group
 
     def compiled(self) -> None:
-        """Compile what there is most of, quantisation and rate of a frequency group: some twenty graphs of 170 operations, whatever
-        the shapes. All passes of an intra frame as one graph would have 6,000."""
+        """Compile what there is most of, quantisation and rate of a frequency group: a few small graphs for all
+        shapes. All passes of an intra frame as one graph would have thousands of operations, too many for a compiler."""
         self.group = torch.compile(self._group, dynamic=True)
 
     def _log(self, magnitudes: Tensor) -> Tensor:
