@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stcodec.cli import commands
+from stcodec.terminal.cli import commands
 
 _HEAD = """# Commands
 

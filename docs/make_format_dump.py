@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 import stcodec
-from stcodec.container import SECTION, SIGNATURE
-from stcodec.records import Footer, Header, fixed_fields
-from stcodec.video import Picture, VideoInfo
-from stcodec.video_out import Y4MWriter
+from stcodec.common.values import Picture, VideoInfo
+from stcodec.container.records import Footer, Header, fixed_fields
+from stcodec.container.stp import SECTION, SIGNATURE
+from stcodec.media.writer import Y4MWriter
 
 _TYPES = {"B": "u8", "H": "u16", "I": "u32", "Q": "u64", "32s": "32 bytes"}
 HERE = Path(__file__).parent

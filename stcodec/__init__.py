@@ -28,9 +28,9 @@ from stcodec.errors import (
 if TYPE_CHECKING:
     import torch
 
-    from stcodec.decoding import DecodeResult
-    from stcodec.encoding import EncodeResult, Progress
-    from stcodec.library import Video
+    from stcodec.flows.decode import DecodeResult
+    from stcodec.flows.encode import EncodeResult, Progress
+    from stcodec.flows.library import Video
 
 __version__ = "0.1.0"
 __all__ = [
@@ -60,9 +60,9 @@ def encode(
     `dst` is refused unless overwrite=True. `progress` is called after every chunk. Raises errors of `stcodec.errors`, TargetError where
     no quality reaches the target; `dst` appears only when it is complete.
     """
-    from stcodec.encoding import EncodeResult, Progress
+    from stcodec.flows.encode import EncodeResult, Progress
+    from stcodec.flows.targets import search_steps
     from stcodec.options import EncodeOptions
-    from stcodec.search import search_steps
 
     for step in search_steps(src, dst, EncodeOptions(**_with_policy(options))):
         if isinstance(step, EncodeResult):
@@ -81,8 +81,8 @@ def decode(
     `options` are the fields of `stcodec.options.DecodeOptions` (codec, crf, audio, start, end, device, threads, overwrite). Raises
     errors of `stcodec.errors`; `dst` appears only when it is complete.
     """
-    from stcodec.decoding import decode_steps
-    from stcodec.encoding import Progress
+    from stcodec.flows.decode import decode_steps
+    from stcodec.flows.encode import Progress
     from stcodec.options import DecodeOptions
 
     for step in decode_steps(src, dst, DecodeOptions(**_with_policy(options))):
@@ -94,7 +94,7 @@ def decode(
 
 
 def _with_policy(options: dict[str, Any]) -> dict[str, Any]:
-    from stcodec.files import Overwrite
+    from stcodec.common.files import Overwrite
 
     if isinstance(options.get("overwrite"), bool):
         options["overwrite"] = Overwrite.YES if options["overwrite"] else Overwrite.NO
@@ -115,6 +115,6 @@ def open(
     `info.time_base`. `video[i]`, `video[a:b:c]` and `video.at(seconds)` decode at most a segment; `video.batches(n, rgb=True)` gives
     tensors of `dtype`. Decoded pictures up to `cache` bytes are kept. Raises InputError and its kinds, ModelError, UsageError.
     """
-    from stcodec.library import Video
+    from stcodec.flows.library import Video
 
     return Video(path, device=device, dtype=dtype, threads=threads, cache=cache)

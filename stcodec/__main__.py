@@ -1,6 +1,6 @@
 """`python -m stcodec`."""
 
-from stcodec.cli import main
+from stcodec.terminal.cli import main
 
 if __name__ == "__main__":
     main()

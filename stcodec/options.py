@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from stcodec.common.files import Overwrite
 from stcodec.errors import UsageError
-from stcodec.files import Overwrite
 
 AUTO_DEVICE = "auto"
 

@@ -29,9 +29,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session", autouse=True)
 def _compiled() -> None:
     """The motion search, so that no test waits for the compiler, or reads that it does."""
-    from stcodec import motion_choice
+    from stcodec.encoder import choice
 
-    motion_choice.warm_up()
+    choice.warm_up()
 
 
 @pytest.fixture(scope="session")

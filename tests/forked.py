@@ -10,12 +10,12 @@ import tempfile
 from pathlib import Path
 
 _PRELOADED = [
-    "stcodec.cli",
-    "stcodec.search",
-    "stcodec.decoding",
-    "stcodec.library",
+    "stcodec.terminal.cli",
+    "stcodec.flows.targets",
+    "stcodec.flows.decode",
+    "stcodec.flows.library",
     "stcodec.commands.encode",
-    "stcodec.motion_kernels",
+    "stcodec.encoder.search_kernels",
 ]
 
 
@@ -51,6 +51,6 @@ def _child(arguments: list[str], environment: dict[str, str], folder: str, outpu
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = ["stcodec", *arguments]
-    from stcodec.cli import main
+    from stcodec.terminal.cli import main
 
     main()

@@ -10,8 +10,9 @@ from typing import Any
 import av
 import numpy as np
 
-from stcodec.video import Packet, Picture, Planes, VideoReader
-from stcodec.video_out import open_writer, output_format
+from stcodec.common.values import Packet, Picture, Planes
+from stcodec.media.reader import VideoReader
+from stcodec.media.writer import open_writer, output_format
 
 DATA = Path(__file__).parent / "data"
 

@@ -41,7 +41,7 @@ def test_files_do_not_depend_on_what_is_coded_at_the_same_time(
     bee: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stcodec.encode(bee, tmp_path / "beside.stp", quality=20)
-    monkeypatch.setattr("stcodec.encoding.is_small", lambda pixels: False)
+    monkeypatch.setattr("stcodec.flows.encode.is_small", lambda pixels: False)
     stcodec.encode(bee, tmp_path / "alone.stp", quality=20)
     assert (tmp_path / "beside.stp").read_bytes() == (tmp_path / "alone.stp").read_bytes()
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import stcodec
-from stcodec import vmaf
 from stcodec.bench.curves import Curve, Point, bd_rate, summary, with_bd_rates
 from stcodec.bench.peers import coded_bytes, encode, find_peer
 from stcodec.bench.sources import prepare
-from stcodec.weights import load_model
+from stcodec.codec.model_files import load_model
+from stcodec.quality import vmaf
 from tests.conftest import make_video, psnr, run
 
 TABLE = "path\tkind\tevaluate_at_scale\nvideos/pan.mkv\tmoving\t0.5\n"

@@ -10,11 +10,11 @@ import av
 import pytest
 
 import stcodec
-from stcodec import inspection
-from stcodec.container import Writer
+from stcodec.common.files import Overwrite
+from stcodec.container.joining import Split, concat
+from stcodec.container.stp import Writer
 from stcodec.errors import DamagedFileError
-from stcodec.files import Overwrite
-from stcodec.joining import Split, concat
+from stcodec.flows import inspect
 from tests.media import frame_of, moving_planes
 from tests.test_container import HEADER
 
@@ -95,7 +95,7 @@ def test_impossible_blobs_are_damage(tmp_path: Path, name: str, text: bytes) -> 
     with path.open("wb") as stream:
         Writer(stream, HEADER, blobs={name: text}).close()
     with pytest.raises(DamagedFileError, match=r"impossible|JSON") as caught:
-        inspection.info(path)
+        inspect.info(path)
     assert str(caught.value).startswith(f"{path}: ")
     with pytest.raises(DamagedFileError, match=r"impossible|JSON") as caught:
         stcodec.decode(path, tmp_path / "a.mp4")

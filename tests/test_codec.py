@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from stcodec.chunk_decoder import ChunkDecoder
-from stcodec.chunk_encoder import ChunkEncoder, CodecSettings
+from stcodec.codec.decoder import ChunkDecoder
+from stcodec.codec.model_files import Model, load_model, model_folders
+from stcodec.codec.network import ModelConfig, Network
+from stcodec.codec.patches import PatchSize, frames_from_planes, patchify, planes_from_frames, unpatchify
+from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
+from stcodec.encoder.scene_cuts import SceneCutDetector
 from stcodec.errors import DamagedFileError
-from stcodec.network import ModelConfig, Network
-from stcodec.patches import PatchSize, SceneCutDetector, frames_from_planes, patchify, planes_from_frames, unpatchify
 from stcodec.training.fit import initial_model
 from stcodec.training.run import start_from
-from stcodec.weights import Model, load_model, model_folders
 from tests.conftest import moving_picture, psnr
 
 MODELS = sorted(p.stem for folder in model_folders() if folder.is_dir() for p in folder.glob("*.safetensors"))

@@ -21,8 +21,8 @@ import pytest
 from PIL import Image
 
 import stcodec
-from stcodec import vmaf
-from stcodec.cli import main
+from stcodec.quality import vmaf
+from stcodec.terminal.cli import main
 from tests.media import frame_of, moving_planes, write_clip
 
 HAS_VMAF = vmaf.available() is not None
@@ -219,7 +219,7 @@ def test_an_interrupt_leaves_nothing(pair: tuple[Path, Path, list[int]], tmp_pat
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     program = (
         "import sys, resource\n"
-        "from stcodec.cli import commands\n"
+        "from stcodec.terminal.cli import commands\n"
         "commands.main(sys.argv[1:], standalone_mode=False)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stcodec.container import SECTION, SIGNATURE, Reader, Writer
+from stcodec.common.values import Packet, StreamInfo
+from stcodec.container.records import Header, VideoChunk, pack_chunk, unpack_chunk
+from stcodec.container.stp import SECTION, SIGNATURE, Reader, Writer
 from stcodec.errors import DamagedFileError, StcodecError, UnsupportedFileError
-from stcodec.media import Packet, StreamInfo
-from stcodec.records import Header, VideoChunk, pack_chunk, unpack_chunk
 
 HEADER = Header(1, 32, 8, 64, 48, 1, 1000, 25, 1, 1, 1, 90, 1, 1, 1, 1, 1, 8, bytes(range(32)), "dct")
 AUDIO = StreamInfo("audio", "aac", Fraction(1, 44100), b"\x12\x08", {"sample_rate": 44100}, {"language": "de"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stcodec.entropy import PRECISION, SymbolReader, SymbolWriter, Tables
+from stcodec.codec.entropy import PRECISION, SymbolReader, SymbolWriter, Tables
 from stcodec.errors import DamagedFileError
 
 

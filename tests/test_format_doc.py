@@ -7,10 +7,10 @@ import io
 import re
 from pathlib import Path
 
-from stcodec.chunk_decoder import ChunkDecoder
-from stcodec.container import Reader
-from stcodec.records import Footer, Header, VideoChunk, fixed_fields
-from stcodec.weights import load_model
+from stcodec.codec.decoder import ChunkDecoder
+from stcodec.codec.model_files import load_model
+from stcodec.container.records import Footer, Header, VideoChunk, fixed_fields
+from stcodec.container.stp import Reader
 
 PAGE = (Path(__file__).parent.parent / "docs" / "format.md").read_text()
 

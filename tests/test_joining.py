@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import stcodec
-from stcodec.container import Reader
-from stcodec.media import Packet
-from stcodec.records import VideoChunk
+from stcodec.common.values import Packet
+from stcodec.container.records import VideoChunk
+from stcodec.container.stp import Reader
 from tests.conftest import make_video, read_times, run
 from tests.media import clip, write_clip
 

@@ -24,10 +24,10 @@ from av.video.reformatter import Colorspace, Interpolation
 from torch.utils.data import DataLoader
 
 import stcodec
-from stcodec.chunk_decoder import ChunkDecoder
-from stcodec.container import Reader
-from stcodec.media import Picture
-from stcodec.records import VideoChunk
+from stcodec.codec.decoder import ChunkDecoder
+from stcodec.common.values import Picture
+from stcodec.container.records import VideoChunk
+from stcodec.container.stp import Reader
 from tests.conftest import DATA, make_video, run
 from tests.media import frame_of, moving_planes, write_clip
 

@@ -44,7 +44,7 @@ def test_interleaved_chroma_is_taken_apart_exactly(
     path.write_bytes((y << shift).tobytes() + (np.stack([u, v], 2) << shift).tobytes())
     layout = {"pixel_format": pix_fmt, "video_size": "36x20"}
     monkeypatch.setattr(av, "open", functools.partial(av.open, format="rawvideo", container_options=layout))
-    monkeypatch.setattr("stcodec.video.chroma_location", lambda stream: 0)
+    monkeypatch.setattr("stcodec.media.reader.chroma_location", lambda stream: 0)
     _, pictures, _ = read(path)
     assert len(pictures) == 1
     assert_same(pictures[0].planes, (y, u, v))

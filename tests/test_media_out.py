@@ -12,10 +12,11 @@ import av
 import numpy as np
 import pytest
 
+from stcodec.common.values import Picture, StreamInfo, VideoInfo
 from stcodec.errors import InputError, StcodecError, UsageError
+from stcodec.media.reader import VideoReader
+from stcodec.media.writer import open_writer, output_format
 from stcodec.options import AudioChoice
-from stcodec.video import Picture, StreamInfo, VideoInfo, VideoReader
-from stcodec.video_out import open_writer, output_format
 from tests.media import DATA, assert_same, clip, copy, demuxed, frame_of, moving_planes, read, times, write_clip
 
 # --- description

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stcodec.metrics import QualityMeter
+from stcodec.quality.metrics import QualityMeter
 
 
 def test_metrics_against_their_formulas() -> None:

@@ -6,10 +6,12 @@ import numba
 import pytest
 import torch
 
-from stcodec import motion, motion_samples
-from stcodec.motion import TREES, Fields, Step
-from stcodec.motion_search import SearchSettings, search
-from stcodec.patches import Frames
+from stcodec.codec import compensation
+from stcodec.codec.motion import Fields
+from stcodec.codec.patches import Frames
+from stcodec.codec.tree import TREES, Step, tree_steps
+from stcodec.encoder import sample_kernels
+from stcodec.encoder.search import SearchSettings, search
 
 SETTINGS = SearchSettings(bit_cost=0.02, effort=1)
 
@@ -42,11 +44,11 @@ def test_lifting_and_its_inverse(tree: int, first: bool, multiple: int) -> None:
     before = None if first else pictures[0]
     if before is not None:
         frames[-1] = before
-    steps = motion.steps(tree, first)
+    steps = tree_steps(tree, first)
     fields = [random_fields(step, i, multiple) for i, step in enumerate(steps)]
-    bands = motion.lift(frames, steps, fields)
+    bands = tree.lift(frames, steps, fields)
     assert sorted(bands) == list(range(8))
-    back = motion.unlift(bands, steps, fields, before)
+    back = tree.unlift(bands, steps, fields, before)
     for number in range(8):
         for a, b in zip(frames[number], back[number], strict=True):
             torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
@@ -129,7 +131,7 @@ def test_prediction_at_whole_samples_is_a_copy() -> None:
     vectors = torch.zeros(1, 2, 2, 6, 8, dtype=torch.int16)
     vectors[:, :, 0], vectors[:, :, 1] = 8, -16  # two rows down, four columns left
     fields = Fields(vectors, torch.ones(1, 3, 4, dtype=torch.uint8))
-    predicted = motion.predict([picture], [None], fields)
+    predicted = compensation.predict([picture], [None], fields)
     torch.testing.assert_close(predicted.y[..., :-8, 8:], picture.y[..., 2:-6, 4:-4])
     torch.testing.assert_close(predicted.u[..., :-4, 4:], picture.u[..., 1:-3, 2:-2])
 
@@ -140,6 +142,6 @@ def test_loops_compile_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch
             raise RuntimeError("cannot cache function: no locator available")
         return numba.njit(**options)
 
-    monkeypatch.setattr(motion_samples, "njit", njit)
-    twice = motion_samples.compiled(lambda x: 2 * x)
+    monkeypatch.setattr(sample_kernels, "njit", njit)
+    twice = sample_kernels.compiled(lambda x: 2 * x)
     assert twice(21) == 42

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from stcodec.entropy import SymbolReader, SymbolWriter
-from stcodec.motion import BI, FIRST, SECOND, Fields
-from stcodec.motion_choice import Prices, choose_fields
-from stcodec.vectors import FieldShape, code_fields
-from stcodec.weights import load_model
+from stcodec.codec.entropy import SymbolReader, SymbolWriter
+from stcodec.codec.model_files import load_model
+from stcodec.codec.motion import BI, FIRST, SECOND, Fields
+from stcodec.codec.vectors import FieldShape, code_fields
+from stcodec.encoder.choice import Prices, choose_fields
 
 TABLES = load_model("dct").vector_tables
 ROWS, COLUMNS = 5, 7

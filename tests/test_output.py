@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 import stcodec
-from stcodec.encoding import Progress
 from stcodec.errors import TargetError
-from stcodec.progress import ProgressReport
+from stcodec.flows.encode import Progress
+from stcodec.terminal.progress import ProgressReport
 from tests.conftest import run
 from tests.media import clip, write_clip
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from stcodec import codec, motion, motion_search, propagation
-from stcodec.chunk_encoder import ChunkEncoder, CodecSettings
-from stcodec.media import Planes
-from stcodec.patches import PatchSize
-from stcodec.weights import load_model
+from stcodec.codec import chunk
+from stcodec.codec.model_files import load_model
+from stcodec.codec.patches import PatchSize
+from stcodec.codec.tree import tree_steps
+from stcodec.common.values import Planes
+from stcodec.encoder import propagation, search
+from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 
 
 def texture(height: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -22,7 +24,7 @@ def test_what_stays_and_what_is_replaced() -> None:
     luma = texture(48, 64).repeat(8, 1, 1, 1)
     luma[:, :, :, 32:] = torch.rand(8, 1, 48, 32, generator=torch.Generator().manual_seed(1))
     for tree, first, keys in ((0, True, {7}), (0, False, {7}), (1, False, {3, 7}), (2, False, {1, 3, 5, 7})):
-        found = propagation.changes(luma, None if first else luma[:1], motion.steps(tree, first), {}, PatchSize())
+        found = propagation.changes(luma, None if first else luma[:1], tree_steps(tree, first), {}, PatchSize())
         assert set(found) == keys
         for change in found.values():
             assert change.shape == (6, 8)
@@ -34,8 +36,8 @@ def test_what_stays_and_what_is_replaced() -> None:
 def test_what_moves_lasts() -> None:
     wide = texture(64, 128)
     luma = torch.stack([wide[None, :, 3 * t : 3 * t + 80] for t in range(9)])
-    steps = motion.steps(0, False)
-    field = motion_search.search(luma, [(8, 0, None)], motion_search.SearchSettings(0.1), choose_modes=False)[0]
+    steps = tree_steps(0, False)
+    field = search.search(luma, [(8, 0, None)], search.SearchSettings(0.1), choose_modes=False)[0]
     seen = propagation.changes(luma[1:], luma[:1], steps, {7: field}, PatchSize())[7]
     blind = propagation.changes(luma[1:], luma[:1], steps, {}, PatchSize())[7]
     assert float(seen[:, :7].mean()) < 0.02 * float(blind[:, :7].mean())
@@ -60,6 +62,6 @@ def test_still_parts_come_out_better_for_it(monkeypatch: pytest.MonkeyPatch) -> 
         return np.array([error[:, :40].mean(), error[:, 56:].mean()])
 
     with_prices = errors()
-    monkeypatch.setattr(codec, "price_factors", lambda change, _: torch.ones_like(change))
+    monkeypatch.setattr(chunk, "price_factors", lambda change, _: torch.ones_like(change))
     ratio = with_prices / errors()
     assert ratio[0] < 0.9 and 0.9 < ratio[1] < 1.1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stcodec import scales
-from stcodec.scales import CLASSES, INTRA_LATTICES, GroupNetwork
-from stcodec.weights import load_model
+from stcodec.codec import scales
+from stcodec.codec.model_files import load_model
+from stcodec.codec.scales import CLASSES, INTRA_LATTICES, GroupNetwork
 
 
 def inputs(count: int, size: int) -> list[torch.Tensor]:

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 import stcodec
-from stcodec import vmaf
-from stcodec.encoding import chunks
+from stcodec.common.values import Picture, Planes
 from stcodec.errors import UsageError
-from stcodec.media import Planes
-from stcodec.metrics import Quality, QualityMeter
+from stcodec.flows.encode import chunks
+from stcodec.flows.rate_control import Control, Rates
+from stcodec.flows.sampling import survey
+from stcodec.media.reader import VideoReader
 from stcodec.options import parse_amount
-from stcodec.rates import Control, Rates
-from stcodec.samples import survey
-from stcodec.video import Picture, VideoReader
+from stcodec.quality import vmaf
+from stcodec.quality.metrics import Quality, QualityMeter
 from tests.conftest import make_video, run
 
 
@@ -140,9 +140,9 @@ def test_amounts() -> None:
 def test_a_long_video_is_sampled_in_part_and_met_in_size(tmp_path: Path) -> None:
     source, target = tmp_path / "long.mkv", tmp_path / "a.stp"
     make_video(source, width=32, height=32, frames=300)
-    from stcodec.devices import choose_device
+    from stcodec.codec.model_files import load_model
+    from stcodec.common.devices import choose_device
     from stcodec.options import EncodeOptions
-    from stcodec.weights import load_model
 
     options = EncodeOptions()
     seen = survey(source, options, load_model(options.model, choose_device("cpu", 1)))

@@ -24,8 +24,8 @@ import numpy as np
 import pytest
 
 import stcodec
+from stcodec.flows.serve import PlayServer
 from stcodec.options import DecodeOptions
-from stcodec.serving import PlayServer
 from tests.conftest import psnr
 from tests.media import frame_of, moving_planes, write_clip
 
@@ -142,8 +142,8 @@ def test_who_may_ask_and_sound_that_no_browser_plays(tmp_path: Path) -> None:
 
 
 def test_it_streams_while_it_decodes_and_ends_on_an_interrupt(film: Path, tmp_path: Path) -> None:
-    from stcodec.container import Reader, Writer
-    from stcodec.records import VideoChunk
+    from stcodec.container.records import VideoChunk
+    from stcodec.container.stp import Reader, Writer
 
     # The same pictures again and again: long enough not to be done before the first of them is asked for.
     long = tmp_path / "long.stp"

@@ -21,10 +21,10 @@ import torch
 from PIL import Image
 
 import stcodec
+from stcodec.codec.model_files import load_model
 from stcodec.training import pack
 from stcodec.training.__main__ import main
 from stcodec.training.pack import PackSettings
-from stcodec.weights import load_model
 from tests.conftest import make_video, run
 
 TINY = ("--base", "dct", "--width", 8, "--prior-blocks", 1, "--filter-blocks", 1, "--memory", 4)

@@ -12,18 +12,18 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stcodec import motion, scales
-from stcodec.chunk_encoder import ChunkEncoder, CodecSettings
-from stcodec.latents import LatentCoder, StepContext
-from stcodec.motion import Fields
-from stcodec.patches import Frames, PatchSize, patchify
+from stcodec.codec import compensation, scales
+from stcodec.codec.latents import LatentCoder, StepContext
+from stcodec.codec.model_files import Model, load_model
+from stcodec.codec.motion import Fields
+from stcodec.codec.patches import Frames, PatchSize, patchify
+from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 from stcodec.training import engine, estimate, warp
 from stcodec.training.data import Data, DataSettings, planes_of
 from stcodec.training.engine import Batch, Engine, Settings, psnr
 from stcodec.training.passes import Coded, Context, Passes
 from stcodec.training.run import Run, RunSettings, Trained, start_from
 from stcodec.training.soap import Soap
-from stcodec.weights import Model, load_model
 
 
 class Forgetful:
@@ -62,7 +62,7 @@ def test_batched_prediction_is_that_of_the_codec() -> None:
     vectors = torch.randint(-160, 160, (n, 2, 2, h // 8, w // 8), dtype=torch.int16)
     modes = torch.randint(0, 3, (n, h // 16, w // 16), dtype=torch.uint8)
     sides = [[p.take([i]) for i in range(n)] for p in pictures]
-    wanted = motion.predict(sides[0], sides[1], Fields(vectors, modes))
+    wanted = compensation.predict(sides[0], sides[1], Fields(vectors, modes))
     for through in (False, True):
         for plane in pictures[0]:
             plane.requires_grad_(through)

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stcodec.entropy import SymbolReader, SymbolWriter
+from stcodec.codec.entropy import SymbolReader, SymbolWriter
+from stcodec.codec.model_files import load_model
+from stcodec.codec.motion import Fields
+from stcodec.codec.vectors import FieldShape, code_fields, default_tables
 from stcodec.errors import StcodecError
-from stcodec.motion import Fields
-from stcodec.vectors import FieldShape, code_fields, default_tables
-from stcodec.weights import load_model
 
 TABLES = default_tables()
 

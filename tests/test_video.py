@@ -9,9 +9,10 @@ import av
 import numpy as np
 import pytest
 
+from stcodec.common.values import Packet, Picture
 from stcodec.errors import InputError
-from stcodec.video import Packet, Picture, VideoReader
-from stcodec.video_out import open_writer
+from stcodec.media.reader import VideoReader
+from stcodec.media.writer import open_writer
 from tests.conftest import make_video, read_times
 
 

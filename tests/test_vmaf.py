@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stcodec import vmaf as vmaf_module
+from stcodec.common.values import Picture, Planes, VideoInfo
 from stcodec.errors import StcodecError
-from stcodec.media import Picture, Planes
-from stcodec.video import VideoInfo
-from stcodec.video_out import Y4MWriter
-from stcodec.vmaf import VmafMeter, available, vmaf
+from stcodec.media.writer import Y4MWriter
+from stcodec.quality import vmaf as vmaf_module
+from stcodec.quality.vmaf import VmafMeter, available, vmaf
 from tests.media import moving_planes
 
 INFO = VideoInfo(160, 96, 8, Fraction(1, 25), Fraction(25), Fraction(1), 0, 0, 2, 2, 2, 0, None, None)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stcodec.batch.run import Batch, Entry, Event
-from stcodec.report import human_size
+from stcodec.terminal.report import human_size
 
 
 def line(event: Event, number: int, of: int) -> str | None:

@@ -9,10 +9,10 @@ import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from stcodec import report
 from stcodec.batch.pool import Record
 from stcodec.batch.worker import execute
 from stcodec.errors import StcodecError, UsageError
+from stcodec.terminal import report
 
 _CORES_PER_JOB = 4
 _TRIES_AFTER_A_LOST_NODE = 1

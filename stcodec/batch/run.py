@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stcodec.ahead import cores
 from stcodec.batch.plan import Task, make_plan
 from stcodec.batch.pool import LocalPool, Pool
 from stcodec.batch.state import State, digest, signature
+from stcodec.common.threads import cores
 from stcodec.errors import InputError, OutputExistsError
 from stcodec.options import DecodeOptions, EncodeOptions
 

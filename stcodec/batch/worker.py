@@ -42,10 +42,10 @@ def execute(job: Record) -> Iterator[Record]:
 
 
 def _steps(job: Record) -> Iterator[Any]:
-    from stcodec.decoding import decode_steps
-    from stcodec.encoding import Progress
+    from stcodec.flows.decode import decode_steps
+    from stcodec.flows.encode import Progress
+    from stcodec.flows.targets import search_steps
     from stcodec.options import DecodeOptions, EncodeOptions
-    from stcodec.search import search_steps
 
     source, target = job["source"], job["target"]
     options = {**job["options"], "threads": job["threads"], "device": _device(job)}

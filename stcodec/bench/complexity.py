@@ -10,14 +10,14 @@ from typing import TypeVar
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from stcodec import scales
-from stcodec.chunk_decoder import ChunkDecoder
-from stcodec.chunk_encoder import ChunkEncoder, CodecSettings
-from stcodec.codec import KEY
-from stcodec.media import Planes
-from stcodec.patches import CHUNK_FRAMES
-from stcodec.timing import collect
-from stcodec.weights import Model, load_model
+from stcodec.codec import scales
+from stcodec.codec.chunk import KEY
+from stcodec.codec.decoder import ChunkDecoder
+from stcodec.codec.model_files import Model, load_model
+from stcodec.codec.patches import CHUNK_FRAMES
+from stcodec.common.timing import collect
+from stcodec.common.values import Planes
+from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 
 _LEAST_SECONDS = 1.0
 Result = TypeVar("Result")

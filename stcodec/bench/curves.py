@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stcodec.bench import ANCHOR
+from stcodec.bench.peers import ANCHOR
 
 LEAST_OVERLAP = 0.25
 """Share of the anchor's range of quality that a curve must cover for a BD-rate."""

@@ -7,9 +7,10 @@ import tempfile
 from pathlib import Path
 
 import stcodec
-from stcodec import motion_choice, report
 from stcodec.bench.sources import first_info, pictures
-from stcodec.metrics import QualityMeter
+from stcodec.encoder import choice
+from stcodec.quality.metrics import QualityMeter
+from stcodec.terminal import report
 
 
 def main(source: Path) -> None:
@@ -17,9 +18,9 @@ def main(source: Path) -> None:
     info = first_info(source)
     report.say(f"{source}: {info.width}x{info.height}, {report.human_size(source.stat().st_size)}")
     report.say(f"{'quality':>7} {'size':>10} {'ratio':>8} {'PSNR 6:1:1':>11} {'encode':>12} {'decode':>12}")
-    if not motion_choice.compiled():
+    if not choice.compiled():
         report.say("compiling the motion search for this machine, once")
-        motion_choice.warm_up()
+        choice.warm_up()
     with tempfile.TemporaryDirectory() as folder:
         coded, back = Path(folder) / "demo.stp", Path(folder) / "demo.y4m"
         for quality in (16, 32, 48):

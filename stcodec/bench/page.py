@@ -6,8 +6,9 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from stcodec.bench import ANCHOR, plots
+from stcodec.bench import plots
 from stcodec.bench.curves import BD_RATES, Curve, measured, overview, summary
+from stcodec.bench.peers import ANCHOR
 from stcodec.bench.speed import Run, Speed, stages_of
 
 _HOW = f"""# Benchmarks

@@ -14,10 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stcodec.bench.sources import Clip, first_info, pictures
+from stcodec.common.values import Picture, StreamInfo
 from stcodec.errors import UsageError
-from stcodec.video import Picture, StreamInfo
-from stcodec.video_out import MediaWriter
+from stcodec.media.writer import MediaWriter
 
+ANCHOR = "x264-medium"
+"""What every BD-rate is measured against: x264 as it is by default."""
 _NO_STREAMS: tuple[StreamInfo, ...] = ()
 _SPEEDS = "ultrafast|superfast|veryfast|faster|fast|medium|slow|slower|veryslow|placebo"
 _NAME = re.compile(rf"x26[45]-({_SPEEDS})(-psnr|-ssim|-grain)?|svtav1-p([0-9]|1[0-3])")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stcodec.bench.curves import BD_RATES, Curve
+from stcodec.common.files import temporary_output
 from stcodec.errors import StcodecError, UsageError
-from stcodec.files import temporary_output
 
 PLOTTED = {"psnr": "PSNR 6:1:1 (dB)", "ms-ssim": "MS-SSIM (dB)", "vmaf": "VMAF"}
 _WIDTH = 1100  # pixels of three columns

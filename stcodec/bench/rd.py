@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import stcodec
-from stcodec import inspection, vmaf
-from stcodec.bench import ANCHOR
 from stcodec.bench import peers as peer_codecs
 from stcodec.bench.curves import Curve, Point, percent, with_bd_rates
-from stcodec.bench.peers import Peer
+from stcodec.bench.peers import ANCHOR, Peer
 from stcodec.bench.sources import Clip, pictures, prepare, to_y4m
-from stcodec.files import temporary_output
-from stcodec.metrics import QualityMeter
-from stcodec.weights import load_model
+from stcodec.codec.model_files import load_model
+from stcodec.common.files import temporary_output
+from stcodec.flows import inspect
+from stcodec.quality import vmaf
+from stcodec.quality.metrics import QualityMeter
 
 METRICS = ("psnr", "ms-ssim", "vmaf")
 _CACHE_VERSION = 1
@@ -94,7 +94,7 @@ class _ClipBench:
                 overwrite=True,
             )
             stcodec.decode(coded, back, overwrite=True)
-            points.append(self._point(quality, coded.stat().st_size, inspection.info(coded).video_bytes, back))
+            points.append(self._point(quality, coded.stat().st_size, inspect.info(coded).video_bytes, back))
         loaded = load_model(model)
         label = f"stp:{loaded.id}" + ("" if motion == "mctf" else f":{motion}")
         qualities = " ".join(map(str, self._plan.qualities))

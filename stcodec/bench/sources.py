@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from stcodec.common.files import check_input
+from stcodec.common.values import Picture, Planes, VideoInfo
 from stcodec.errors import InputError, UsageError
-from stcodec.files import check_input
-from stcodec.video import Picture, Planes, VideoInfo, VideoReader
-from stcodec.video_out import Y4MWriter
+from stcodec.media.reader import VideoReader
+from stcodec.media.writer import Y4MWriter
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from typing import Any
 from stcodec.bench import peers as peer_codecs
 from stcodec.bench.peers import Peer
 from stcodec.bench.sources import Clip, first_info, pictures, prepare, to_y4m
+from stcodec.common.timing import STAGES
 from stcodec.options import EncodeOptions
-from stcodec.timing import STAGES
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _words(threads: int) -> str:
 
 
 def _run(work: Callable[[], Any]) -> Run:
-    from stcodec.timing import collect
+    from stcodec.common.timing import collect
 
     before = _peak_memory()
     with collect() as times:
@@ -130,20 +130,20 @@ def _run(work: Callable[[], Any]) -> Run:
 
 
 def _encode_own(source: Path, coded: Path, options: EncodeOptions) -> Run:
-    from stcodec import motion_choice
-    from stcodec.encoding import encode_steps
-    from stcodec.weights import load_model
+    from stcodec.codec.model_files import load_model
+    from stcodec.encoder import choice
+    from stcodec.flows.encode import encode_steps
 
     load_model(options.model)  # imports, weights and compiled loops are start-up
-    motion_choice.warm_up()
+    choice.warm_up()
     return _run(lambda: list(encode_steps(source, coded, options)))
 
 
 def _decode_own(coded: Path, back: Path, options: EncodeOptions, height: int, width: int) -> tuple[Run, float]:
     import stcodec
     from stcodec.bench.complexity import networks_alone
-    from stcodec.devices import choose_device
-    from stcodec.weights import load_model
+    from stcodec.codec.model_files import load_model
+    from stcodec.common.devices import choose_device
 
     loaded = load_model(options.model)
     run = _run(lambda: stcodec.decode(coded, back, threads=options.threads, overwrite=True))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stcodec import report
 from stcodec.commands.decode import decode as decode_command
 from stcodec.commands.encode import encode as encode_command
 from stcodec.commands.shared import FILE, Share, given_options, json_option, options_of
 from stcodec.errors import StcodecError, UsageError
 from stcodec.options import TARGETS, DecodeOptions, EncodeOptions
+from stcodec.terminal import report
 
 if TYPE_CHECKING:
     from stcodec.batch.pool import Pool

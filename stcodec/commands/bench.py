@@ -13,11 +13,11 @@ from typing import Any
 
 import click
 
-from stcodec import report as reporting
 from stcodec.commands.shared import policy
+from stcodec.common.files import Overwrite, check_input, check_output, temporary_output
 from stcodec.errors import InputError, StcodecError
-from stcodec.files import Overwrite, check_input, check_output, temporary_output
 from stcodec.options import EncodeOptions, default
+from stcodec.terminal import report as reporting
 
 _overwrite = click.option("-y", "-f", "--yes", "overwrite", flag_value="yes", help="Overwrite existing outputs.")
 
@@ -157,8 +157,8 @@ def rd(
         check_input(clip)
     table = read_table(sources)
 
-    from stcodec import vmaf
     from stcodec.bench.rd import Plan, measure
+    from stcodec.quality import vmaf
 
     if "vmaf" in metrics and vmaf.available() is None:
         reporting.note("VMAF is left out: there is no ffmpeg with libvmaf (pip install 'stcodec[bench]')")

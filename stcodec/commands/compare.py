@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from stcodec import report
 from stcodec.commands.shared import FILE, json_option, option, policy, progress_option
 from stcodec.errors import UsageError
 from stcodec.options import CompareOptions
-from stcodec.progress import ProgressReport
+from stcodec.terminal import report
+from stcodec.terminal.progress import ProgressReport
 
 
 @click.command()
@@ -44,16 +44,16 @@ def compare(
     if reference == distorted == "-":
         raise UsageError("only one of the videos can come from standard input")
     chosen = CompareOptions(**options)
-    from stcodec import comparing
-    from stcodec.files import check_output, temporary_output
+    from stcodec.common.files import check_output, temporary_output
+    from stcodec.flows import compare
 
     if plot_path is not None:
-        comparing.check_plot(plot_path)
+        compare.check_plot(plot_path)
         check_output(plot_path, policy(overwrite, plot_path))
     result = None
     with ProgressReport(f"comparing {os.path.basename(distorted)}", quiet, shown) as progress:
-        for step in comparing.compare_steps(reference, distorted, chosen):
-            if isinstance(step, comparing.Comparison):
+        for step in compare.compare_steps(reference, distorted, chosen):
+            if isinstance(step, compare.Comparison):
                 result = step
             else:
                 progress.update(step)
@@ -62,5 +62,5 @@ def compare(
         report.note(line, quiet)
     if plot_path is not None:
         with temporary_output(plot_path) as temporary:
-            comparing.plot(result, temporary)
+            compare.plot(result, temporary)
     report.compared(result, as_json)

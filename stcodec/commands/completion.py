@@ -11,7 +11,7 @@ def completion(shell: str) -> None:
     """Print a completion script for SHELL: eval "$(stcodec completion bash)"."""
     from click.shell_completion import get_completion_class
 
-    from stcodec.cli import commands
+    from stcodec.terminal.cli import commands
 
     found = get_completion_class(shell)
     assert found is not None

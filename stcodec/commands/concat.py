@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from stcodec import report
 from stcodec.commands.shared import FILE, check_stdout, output_options, policy, stages
+from stcodec.terminal import report
 
 
 @click.command()
@@ -23,7 +23,7 @@ def concat(
     time. Metadata is the first file's.
     """
     check_stdout(target, as_json)
-    from stcodec import joining
+    from stcodec.container import joining
 
     with stages(verbose):
         result = joining.concat(sources, target, policy(overwrite, target))

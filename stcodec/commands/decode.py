@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from stcodec import report
 from stcodec.commands.shared import (
     FILE,
     audio_options,
@@ -21,7 +20,8 @@ from stcodec.commands.shared import (
     stages,
 )
 from stcodec.options import DecodeOptions
-from stcodec.progress import ProgressReport
+from stcodec.terminal import report
+from stcodec.terminal.progress import ProgressReport
 
 
 @click.command()
@@ -49,8 +49,8 @@ def decode(
     numbered from 1 (.png and .tif with 16 bits where the video has more than 8, .jpg, .bmp)."""
     target = default_target(source, target, ".mp4")
     check_stdout(target, as_json)
-    from stcodec.decoding import decode_steps
-    from stcodec.encoding import Progress
+    from stcodec.flows.decode import decode_steps
+    from stcodec.flows.encode import Progress
 
     chosen = DecodeOptions(overwrite=policy(overwrite, target), **options)
     result = None

@@ -8,7 +8,6 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from stcodec import report
 from stcodec.commands.shared import (
     FILE,
     Amount,
@@ -25,7 +24,8 @@ from stcodec.commands.shared import (
 )
 from stcodec.errors import UsageError
 from stcodec.options import TARGETS, EncodeOptions, help_text
-from stcodec.progress import ProgressReport
+from stcodec.terminal import report
+from stcodec.terminal.progress import ProgressReport
 
 
 @click.command()
@@ -66,14 +66,14 @@ def encode(
         raise UsageError(f"--{given[0].replace('_', '-')} and --quality exclude each other")
     target = default_target(source, target, ".stp")
     check_stdout(target, as_json)
-    from stcodec import motion_choice
-    from stcodec.encoding import EncodeResult, Progress
-    from stcodec.search import search_steps
+    from stcodec.encoder import choice
+    from stcodec.flows.encode import EncodeResult, Progress
+    from stcodec.flows.targets import search_steps
 
     chosen = EncodeOptions(overwrite=policy(overwrite, target), **options)
-    if chosen.motion != "none" and not motion_choice.compiled():
+    if chosen.motion != "none" and not choice.compiled():
         report.note("compiling the motion search for this machine: half a minute or less, once", quiet)
-        motion_choice.compile_apart()
+        choice.compile_apart()
     notes: list[str] = []
     result = None
     label, names = f"encoding {os.path.basename(source)}", {"input": source, "output": target}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from stcodec import report
 from stcodec.commands.shared import FILE, json_option
+from stcodec.terminal import report
 
 
 @click.command()
@@ -13,6 +13,6 @@ from stcodec.commands.shared import FILE, json_option
 @json_option
 def info(path: str, as_json: bool) -> None:
     """Show what is in FILE.stp; reads its headers only."""
-    from stcodec import inspection
+    from stcodec.flows import inspect
 
-    report.file_info(inspection.info(path), as_json)
+    report.file_info(inspect.info(path), as_json)

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from stcodec import report
 from stcodec.commands.shared import FILE, option, part_options
 from stcodec.options import DecodeOptions
+from stcodec.terminal import report
 
 
 @click.command()
@@ -26,19 +26,19 @@ def play(source: str, serve: bool, no_open: bool, quiet: bool, **options: Any) -
     being decoded, until Ctrl-C.
     """
     chosen = DecodeOptions(**options)
-    from stcodec import playing
+    from stcodec.flows import play
 
-    player = None if serve or no_open else playing.find_player()
+    player = None if serve or no_open else play.find_player()
     if player is not None:
-        for line in playing.play(source, chosen, player):
+        for line in play.play(source, chosen, player):
             report.note(f"{source}: {line}", quiet)
         return
-    from stcodec.serving import PlayServer
+    from stcodec.flows.serve import PlayServer
 
     if not serve:
         report.note("there is no ffplay or mpv on PATH: a browser plays it", quiet or no_open)
     with PlayServer(source, chosen, lambda line: report.note(line, quiet)) as server:
         report.serving(source, server.url)
         if not no_open:
-            playing.open_browser(server.url)
+            play.open_browser(server.url)
         server.run()

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from stcodec import report
 from stcodec.commands.shared import FILE, Rate, audio_options, json_option, option, part_options
 from stcodec.options import EncodeOptions
+from stcodec.terminal import report
 
 
 @click.command()
@@ -26,7 +26,7 @@ from stcodec.options import EncodeOptions
 def sample(source: str, as_json: bool, **options: Any) -> None:
     """Predict size and quality of the video IN by encoding a few seconds of it; writes nothing."""
     chosen = EncodeOptions(**options)
-    from stcodec import search
+    from stcodec.flows import targets
 
-    trial, seen = search.sample(source, chosen)
+    trial, seen = targets.sample(source, chosen)
     report.sampled(source, trial, seen, as_json)

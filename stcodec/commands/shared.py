@@ -13,12 +13,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from stcodec import report
+from stcodec.common.files import Overwrite
+from stcodec.common.sequences import existing_pictures, find_sequence, is_picture_output
 from stcodec.errors import UsageError
-from stcodec.files import Overwrite
 from stcodec.options import default, help_text, parse_amount, parse_rate
-from stcodec.progress import PROGRESS
-from stcodec.sequences import existing_pictures, find_sequence, is_picture_output
+from stcodec.terminal import report
+from stcodec.terminal.progress import PROGRESS
 
 FILE = click.Path(readable=False)
 """A file's name, not looked at; shells complete it."""
@@ -216,7 +216,7 @@ def stages(verbose: bool) -> Any:
     if not verbose:
         yield
         return
-    from stcodec.timing import collect
+    from stcodec.common.timing import collect
 
     with collect() as times:
         yield

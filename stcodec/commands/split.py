@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from stcodec import report
 from stcodec.commands.shared import FILE, Time, output_options, policy, stages
+from stcodec.terminal import report
 
 
 @click.command()
@@ -23,8 +23,8 @@ def split(
     It is cut only where a segment starts, which is at scene cuts and at least every 128 pictures: a part is as long as --every says
     or longer, up to the next start of a segment.
     """
-    from stcodec import joining
-    from stcodec.files import check_output
+    from stcodec.common.files import check_output
+    from stcodec.container import joining
 
     with stages(verbose), joining.Split(source, pattern, every) as parts:
         for target in parts.targets:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from stcodec import report
 from stcodec.commands.shared import FILE, json_option
+from stcodec.terminal import report
 
 
 @click.command()
@@ -15,12 +15,12 @@ from stcodec.commands.shared import FILE, json_option
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def verify(path: str, deep: bool, quiet: bool, as_json: bool) -> None:
     """Check that FILE.stp is intact; exit code 3 and the numbers of the bad chunks if it is not."""
-    from stcodec import inspection
     from stcodec.errors import DamagedFileError
+    from stcodec.flows import inspect
 
     chunks = frames = 0
     damaged = []
-    for chunk in inspection.verify(path, deep):
+    for chunk in inspect.verify(path, deep):
         chunks, frames = chunks + 1, frames + chunk.frames
         if chunk.problem:
             damaged.append(chunk)

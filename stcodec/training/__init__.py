@@ -1,1 +1,0 @@
-"""From a folder of videos and photos to a model."""

@@ -111,10 +111,10 @@ def _shape_options(function: Any) -> Any:
 
 def _start(base: str, shape: dict[str, Any]) -> Any:
     """The base model, or one of another shape with what is fitted in it."""
-    from stcodec import weights
+    from stcodec.codec import model_files
     from stcodec.training.run import start_from
 
-    model = weights.load_model(base)
+    model = model_files.load_model(base)
     changed = {k: v for k, v in shape.items() if v is not None}
     return start_from(model, dataclasses.replace(model.config, **changed))
 
@@ -176,7 +176,7 @@ def train(packed: Path, run: Path, **options: Any) -> None:
 
 
 def _device(options: dict[str, Any]) -> Any:
-    from stcodec.devices import choose_device
+    from stcodec.common.devices import choose_device
 
     return choose_device(options["device"], options["threads"])
 
@@ -245,8 +245,8 @@ def linear(packed: Path, target: Path, **options: Any) -> None:
     """Fit a model without networks, from nothing: the base of every other one."""
     import torch
 
-    from stcodec.network import ModelConfig
-    from stcodec.patches import luma_channels
+    from stcodec.codec.network import ModelConfig
+    from stcodec.codec.transform import luma_channels
     from stcodec.training import export as exporting
     from stcodec.training import fit
 

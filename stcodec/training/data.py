@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stcodec.codec.network import QUALITY_LEVELS
+from stcodec.codec.patches import CHUNK_FRAMES
+from stcodec.common.values import Planes
 from stcodec.errors import InputError
-from stcodec.media import Planes
-from stcodec.network import QUALITY_LEVELS
-from stcodec.patches import CHUNK_FRAMES
 from stcodec.training.engine import Batch
 from stcodec.training.pack import Planes8, rgb_of_planes
 from stcodec.training.screens import page

@@ -15,11 +15,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from stcodec import motion, motion_search, propagation, scales
-from stcodec.codec import INTRA, KEY, RATE_WEIGHTS, vector_spread
-from stcodec.motion import Step
-from stcodec.network import QUALITY_LEVELS, Network
-from stcodec.patches import CHUNK_FRAMES, Frames, PatchSize, luma_channels, patchify, unpatchify
+from stcodec.codec import scales
+from stcodec.codec.chunk import INTRA, KEY, RATE_WEIGHTS, vector_spread
+from stcodec.codec.network import QUALITY_LEVELS, Network
+from stcodec.codec.patches import CHUNK_FRAMES, Frames, PatchSize, patchify, unpatchify
+from stcodec.codec.transform import luma_channels
+from stcodec.codec.tree import Step, tree_steps
+from stcodec.encoder import propagation, search
 from stcodec.training import estimate, warp
 from stcodec.training.passes import Context, Passes
 
@@ -53,7 +55,7 @@ class Batch:
 
     def plan(self) -> list[tuple[Step, ...]]:
         """The steps of each chunk."""
-        plan = [motion.steps(tree, chunk == 0) for chunk, tree in enumerate(self.trees)] or [(_PICTURE,)]
+        plan = [tree_steps(tree, chunk == 0) for chunk, tree in enumerate(self.trees)] or [(_PICTURE,)]
         if self.keys_only:
             plan = [tuple(step for step in steps if step.level == 0) for steps in plan]
         return plan
@@ -144,7 +146,7 @@ class Engine:
         pairs = [(frame, a, b) for _, frame, a, b in wanted]
         found = []
         for crop, cost in zip(batch.y, price.tolist(), strict=True):
-            found.append(motion_search.search(crop[:, None], pairs, motion_search.SearchSettings(cost)))
+            found.append(search.search(crop[:, None], pairs, search.SearchSettings(cost)))
         return {
             key: (torch.cat([f[i].vectors for f in found]), torch.cat([f[i].modes for f in found]))
             for i, (key, *_) in enumerate(wanted)
@@ -265,7 +267,7 @@ class Engine:
         weight = size.new_full((len(size), patches), RATE_WEIGHTS[kind])
         if step.level or not batch.trees:
             return weight
-        later, earlier, side = propagation.compared(step.frames[0], motion.steps(batch.trees[chunk], chunk == 0))
+        later, earlier, side = propagation.compared(step.frames[0], tree_steps(batch.trees[chunk], chunk == 0))
         start = chunk * CHUNK_FRAMES
         pictures = batch.frames([start + earlier])
         if (chunk, later) in batch.fields:

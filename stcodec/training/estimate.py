@@ -1,6 +1,6 @@
 """Block motion of many pairs of pictures at once, for training: every operation has a fixed size and nothing waits for the host.
 
-The encoder's search (`motion_search.py`) looks at chosen blocks alone, which suits a CPU and one picture. This one tries every
+The encoder's search (`encoder/search.py`) looks at chosen blocks alone, which suits a CPU and one picture. This one tries every
 candidate on whole pictures; vectors cost the same, so that what is trained sees predictions like those of the encoder.
 """
 

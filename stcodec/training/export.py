@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from stcodec import weights
+from stcodec.codec import model_files
+from stcodec.codec.model_files import Model
+from stcodec.common.values import Planes
 from stcodec.errors import InputError
-from stcodec.media import Planes
 from stcodec.training import checkpoint, fit
-from stcodec.weights import Model
 
 FIT_QUALITIES = (4, 12, 20, 28, 36, 44, 52, 60)
 
@@ -37,7 +37,7 @@ def write(target: Path, model: Model, card: str | None) -> None:
     """Write the model file, and its card beside it."""
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: a model file ends with .safetensors")
-    weights.save_model(target, model.config, model.network, model.groups, model.tables, model.vector_tables)
+    model_files.save_model(target, model.config, model.network, model.groups, model.tables, model.vector_tables)
     if card is not None:
         digest = hashlib.sha256(target.read_bytes()).hexdigest()
         target.with_suffix(".md").write_text(card.replace("SHA256", digest), encoding="utf-8")

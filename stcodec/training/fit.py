@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stcodec import scales, vectors
-from stcodec.chunk_encoder import ChunkEncoder, CodecSettings
-from stcodec.entropy import Tables
-from stcodec.media import Planes
-from stcodec.network import ModelConfig, Network
-from stcodec.patches import CHUNK_FRAMES
-from stcodec.scales import GroupNetwork, ScaleNetworks
+from stcodec.codec import scales, vectors
+from stcodec.codec.entropy import Tables
+from stcodec.codec.model_files import Model
+from stcodec.codec.network import ModelConfig, Network
+from stcodec.codec.patches import CHUNK_FRAMES
+from stcodec.codec.scales import GroupNetwork, ScaleNetworks
+from stcodec.codec.vectors import VectorTables
+from stcodec.common.values import Planes
+from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 from stcodec.training.scale_twin import ScaleTwin, code_length, index_costs
-from stcodec.vectors import VectorTables
-from stcodec.weights import Model
 
 NARROWEST, WIDEST = 0.06, 300.0
 _ESCAPE = 1e-5

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from stcodec.common.values import Planes
 from stcodec.errors import InputError
-from stcodec.media import Planes
 
 VIDEO_ENDINGS = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".y4m", ".gif", ".h264"}
 PHOTO_ENDINGS = {".webp", ".jpg", ".jpeg", ".png"}
@@ -74,7 +74,8 @@ def _fitted(planes: Planes, side: int) -> Planes:
 
 def _video_clips(path: Path, settings: PackSettings) -> Iterator[list[Planes]]:
     """Clips of a video: all of a short one, else parts at equal distances."""
-    from stcodec.video import Picture, VideoReader
+    from stcodec.common.values import Picture
+    from stcodec.media.reader import VideoReader
 
     with VideoReader(path, carry="none") as video:
         depth, count = video.info.bit_depth, video.info.frames

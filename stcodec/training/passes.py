@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stcodec import scales
-from stcodec.entropy import Tables
-from stcodec.network import Network
-from stcodec.scales import ScaleNetworks
+from stcodec.codec import scales
+from stcodec.codec.entropy import Tables
+from stcodec.codec.network import Network
+from stcodec.codec.scales import ScaleNetworks
 from stcodec.training.scale_twin import ScaleTwin, code_length, index_costs
 
 # What a flag costs, and what raising index 0 does per symbol, in bits: see LatentCoder._code_floor.

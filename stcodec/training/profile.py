@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from stcodec.codec.model_files import Model
 from stcodec.training.data import Data
 from stcodec.training.engine import Engine, Settings
 from stcodec.training.run import Trained
-from stcodec.weights import Model
 
 # What counts as arithmetic: convolutions and matrix products, forward and backward, under the names of both kinds of device.
 _ARITHMETIC = ("conv", "gemm", "bmm", "aten::mm", "addmm", "cutlass", "xmma", "cudnn", "sgemm")

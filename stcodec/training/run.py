@@ -19,16 +19,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stcodec.devices import flush_denormals
-from stcodec.network import ModelConfig, Network
-from stcodec.scales import GroupNetwork
+from stcodec.codec.model_files import Model, config_to_json
+from stcodec.codec.network import ModelConfig, Network
+from stcodec.codec.scales import GroupNetwork
+from stcodec.common.devices import flush_denormals
 from stcodec.training import checkpoint
 from stcodec.training.data import Data
 from stcodec.training.engine import Batch, Engine, Outcome, Settings, psnr, quality_band
 from stcodec.training.passes import Passes
 from stcodec.training.scale_twin import ScaleTwin
 from stcodec.training.soap import Soap
-from stcodec.weights import Model, config_to_json
 
 # Parameters that are fitted at export; gradients leave them alone.
 FITTED = ("spatial", "centroids", "intra_mean", "step_gain")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stcodec import scales
-from stcodec.entropy import Tables
-from stcodec.scales import GroupNetwork
+from stcodec.codec import scales
+from stcodec.codec.entropy import Tables
+from stcodec.codec.scales import GroupNetwork
 
 # Bits of a symbol under index 0, which cannot code it, beyond those of index 1.
 _SKIP_PENALTY = 24.0

@@ -1,4 +1,4 @@
-"""Motion-compensated prediction of many crops at once: what `motion.predict` computes, without a loop over pictures.
+"""Motion-compensated prediction of many crops at once: what `compensation.predict` computes, without a loop over pictures.
 
 Every operation has a fixed size and no value goes back to the host, so that a GPU runs it without waiting, and gradients may
 pass through the references.
@@ -12,21 +12,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stcodec import motion
-from stcodec.motion import BI, BLOCK
-from stcodec.patches import Frames
+from stcodec.codec import compensation
+from stcodec.codec.motion import BI, BLOCK
+from stcodec.codec.patches import Frames
 
 _MARGIN = 32
 
 
 @functools.lru_cache(maxsize=16)
 def _filters(count: int, phases: int, tile: int, device: torch.device) -> Tensor:
-    return motion._filters(count, phases, tile).to(device)
+    return compensation._filters(count, phases, tile).to(device)
 
 
 @functools.lru_cache(maxsize=16)
 def _window(size: int, overlap: int, device: torch.device) -> Tensor:
-    return motion._tile(size, overlap).to(device)
+    return compensation._tile(size, overlap).to(device)
 
 
 def predict(first: Frames, second: Frames, vectors: Tensor, modes: Tensor) -> Frames:
@@ -35,14 +35,19 @@ def predict(first: Frames, second: Frames, vectors: Tensor, modes: Tensor) -> Fr
     vectors: integers [N, 2, 2, H/8, W/8], (reference, (dy, dx)) in quarter luma samples; modes: [N, H/16, W/16], 0 the mean of
     both, 1 the first, 2 the second.
     """
-    grid = motion._edge(vectors).long()
-    fine = motion._edge(modes.repeat_interleave(2, 1).repeat_interleave(2, 2))
+    grid = compensation._edge(vectors).long()
+    fine = compensation._edge(modes.repeat_interleave(2, 1).repeat_interleave(2, 2))
     weights = [torch.where(fine == BI, 0.5, (fine == side + 1).float()) for side in (0, 1)]
     planes = []
     for index in range(3):
-        block, overlap, taps, phases = BLOCK, motion.OVERLAP, motion.LUMA_TAPS, motion.LUMA_PHASES
+        block, overlap, taps, phases = BLOCK, compensation.OVERLAP, compensation.LUMA_TAPS, compensation.LUMA_PHASES
         if index:
-            block, overlap, taps, phases = BLOCK // 2, overlap // 2, motion.CHROMA_TAPS, motion.CHROMA_PHASES
+            block, overlap, taps, phases = (
+                BLOCK // 2,
+                overlap // 2,
+                compensation.CHROMA_TAPS,
+                compensation.CHROMA_PHASES,
+            )
         tiles: Tensor | None = None
         for side, frames in enumerate((first, second)):
             found = _tiles(list(frames)[index], grid[:, side], block, overlap, taps, phases)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import stcodec
-from stcodec.weights import find_model
+from stcodec.codec.model_files import find_model
 from tests.conftest import make_video
 
 HERE = Path(__file__).parent

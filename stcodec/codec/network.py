@@ -1,0 +1,302 @@
+"""The floating-point networks of the codec, each once, top to bottom.
+
+All of them work at one resolution, one vector per patch, on tensors [N, C, rows, columns] whose vectors lie in one piece in memory
+(torch's channels_last). Every residual branch ends in a
+zero-initialised layer, so that an untrained network *is* the linear DCT codec, and training starts from there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from stcodec.codec.patches import PatchSize
+from stcodec.codec.scales import FRAME_KINDS, INTRA_LATTICES, PREDICTORS, SCALE_COUNT
+from stcodec.codec.transform import dct_basis, luma_grid
+
+QUALITY_LEVELS = 64
+COARSEST_STEP, FINEST_STEP = 96 / 255, 2 / 255
+_QUALITY_KNOTS = 8
+Quality = TypeVar("Quality", int, Tensor)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shape of a model; stored with its weights. `width` 0 leaves the linear codec without networks."""
+
+    patch: PatchSize = PatchSize()
+    groups: tuple[int, ...] = (6, 24, 48, 96)  # ends of the frequency groups in the channel order of `dct_basis`
+    width: int = 0
+    prior_blocks: int = 3
+    filter_blocks: int = 4
+    memory: int = 32
+    intra_width: int = 0  # 0: intra frames are predicted from neighbours linearly
+    scale_hidden: int = 64
+    intra_scale_hidden: int = 96
+    # Added to the quality of each kind of frame. Those that others are predicted from are finer by `Network.step_gain` already.
+    kind_qualities: tuple[int, ...] = (3, -2, 0, 2, 3)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if the groups do not cover the channels, or kinds of frames lack a quality."""
+        if len(self.kind_qualities) != FRAME_KINDS:
+            raise ValueError("each kind of frame needs its quality")
+        if list(self.groups) != sorted(set(self.groups)) or self.groups[-1] != self.patch.channels:
+            raise ValueError("frequency groups must increase and end at the number of channels")
+
+
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution, as one product of matrices."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, rows, columns] -> [N, outputs, rows, columns]."""
+        rows = nn.functional.linear(x.permute(0, 2, 3, 1), self.weight[:, :, 0, 0], self.bias)
+        return rows.permute(0, 3, 1, 2)
+
+
+def _zero(layer: Pointwise) -> Pointwise:
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Block(nn.Module):
+    """Depthwise residual, then a gated feed-forward residual; about 5 width**2 MAC per patch."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.expand = Pointwise(width, width)
+        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.project = _zero(Pointwise(width, width))
+        self.gate = Pointwise(width, 2 * width)
+        self.merge = _zero(Pointwise(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, width, rows, columns] -> the same shape."""
+        x = self.project(self.depthwise(nn.functional.leaky_relu(self.expand(x), 0.1, inplace=True))).add_(x)
+        value, gate = self.gate(x).chunk(2, dim=1)
+        return self.merge(value * gate.clamp(0.0, 1.0)).add_(x)
+
+
+def _between_knots(knots: Tensor, quality: Tensor) -> Tensor:
+    """Vectors [N, W] at quality float [N], piecewise linear between those of `knots` [8, W], evenly spaced over 0..63."""
+    position = quality.clamp(0, QUALITY_LEVELS - 1) * ((_QUALITY_KNOTS - 1) / (QUALITY_LEVELS - 1))
+    low = position.floor().clamp(max=_QUALITY_KNOTS - 2).long()
+    part = (position - low)[:, None]
+    return knots[low] * (1 - part) + knots[low + 1] * part
+
+
+class Condition(nn.Module):
+    """Per-channel scale and shift from quality (piecewise linear over 8 knots) and kind of frame."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.quality = nn.Parameter(torch.zeros(_QUALITY_KNOTS, 2 * width))
+        self.kind = nn.Parameter(torch.zeros(FRAME_KINDS, 2 * width))
+
+    def forward(self, x: Tensor, quality: Tensor, kind: Tensor) -> Tensor:
+        """x [N, W, ...]; quality float [N] in 0..63; kind int64 [N]."""
+        vector = _between_knots(self.quality, quality) + self.kind[kind]
+        scale, shift = vector[:, :, None, None].chunk(2, dim=1)
+        return x * (1 + scale) + shift
+
+
+class Trunk(nn.Module):
+    """Projection, condition, blocks: what the prior and the filter have in common."""
+
+    def __init__(self, inputs: int, width: int, blocks: int) -> None:
+        super().__init__()
+        self.enter = Pointwise(inputs, width)
+        self.condition = Condition(width)
+        self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
+
+    def forward(self, x: Tensor, quality: Tensor, kind: Tensor) -> Tensor:
+        """Features [N, width, rows, columns] of inputs [N, inputs, rows, columns]."""
+        return self.blocks(self.condition(self.enter(x), quality, kind))
+
+
+class Memory(nn.Module):
+    """Gated recurrent state [1, M, rows, columns] over the key frames of a segment; starts from a learned null."""
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        self.null = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.gate = Pointwise(width + channels, 2 * channels)
+
+    def start(self, n: int, rows: int, columns: int) -> Tensor:
+        """The null memory, [n, channels, rows, columns]."""
+        return self.null.expand(n, -1, rows, columns)
+
+    def forward(self, state: Tensor, features: Tensor) -> Tensor:
+        """The state after a key frame with the filter's features [N, width, rows, columns]."""
+        gate, candidate = self.gate(_cat([features, state])).chunk(2, dim=1)
+        gate = torch.clamp(0.5 + 0.25 * gate, 0.0, 1.0)
+        return state + gate * (candidate.clamp(-4.0, 4.0) - state)
+
+
+class Surroundings(nn.Module):
+    """What a patch of an intra frame looks like, from its four decoded neighbours and its own lower frequencies.
+
+    Works on rows of patches [..., C], not on grids, in units of the quantisation step. What it says is added to the linear
+    prediction. Contrasts are divided by their size, and what comes out is multiplied by it: an edge goes on whatever its height.
+    """
+
+    def __init__(self, width: int, channels: int, groups: tuple[int, ...], dc: int) -> None:
+        super().__init__()
+        self._dc, self._groups, self._inputs = dc, groups, 4 * channels
+        self.quality = nn.Parameter(torch.zeros(_QUALITY_KNOTS, 2 * width))
+        self.lattice = nn.Parameter(torch.zeros(INTRA_LATTICES, 2 * width))
+        # Diagonal neighbours, direct ones.
+        self.enter = nn.ModuleList(nn.Linear(4 * channels + 1, width) for _ in range(2))
+        self.mix = nn.ModuleList(nn.Linear(width, width) for _ in range(4))
+        half = width // 2
+        self.begin = nn.ModuleList(
+            nn.Linear(width + (2 * start - dc if start else 0) + 1, half) for start in self.starts()
+        )
+        self.middle = nn.ModuleList(nn.Linear(half, half) for _ in groups)
+        last = [nn.Linear(half, end - start) for start, end in zip(self.starts(), groups, strict=True)]
+        for layer in last:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.end = nn.ModuleList(last)
+
+    def starts(self) -> tuple[int, ...]:
+        """First channel of each group."""
+        return (0, *self._groups[:-1])
+
+    def look(self, near: Tensor | None, lattice: int, quality: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Features [n, p, width] and squared contrast [n, p, 1] of neighbours' decoded errors [n, p, 4 C] (None: there are none).
+
+        Errors are relative to the mean of all pictures; quality float [n] in 0..63.
+        """
+        n, p = shape
+        if near is None:
+            near = self.quality.new_zeros(n, p, self._inputs)
+        near = near.unflatten(2, (4, -1))
+        dc = near[..., : self._dc]
+        near = torch.cat([dc - dc.mean(2, keepdim=True), near[..., self._dc :]], dim=3).flatten(2)
+        contrast = (near * near).sum(2, keepdim=True) * 0.25
+        gain = (contrast + 1.0).sqrt()
+        x = self.enter[lattice % 2](torch.cat([near / gain, gain.log()], dim=2))
+        vector = _between_knots(self.quality, quality) + self.lattice[lattice]
+        scale, shift = vector[:, None].chunk(2, dim=2)
+        x = x * (1 + scale) + shift
+        for first, second in zip(self.mix[::2], self.mix[1::2], strict=True):
+            x = x + second(nn.functional.leaky_relu(first(nn.functional.leaky_relu(x, 0.1)), 0.1))
+        return x, contrast
+
+    def correct(self, group: int, features: Tensor, contrast: Tensor, own: Tensor, values: Tensor) -> Tensor:
+        """What is added to the expected latents [n, p, outputs] of a frequency group.
+
+        own [n, p, start]: decoded errors of the groups before, relative to the mean of all pictures; values: those to what
+        was expected, that is, the dequantised symbols.
+        """
+        own = torch.cat([own[..., self._dc :], values], dim=2) if group else values
+        size = (contrast + (own * own).sum(2, keepdim=True) + 1.0).sqrt()
+        x = self.begin[group](torch.cat([features, own / size, size.log()], dim=2))
+        x = nn.functional.leaky_relu(x, 0.1)
+        x = x + self.middle[group](x)
+        return self.end[group](nn.functional.leaky_relu(x, 0.1)) * size
+
+
+def _cat(parts: list[Tensor]) -> Tensor:
+    """Along the channels; the vectors lie in one piece whatever the parts' layout is."""
+    return torch.cat([part.permute(0, 2, 3, 1) for part in parts], dim=-1).permute(0, 3, 1, 2)
+
+
+def compress(x: Tensor) -> Tensor:
+    """Coefficients in units of the step -> network input: linear around zero, logarithmic far out."""
+    if x.requires_grad:
+        return torch.asinh(x)
+    # The same, several times faster than the library's.
+    return (x * x).add_(1.0).sqrt_().add_(x.abs()).log_().copysign_(x)
+
+
+class Network(nn.Module):
+    """Everything floating point: the linear basis and mean predictor, and the prior and filter around them."""
+
+    basis: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = config.patch.channels
+        basis, frequency = dct_basis(config.patch)
+        self.register_buffer("basis", basis)
+        self._dc = int((frequency == 0).sum())
+        # Linear prediction of a patch from the decoded errors of four neighbours; see `scales.predictor_number`.
+        self.spatial = nn.Parameter(torch.zeros(PREDICTORS, 4 * channels, channels))
+        self.intra_mean = nn.Parameter(basis.sum(1) * 0.5)
+        # log2 of the step of each kind of frame and channel, relative to that of the quality level.
+        self.step_gain = nn.Parameter(torch.zeros(FRAME_KINDS, channels))
+        # Where magnitudes 1 and >= 2 are reconstructed, relative to the integer, per scale index.
+        self.centroids = nn.Parameter(torch.zeros(SCALE_COUNT, 2))
+        if config.width:
+            self.prior = Trunk(channels + config.memory, config.width, config.prior_blocks)
+            self.prior_out = _zero(Pointwise(config.width, channels))
+            self.filter = Trunk(3 * channels, config.width, config.filter_blocks)
+            self.filter_out = _zero(Pointwise(config.width, channels))
+            self.memory = Memory(config.width, config.memory)
+        if config.intra_width:
+            self.surroundings = Surroundings(config.intra_width, channels, config.groups, self._dc)
+
+    def quality_of(self, quality: Quality, kind: int) -> Quality:
+        """The quality that a frame of a kind (0..4) has in a chunk of `quality` 0..63 (a tensor: [N]); may lie outside."""
+        return quality + self.config.kind_qualities[kind]
+
+    def step(self, quality: Tensor, kind: Tensor) -> Tensor:
+        """Quantisation steps [N, C, 1, 1] in sample units of [0, 1], for quality float [N] (of the frame) and kind int64 [N]."""
+        log_step = math.log2(COARSEST_STEP) + quality * (math.log2(FINEST_STEP / COARSEST_STEP) / (QUALITY_LEVELS - 1))
+        return torch.exp2(log_step[:, None] + self.step_gain[kind])[:, :, None, None]
+
+    def luma_steps(self, quality: float, kind: int) -> Tensor:
+        """Quantisation steps [h, w] of the luma coefficients of a patch, by frequency; see `step`."""
+        device = self.step_gain.device
+        step = self.step(torch.tensor([float(quality)], device=device), torch.tensor([kind], device=device))
+        return step.view(-1)[luma_grid(self.config.patch)]
+
+    def transform(self, patches: Tensor) -> Tensor:
+        """Patch vectors [N, C, rows, columns] -> coefficients of the same shape (orthonormal)."""
+        return (patches.permute(0, 2, 3, 1) @ self.basis.T).permute(0, 3, 1, 2)
+
+    def inverse(self, coefficients: Tensor) -> Tensor:
+        """Coefficients -> patch vectors; the inverse of `transform`."""
+        return (coefficients.permute(0, 2, 3, 1) @ self.basis).permute(0, 3, 1, 2)
+
+    def _flatten_dc(self, x: Tensor) -> Tensor:
+        """Take the mean of the 3x3 neighbourhood off the DC rows: the networks see contrast, not brightness."""
+        dc = x[:, : self._dc]
+        # Not `pad`: the compiler is wrong about the layout of its gradient.
+        wide = torch.cat([dc[..., :1], dc, dc[..., -1:]], dim=3)
+        mean = nn.functional.avg_pool2d(torch.cat([wide[:, :, :1], wide, wide[:, :, -1:]], dim=2), 3, 1)
+        return _cat([dc - mean, x[:, self._dc :]])
+
+    def predict(self, predicted: Tensor, state: Tensor, step: Tensor, quality: Tensor, kind: Tensor) -> Tensor:
+        """The mean of the latent: motion-compensated coefficients plus what the prior network corrects.
+
+        predicted: coefficients [N, C, rows, columns] of the prediction; state: memory [N, M, rows, columns];
+        step [N, C, 1, 1]; quality float [N]; kind int64 [N].
+        """
+        if not self.config.width:
+            return predicted
+        inputs = compress(self._flatten_dc(predicted) / step)
+        features = self.prior(_cat([inputs, state]), quality, kind)
+        return predicted + step * self.prior_out(features)
+
+    def restore(
+        self, decoded: Tensor, mean: Tensor, predicted: Tensor, step: Tensor, quality: Tensor, kind: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """In-loop restoration of decoded coefficients; also the features that the memory is updated from."""
+        if not self.config.width:
+            return decoded, None
+        parts = [self._flatten_dc(decoded) / step, (decoded - mean) / step, (decoded - predicted) / step]
+        inputs = _cat([compress(part) for part in parts])
+        features = self.filter(inputs, quality, kind)
+        return decoded + step * self.filter_out(features), features

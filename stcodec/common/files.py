@@ -1,0 +1,227 @@
+"""Output files that appear whole or not at all, the overwrite policy, and `-` for the standard streams."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from stcodec.common.sequences import existing_pictures, find_sequence, is_picture_output
+from stcodec.errors import InputError, OutputExistsError, StcodecError, UsageError
+
+STANDARD_STREAM = "-"
+
+
+class Overwrite(Enum):
+    """What to do when an output exists."""
+
+    ASK = "ask"
+    YES = "yes"
+    NO = "no"
+
+
+def is_standard_stream(path: str | os.PathLike[str]) -> bool:
+    """True for `-`."""
+    return os.fspath(path) == STANDARD_STREAM
+
+
+def check_input(path: str | os.PathLike[str]) -> None:
+    """InputError unless `path` is `-`, a sequence of pictures, or something that can be opened and read."""
+    if is_standard_stream(path) or find_sequence(path) is not None:
+        return
+    where = Path(path)
+    if where.is_dir():
+        raise InputError(f"{where}: is a directory")
+    if not where.exists():
+        raise InputError(f"{where}: no such file")
+    if not os.access(where, os.R_OK):
+        raise InputError(f"{where}: permission denied")
+
+
+def check_output(
+    path: str | os.PathLike[str],
+    overwrite: Overwrite,
+    source: str | os.PathLike[str] | None = None,
+    ask: Callable[[str], bool] | None = None,
+) -> None:
+    """Refuse an output, be it a file or numbered pictures, before any work is done.
+
+    UsageError if it is the same file as `source`; StcodecError if its folder is missing; OutputExistsError if it exists and
+    may not be replaced. `ask` (a question -> yes or no) is only given where a person can answer.
+    """
+    if is_standard_stream(path):
+        return
+    where = Path(path)
+    if where.is_dir():
+        raise UsageError(f"{where}: is a directory")
+    if not where.parent.is_dir():
+        raise StcodecError(f"{where}: the folder {where.parent} does not exist")
+    if is_picture_output(where) and (pictures := existing_pictures(where)):
+        where = pictures[0]
+    if not where.exists() or _is_special(where):
+        return
+    comparable = source is not None and not is_standard_stream(source) and Path(source).exists()
+    if comparable and os.path.samefile(where, os.fspath(source or "")):
+        raise UsageError(f"{where}: input and output are the same file")
+    if overwrite is Overwrite.YES:
+        return
+    if overwrite is Overwrite.ASK and ask is not None and ask(f"{where} exists. Overwrite?"):
+        return
+    raise OutputExistsError(f"{where}: already exists (-y overwrites)")
+
+
+def _is_special(path: Path) -> bool:
+    """A pipe or a device: written in place, never renamed."""
+    return path.exists() and not stat.S_ISREG(path.stat().st_mode)
+
+
+@contextlib.contextmanager
+def open_output(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A binary stream to write `path` through; see `temporary_output`. `-` is standard output."""
+    if is_standard_stream(path):
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with temporary_output(path) as temporary, open(temporary, "wb") as stream:
+        yield stream
+        stream.flush()
+        with contextlib.suppress(OSError):
+            os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def temporary_output(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A path in the same folder, with the same ending, that is renamed to `path` if the block succeeds.
+
+    Whatever ends the block otherwise (an error, Ctrl-C) removes it. Pipes and devices are given out as they are.
+    """
+    where = Path(path)
+    if _is_special(where):
+        try:
+            yield where
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise StcodecError(f"{where}: cannot be written ({error.strerror or error})") from error
+        return
+    try:
+        handle, name = tempfile.mkstemp(
+            prefix=f".{where.stem[:40]}.", suffix=f".partial{where.suffix}", dir=where.parent
+        )
+    except OSError as error:
+        raise StcodecError(f"{where}: cannot be written ({error.strerror})") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(where)
+    except OSError as error:
+        raise StcodecError(f"{where}: cannot be written ({error.strerror or error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def temporary_pictures(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """As `temporary_output`, for the numbered pictures of a name such as `frames/%04d.png`: that name in a folder beside them."""
+    where, new = Path(path), []
+    try:
+        with tempfile.TemporaryDirectory(prefix=".pictures.", suffix=".partial", dir=where.parent) as folder:
+            yield Path(folder) / where.name
+            try:
+                for picture in sorted(Path(folder).iterdir()):
+                    target = where.parent / picture.name
+                    new += [] if target.exists() else [target]
+                    picture.replace(target)
+            except BaseException:
+                for target in new:
+                    target.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise StcodecError(f"{where}: cannot be written ({error.strerror or error})") from error
+
+
+def input_size(path: str | os.PathLike[str]) -> int | None:
+    """Bytes of an input, of all pictures of a sequence; None for a pipe."""
+    sequence = None if is_standard_stream(path) else find_sequence(path)
+    if sequence is not None:
+        return sum(f.stat().st_size for f in sequence.files)
+    found = os.fstat(sys.stdin.fileno()) if is_standard_stream(path) else os.stat(path)
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+class CountedReader:
+    """A stream that can be read forward only, and the bytes that have been read of it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.name = stream.name
+        self.bytes = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes."""
+        data = self._stream.read(size)
+        self.bytes += len(data)
+        return data
+
+
+class ReadInterruptedError(Exception):
+    """An interrupt while a stream was read."""
+
+
+class InterruptibleReader:
+    """A stream for FFmpeg to read from, whose `read` raises ReadInterruptedError when interrupted; everything else is the stream's.
+
+    PyAV passes errors of reading on, but loses KeyboardInterrupt, which is not one: the video would seem to end there.
+    """
+
+    def __init__(self, stream: BinaryIO | CountedReader) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes."""
+        try:
+            return self._stream.read(size)
+        except KeyboardInterrupt as error:
+            raise ReadInterruptedError from error
+
+
+def stream_name(stream: BinaryIO | CountedReader) -> str:
+    """What to call a stream of `open_input` in messages."""
+    path = getattr(stream, "name", None)
+    return path if isinstance(path, str) and path != "<stdin>" else "standard input"
+
+
+@contextlib.contextmanager
+def open_input(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A binary stream to read `path` from; `-` is standard input. InputError if it cannot be opened."""
+    check_input(path)
+    if is_standard_stream(path):
+        yield sys.stdin.buffer
+        return
+    with open(path, "rb") as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Put the file's name in front of what an InputError of the block says."""
+    name = os.fspath(path)
+    try:
+        yield
+    except InputError as error:
+        if str(error).startswith(name):
+            raise
+        raise type(error)(f"{name}: {error}") from error

@@ -1,0 +1,140 @@
+"""Pictures -> payloads, in two halves: motion needs source pictures alone, so the next chunk can be searched at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stcodec.codec.chunk import HEADER, VECTORS_FLAG, ChunkCoder, ChunkRun, ChunkStats, Source
+from stcodec.codec.entropy import SymbolWriter
+from stcodec.codec.model_files import Model
+from stcodec.codec.motion import Fields
+from stcodec.codec.patches import CHUNK_FRAMES, Frames, frames_from_planes
+from stcodec.codec.tree import tree_steps
+from stcodec.common.timing import stage
+from stcodec.common.values import Planes
+from stcodec.encoder import search
+from stcodec.encoder.propagation import changes
+
+
+@dataclass(frozen=True)
+class CodecSettings:
+    """What the encoder may choose. quality 0..63; motion: search for motion, or take every vector as zero."""
+
+    quality: int = 32
+    motion: bool = True
+    effort: int = 1
+
+
+@dataclass(frozen=True)
+class EncodedChunk:
+    """One chunk's payload; `frames` 1..8."""
+
+    payload: bytes
+    frames: int
+    stats: ChunkStats
+
+
+@dataclass(frozen=True)
+class PreparedChunk:
+    """Source pictures (always 8, of which `count` are shown), tree, the motion of each predicted frame, and what changes in key
+    frames (see `propagation`)."""
+
+    frames: Frames
+    count: int
+    first: bool
+    tree: int
+    fields: dict[int, Fields]
+    changes: dict[int, Tensor]
+
+
+@dataclass(frozen=True)
+class StartedChunk:
+    """A chunk whose last frames are not yet coded."""
+
+    chunk: PreparedChunk
+    run: ChunkRun
+
+
+class ChunkEncoder(ChunkCoder):
+    """Encodes the chunks of a video in order. Pictures are `width` x `height` 4:2:0 planes of `bit_depth` 8 or 10."""
+
+    def __init__(
+        self,
+        model: Model,
+        width: int,
+        height: int,
+        bit_depth: int,
+        settings: CodecSettings,
+        device: torch.device | str = "cpu",
+        workers: int = 1,
+    ) -> None:
+        super().__init__(model, width, height, bit_depth, device, workers)
+        self.settings = settings
+        self._last_source: Tensor | None = None
+
+    def encode(self, chunk: Sequence[Planes], first: bool) -> EncodedChunk:
+        """Encode 1..8 pictures; `first` starts a segment. Missing frames of the chunk repeat the last picture."""
+        return self.encode_prepared(self.prepare(chunk, first))
+
+    def prepare(self, chunk: Sequence[Planes], first: bool) -> PreparedChunk:
+        """The part of encoding that looks at source pictures alone. Chunks come in order; this may run in a thread of
+        its own, ahead of `encode_prepared`."""
+        if not 1 <= len(chunk) <= CHUNK_FRAMES:
+            raise ValueError(f"a chunk has 1 to {CHUNK_FRAMES} pictures, not {len(chunk)}")
+        padded = list(chunk) + [chunk[-1]] * (CHUNK_FRAMES - len(chunk))
+        with stage("motion"), torch.no_grad():
+            frames = frames_from_planes(padded, self.bit_depth, self.patch, self.device)
+            before = None if first else self._last_source
+            self._last_source = frames.y[CHUNK_FRAMES - 1 :].clone()  # a view would keep all eight
+            tree, fields = self._find_motion(frames, before) if self.settings.motion else (0, {})
+            # Nothing is predicted from a picture that is alone.
+            alone = first and len(chunk) == 1
+            steps = tree_steps(tree, first)
+            lasting = {} if alone else changes(frames.y, before, steps, fields, self.patch)
+        return PreparedChunk(frames, len(chunk), first, tree, fields, lasting)
+
+    def encode_prepared(self, chunk: PreparedChunk, quality: int | None = None) -> EncodedChunk:
+        """Code what `prepare` made of a chunk, at `quality` (0..63) instead of the settings' if given."""
+        return self.finish(self.start(chunk, quality))
+
+    def start(self, chunk: PreparedChunk, quality: int | None = None) -> StartedChunk:
+        """The part of `encode_prepared` that the next chunk depends on. Chunks come in order."""
+        if chunk.first:
+            self.start_segment()
+        quality = self.settings.quality if quality is None else quality
+        steps = tree_steps(chunk.tree, chunk.first)
+        source = Source(chunk.frames, chunk.fields, chunk.changes)
+        run = self.start_chunk(SymbolWriter(), steps, quality, self.settings.motion, source, pictures=True)
+        return StartedChunk(chunk, run)
+
+    def finish(self, started: StartedChunk) -> EncodedChunk:
+        """The rest; it may run in a thread of its own, while the next chunk is started."""
+        chunk, run = started.chunk, started.run
+        self.finish_chunk(run)
+        writer = run.coder
+        assert isinstance(writer, SymbolWriter)
+        with stage("entropy"):
+            words = writer.finish()
+        tree = chunk.tree | (VECTORS_FLAG if self.settings.motion else 0)
+        header = HEADER.pack(chunk.count, run.quality, tree, writer.crc)
+        return EncodedChunk(header + words, chunk.count, run.stats)
+
+    def _find_motion(self, frames: Frames, before: Tensor | None) -> tuple[int, dict[int, Fields]]:
+        """The tree of a chunk and the motion of each of its predicted frames, found on source pictures."""
+        luma = frames.y if before is None else torch.cat([before, frames.y])
+        offset = 0 if before is None else 1
+        cost = self.motion_bit_cost(self.settings.quality)
+        settings = search.SearchSettings(cost, self.settings.effort)
+        tree = 0 if before is None else search.choose_tree(before, frames.y, settings)
+        pairs = []
+        for step in tree_steps(tree, before is None):
+            for frame, pair in zip(step.frames, step.references, strict=True):
+                if pair != (None, None):
+                    a, b = (None if r is None else r + offset for r in pair)
+                    pairs.append((frame + offset, a, b))
+        found = search.search(luma, pairs, settings, choose_modes=False)
+        return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, found, strict=True)}

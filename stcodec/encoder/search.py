@@ -1,0 +1,200 @@
+"""The encoder's block search: from pictures to rate-aware vectors and modes. Nothing here is normative.
+
+For every pair of a frame and a reference: a full search on pictures of an eighth of the size (range by distance), then sweeps over the
+blocks at a quarter, half and full size, in which each tries its neighbours' vectors and refines the best to integer, half and quarter
+samples. The cost of a vector is the sum of absolute differences plus an estimate of the bits of its difference from its neighbours. At
+the end 16x16 blocks are split into 8x8 where that pays, and modes (both references or one) are chosen. What is coded in the end
+`choice` decides. The loops are in `search_kernels.py`; they run on the CPU whatever the device of the networks is.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stcodec.codec.motion import SECOND, Fields
+
+if TYPE_CHECKING:
+    from stcodec.encoder import search_kernels
+
+# How much better a shorter step must predict to be worth more frames at the key's quality: trees 0, 1, 2.
+_SHORTER = (1.0, 1.8, 2.8)
+# A 16x16 block whose whole difference is worth less than this many bits is not searched further.
+_FOCUS = 16.0
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """bit_cost: absolute difference, summed over samples in [0, 1], that is worth one bit. effort 0..9."""
+
+    bit_cost: float
+    effort: int = 1
+
+
+@functools.cache
+def kernels() -> ModuleType:
+    """The compiled loops. Only who encodes waits for the compiler's library."""
+    from stcodec.encoder import search_kernels
+
+    return search_kernels
+
+
+def in_bytes(pictures: Tensor) -> np.ndarray:
+    """Pictures in [0, 1] as bytes of the same shape."""
+    return (pictures * 255.0 + 0.5).clamp_(0, 255).to(torch.uint8).cpu().numpy()
+
+
+@functools.cache
+def _samples() -> ModuleType:
+    from stcodec.encoder import sample_kernels
+
+    return sample_kernels
+
+
+class _Picture:
+    """Luma bytes at full size and at a half, a quarter and an eighth, and what references need: margins, phases."""
+
+    def __init__(self, luma: np.ndarray) -> None:
+        self.sizes = [luma]
+        for _ in range(3):
+            a = self.sizes[-1].astype(np.uint16)
+            means = a[::2, ::2] + a[1::2, ::2] + a[::2, 1::2] + a[1::2, 1::2]
+            self.sizes.append(((means + 2) >> 2).astype(np.uint8))
+
+    @functools.cached_property
+    def padded(self) -> list[np.ndarray]:
+        """The pictures of a half, a quarter and an eighth of the size, with margins."""
+        return [np.pad(a, _samples().MARGIN, mode="edge") for a in self.sizes[1:]]
+
+    @functools.cached_property
+    def phases(self) -> np.ndarray:
+        """Quarter-sample phases [4, 4, H, W], with margins."""
+        margin = _samples().MARGIN
+        padded = np.pad(self.sizes[0], (margin + 2, margin + 3), mode="edge")
+        out = np.empty((4, 4, padded.shape[0] - 5, padded.shape[1] - 5), np.uint8)
+        _samples().phase_planes(padded, out)
+        return out
+
+    def reference(self, size: int) -> search_kernels.Reference:
+        """This picture at 1 / 2**size of the full size, to be predicted from."""
+        planes, phases = (self.padded[size - 1], 1) if size else (self.phases, 4)
+        return kernels().Reference(planes.reshape(-1), *planes.shape[-2:], phases)
+
+
+class _Search:
+    """What the searches between pairs of pictures have in common. Prices are in units of bytes."""
+
+    def __init__(self, pictures: Tensor, settings: SearchSettings) -> None:
+        """pictures: luma [N, H, W] in [0, 1], sizes multiples of 16."""
+        self.pictures = [_Picture(picture) for picture in in_bytes(pictures)]
+        self.price = np.float32(settings.bit_cost * 255.0)
+        self.effort = settings.effort
+        self._table = kernels().bit_table()
+
+    def coarse(self, frame: int, reference: int, reach: int, steps: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors int32 [2, rows, columns] of 16x16 blocks in samples of a quarter of the size, and their costs there."""
+        current, other = self.pictures[frame], self.pictures[reference]
+        vectors = kernels().full_search(current.sizes[3], other.padded[2], -(-reach // 8), self.price) * np.int32(2)
+        return vectors, self._sweep(current, other, 2, vectors, steps)
+
+    def pair(self, frame: int, reference: int) -> np.ndarray:
+        """Vectors int32 [2, H / 8, W / 8] of a frame from a reference, in quarter samples."""
+        current, other = self.pictures[frame], self.pictures[reference]
+        vectors, _ = self.coarse(frame, reference, min(64, 16 + 12 * abs(frame - reference)), (2, 1))
+        vectors *= 2
+        self._sweep(current, other, 1, vectors, (1,))
+        vectors *= 8
+        self._sweep(current, other, 0, vectors, (4,))
+        costs = self._sweep(current, other, 0, vectors, (2, 1), backwards=True, causal=False)
+        if self.effort >= 2:
+            costs = self._sweep(current, other, 0, vectors, (4, 2, 1), causal=False)
+        if self.effort == 0:
+            return vectors.repeat(2, 1).repeat(2, 2)
+        steps = np.array((8, 4, 2, 1) if self.effort >= 2 else (4, 2, 1), np.int32)
+        return kernels().split(other.reference(0), current.sizes[0], vectors, costs, self._rate(0), steps)
+
+    def modes(self, frame: int, references: tuple[int, int], vectors: np.ndarray) -> np.ndarray:
+        """Modes uint8 [H / 16, W / 16] of a frame, for vectors [2, 2, H / 8, W / 8] from both references."""
+        first, second = (self.pictures[r].reference(0) for r in references)
+        return kernels().modes(first, second, self.pictures[frame].sizes[0], vectors, self._rate(0))
+
+    def _rate(self, size: int) -> search_kernels.Rate:
+        """What vectors at 1 / 2**size of the full size cost: a bit is worth less where a block has fewer samples."""
+        price = np.float32(self.price / 4**size)
+        return kernels().Rate(self._table, price, 4 << size if size else 1)
+
+    def _sweep(
+        self,
+        current: _Picture,
+        other: _Picture,
+        size: int,
+        vectors: np.ndarray,
+        steps: tuple[int, ...],
+        backwards: bool = False,
+        causal: bool = True,
+    ) -> np.ndarray:
+        """A sweep over the blocks at 1 / 2**size of the full size; returns their costs."""
+        rate = self._rate(size)
+        costs = np.zeros(vectors.shape[1:], np.float32)
+        least = np.float32(0 if size else _FOCUS * rate.price)
+        blocks = (other.reference(size), current.sizes[size], 16 >> size, vectors, costs)
+        kernels().sweep(*blocks, rate, np.array(steps, np.int32), least, backwards, causal)
+        return costs
+
+
+def search(
+    pictures: Tensor,
+    pairs: list[tuple[int, int | None, int | None]],
+    settings: SearchSettings,
+    choose_modes: bool = True,
+) -> list[Fields]:
+    """Fields (batch size 1) for each (frame, first reference, second reference) of `pairs`; with or without a choice of modes.
+
+    pictures: luma [N, 1, H, W] in [0, 1], sizes multiples of 16, indexed by the numbers in `pairs` in order of time.
+    """
+    found = _Search(pictures[:, 0], settings)
+    height, width = pictures.shape[2:]
+
+    def fields(pair: tuple[int, int | None, int | None]) -> Fields:
+        frame, first, second = pair
+        vectors = np.zeros((2, 2, height // 8, width // 8), np.int32)
+        for side, reference in enumerate((first, second)):
+            if reference is not None:
+                vectors[side] = found.pair(frame, reference)
+        modes = np.full((height // 16, width // 16), SECOND if first is None else 1, np.uint8)
+        if first is not None and second is not None and choose_modes:
+            modes = found.modes(frame, (first, second), vectors)
+        return Fields(torch.from_numpy(vectors.astype(np.int16))[None], torch.from_numpy(modes)[None])
+
+    references = sorted({r for _, *both in pairs for r in both if r is not None})
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(lambda r: found.pictures[r].phases, references))
+        results = list(pool.map(fields, pairs))
+    return [Fields(f.vectors.to(pictures.device), f.modes.to(pictures.device)) for f in results]
+
+
+def choose_tree(before: Tensor, pictures: Tensor, settings: SearchSettings) -> int:
+    """Which of `tree.TREES` suits a chunk: how much worse motion is predicted over 8 frames than over 4 and 2.
+
+    before: luma [1, 1, H, W] of the frame before the chunk; pictures [8, 1, H, W].
+    """
+    found = _Search(torch.cat([before, pictures])[::2, 0], settings)
+
+    def error(pairs: Sequence[tuple[int, int]]) -> float:
+        """Mean cost of predicting every second picture, at a quarter of the size."""
+        costs = [found.coarse(a, b, min(64, 16 + 24 * abs(a - b)), (1,))[1] for a, b in pairs]
+        return float(np.sum(costs)) / len(pairs)
+
+    far, middle = error([(4, 0)]), error([(2, 0), (4, 2)])
+    if middle * _SHORTER[1] > far * _SHORTER[0]:
+        return 0
+    near = error([(1, 0), (2, 1), (3, 2), (4, 3)])
+    return 2 if near * _SHORTER[2] < middle * _SHORTER[1] else 1

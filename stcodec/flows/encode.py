@@ -1,0 +1,265 @@
+"""From a video file to a `.stp` file, as a story: open, cut into segments and chunks, code, write."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from stcodec.codec.model_files import Model, load_model
+from stcodec.codec.patches import CHUNK_FRAMES, MAX_SEGMENT_CHUNKS
+from stcodec.common.devices import choose_device, flush_denormals, is_small, share_threads
+from stcodec.common.files import (
+    CountedReader,
+    check_input,
+    check_output,
+    input_size,
+    is_standard_stream,
+    open_input,
+    open_output,
+)
+from stcodec.common.threads import run_ahead
+from stcodec.common.timeline import Window, cut
+from stcodec.common.timing import stage
+from stcodec.common.values import Extras, Packet, Picture, StreamInfo, VideoInfo
+from stcodec.container import records, stp
+from stcodec.container.extras import pack_extras
+from stcodec.encoder.encoder import ChunkEncoder, CodecSettings, EncodedChunk, PreparedChunk
+from stcodec.encoder.scene_cuts import SceneCutDetector
+from stcodec.errors import InputError, TargetError, UsageError
+from stcodec.media.conversion import plan_encode
+from stcodec.media.reader import VideoReader
+from stcodec.options import EncodeOptions, parse_audio
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Frames done, frames in all (None where the input does not say), bytes written."""
+
+    frames: int
+    total: int | None
+    written: int
+
+
+@dataclass(frozen=True)
+class EncodeResult:
+    """What an encode came to. ratio: input bytes over output bytes (None for a pipe); seconds: wall clock."""
+
+    frames: int
+    input_bytes: int | None
+    output_bytes: int
+    seconds: float
+    width: int
+    height: int
+    duration: float
+    notes: tuple[str, ...]
+
+    @property
+    def ratio(self) -> float | None:
+        """Input bytes over output bytes."""
+        return None if self.input_bytes is None else self.input_bytes / max(1, self.output_bytes)
+
+
+class QualityControl(Protocol):
+    """Chooses the quality of each chunk, and is told its size in bytes."""
+
+    def choose(self) -> int:
+        """The quality, 0..63, of the next chunk."""
+
+    def coded(self, quality: int, size: int) -> None:
+        """The chunk has been coded."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Pictures of one chunk, and whether it starts a segment."""
+
+    pictures: list[Picture]
+    first: bool
+
+
+def encode_steps(
+    source: PathLike,
+    target: PathLike,
+    options: EncodeOptions,
+    notes: list[str] | None = None,
+    control: QualityControl | None = None,
+) -> Iterator[Progress | EncodeResult]:
+    """Encode `source` into `target`, yielding progress after every chunk and the result at the end.
+
+    `notes` takes a line for whatever a user should know. `control` chooses the quality of each chunk; without it all have that of
+    the options, whose targets belong to `targets.search_steps`. Errors of `stcodec.errors`; the output appears only when complete.
+    """
+    check_input(source)
+    check_output(target, options.overwrite, source)
+    start = time.perf_counter()
+    device = choose_device(options.device, options.threads)
+    model = load_model(options.model, device)
+    said = notes if notes is not None else []
+    input_bytes = input_size(source)
+    with contextlib.ExitStack() as stack:
+        opened: PathLike | BinaryIO | CountedReader = source
+        if is_standard_stream(source) or input_bytes is None:
+            # FFmpeg would not hear of an interrupt while it waits for a pipe that it has opened itself.
+            stream = stack.enter_context(open_input(source))
+            opened = stream if input_bytes is not None else CountedReader(stream)
+        with VideoReader(opened, rate=options.framerate) as video, open_output(target) as output:
+            said.extend(video.notes)
+            info = video.info
+            settings = CodecSettings(options.quality, options.motion == "mctf", options.effort)
+            workers = share_threads(device, info.width * info.height)
+            encoder = ChunkEncoder(model, info.width, info.height, info.bit_depth, settings, device, workers)
+            header = make_header(info, model, options.quality)
+            chosen = chosen_part(video, options)
+            blobs = pack_extras(info, chosen.extras)
+            writer = stp.Writer(output, header, chosen.streams, video.metadata, blobs)
+            frames, span = 0, (0, 0)
+            part = options.start is not None or options.end is not None
+            for item, coded in _coded(chunks(chosen.items), encoder, control):
+                if isinstance(item, Packet):
+                    writer.write_packet(item)
+                    continue
+                assert coded is not None
+                pts = tuple(p.pts for p in item.pictures)
+                durations = tuple(max(0, p.duration) for p in item.pictures)
+                with stage("container"):
+                    writer.write_chunk(records.VideoChunk(item.first, pts, durations, coded.payload))
+                span = (span[0] if frames else pts[0], pts[-1] + durations[-1])
+                frames += len(pts)
+                check_larger(source, options, writer.offset, input_bytes)
+                yield Progress(frames, None if part else info.frames, writer.offset)
+            if part and not frames:
+                raise UsageError(f"{os.fspath(source)}: there is no picture in the chosen part")
+            size = writer.close()
+            if isinstance(opened, CountedReader):
+                input_bytes = opened.bytes
+            check_larger(source, options, size, input_bytes)
+            said.extend(n for n in video.notes if n not in said)
+            if input_bytes is not None and size > input_bytes:
+                said.append(f"the output is larger than the input: {size} bytes, not {input_bytes}")
+    duration = float((span[1] - span[0]) * info.time_base)
+    seconds = time.perf_counter() - start
+    yield EncodeResult(frames, input_bytes, size, seconds, info.width, info.height, duration, tuple(said))
+
+
+def check_larger(source: PathLike, options: EncodeOptions, size: int, input_bytes: int | None) -> None:
+    """TargetError as soon as the output is larger than the input, where that is not wanted."""
+    if options.no_larger and input_bytes is not None and size > input_bytes:
+        raise TargetError(f"{os.fspath(source)}: the output would have more than the {input_bytes} bytes of the input")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What of a video is encoded. streams: those that are carried; items: pictures and packets of these."""
+
+    streams: list[StreamInfo]
+    items: Iterable[Picture | Packet]
+    extras: Extras
+
+
+def chosen_part(video: VideoReader, options: EncodeOptions) -> Part:
+    """What `video` yields, from the start to the end that the options ask for, with the sound that they ask for."""
+    try:
+        plan = plan_encode(video.streams, parse_audio(options.audio))
+    except InputError as error:
+        raise InputError(f"{video.name}: {error}") from error
+    items: Iterable[Picture | Packet] = video
+    extras = video.extras
+    if options.start is not None or options.end is not None:
+        extras = Window.after(video.start, options.start, options.end).extras(extras)
+        items = cut(video, options.start, options.end, video.info.time_base, [s.time_base for s in video.streams])
+    return Part(plan.streams, plan.apply(items), extras)
+
+
+def _prepared(
+    items: Iterator[Cut | Packet], encoder: ChunkEncoder
+) -> Iterator[tuple[Cut | Packet, PreparedChunk | None]]:
+    """Prepare each chunk in a thread, while the one before it is being coded."""
+
+    def prepare(item: Cut | Packet) -> Callable[[], PreparedChunk] | None:
+        if isinstance(item, Packet):
+            return None
+        return lambda: encoder.prepare([p.planes for p in item.pictures], item.first)
+
+    return run_ahead(items, prepare, flush_denormals)
+
+
+def _coded(
+    items: Iterator[Cut | Packet], encoder: ChunkEncoder, control: QualityControl | None
+) -> Iterator[tuple[Cut | Packet, EncodedChunk | None]]:
+    """Code each chunk; its last frames in a thread, while the next chunk is started, unless memory
+    matters more than time or `control` wants to know the size first."""
+
+    def code(item: tuple[Cut | Packet, PreparedChunk | None]) -> Callable[[], EncodedChunk] | None:
+        prepared = item[1]
+        if prepared is None:
+            return None
+        if control is None and is_small(encoder.width * encoder.height):
+            started = encoder.start(prepared)
+            return lambda: encoder.finish(started)
+        quality = None if control is None else control.choose()
+        coded = encoder.encode_prepared(prepared, quality)
+        if control is not None and quality is not None:
+            control.coded(quality, len(coded.payload))
+        return lambda: coded
+
+    for (item, _), coded in run_ahead(_prepared(items, encoder), code, flush_denormals):
+        yield item, coded
+
+
+def chunks(items: Iterable[Picture | Packet]) -> Iterator[Cut | Packet]:
+    """Group pictures into chunks; a scene cut ends a chunk and starts a segment. Packets pass through in between."""
+    detector = SceneCutDetector()
+    pictures: list[Picture] = []
+    in_segment = 0
+    source = iter(items)
+    while True:
+        with stage("input"):
+            item = next(source, None)
+        if item is None:
+            break
+        if isinstance(item, Packet):
+            yield item
+            continue
+        if detector.is_cut(item.planes[0]) and (pictures or in_segment):
+            if pictures:
+                yield Cut(pictures, in_segment == 0)
+            pictures, in_segment = [], 0
+        pictures.append(item)
+        if len(pictures) == CHUNK_FRAMES:
+            yield Cut(pictures, in_segment == 0)
+            pictures, in_segment = [], (in_segment + 1) % MAX_SEGMENT_CHUNKS
+    if pictures:
+        yield Cut(pictures, in_segment == 0)
+
+
+def make_header(info: VideoInfo, model: Model, quality: int) -> records.Header:
+    """The container's header for a video."""
+    rate = info.frame_rate
+    return records.Header(
+        version=records.VERSION,
+        quality=quality,
+        bit_depth=info.bit_depth,
+        width=info.width,
+        height=info.height,
+        time_base_num=info.time_base.numerator,
+        time_base_den=info.time_base.denominator,
+        frame_rate_num=rate.numerator if rate else 0,
+        frame_rate_den=rate.denominator if rate else 1,
+        sample_aspect_num=info.sample_aspect_ratio.numerator,
+        sample_aspect_den=info.sample_aspect_ratio.denominator,
+        rotation=info.rotation,
+        color_range=info.color_range,
+        color_primaries=info.color_primaries,
+        color_transfer=info.color_transfer,
+        color_matrix=info.color_matrix,
+        chroma_location=info.chroma_location,
+        patch_width=model.config.patch.w,
+        model_sha256=model.sha256,
+        model_id=model.id,
+    )

@@ -1,0 +1,91 @@
+"""A `.stp` file on the screen: its pictures, piped into a player as YUV4MPEG2."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import webbrowser
+from typing import BinaryIO, cast
+
+from stcodec.common.files import is_standard_stream, open_input
+from stcodec.container.extras import video_info
+from stcodec.container.stp import Reader
+from stcodec.errors import InputError, StcodecError
+from stcodec.flows.decode import decoded_items, find_entry
+from stcodec.media.writer import Y4MWriter
+from stcodec.options import DecodeOptions
+
+_SECONDS_TO_CLOSE = 5
+# Arguments that have a player read YUV4MPEG2 from standard input, say only what goes wrong, and end with the video.
+_PLAYERS = {
+    "ffplay": ("-hide_banner", "-loglevel", "error", "-autoexit", "-f", "yuv4mpegpipe", "-i", "-"),
+    "mpv": ("--really-quiet", "--no-input-terminal", "-"),
+}
+
+
+def find_player() -> list[str] | None:
+    """The command line of the first player on PATH, None where there is none."""
+    for name, arguments in _PLAYERS.items():
+        path = shutil.which(name)
+        if path is not None:
+            return [path, *arguments]
+    return None
+
+
+def play(source: str | os.PathLike[str], options: DecodeOptions, command: list[str]) -> tuple[str, ...]:
+    """Show `source`, from `options.start` to `options.end`, in the player that `command` starts, until it ends or the player is
+    closed; returns notes for a user.
+
+    Raises StcodecError where the player fails, InputError and its kinds for the file.
+    """
+    name = os.fspath(source)
+    with open_input(source) as stream:
+        try:
+            reader = Reader(stream)
+        except InputError as error:
+            raise type(error)(f"{name}: {error}") from error
+        entry = None
+        if options.start is not None or options.end is not None:
+            index = None if is_standard_stream(source) or not stream.seekable() else reader.read_index()
+            entry = find_entry(reader, index, options.start, options.end, name)
+        items = decoded_items(reader, options.device, options.threads, name, entry)
+        # The first picture before the window opens: what cannot be decoded shows none.
+        first = next(items, None)
+        player = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        assert player.stdin is not None
+        try:
+            # A player that is closed before the end closes its pipe.
+            with contextlib.suppress(BrokenPipeError), player.stdin as pipe:
+                writer = Y4MWriter(cast(BinaryIO, pipe), video_info(reader.header, reader.blobs), reader.streams)
+                if first is not None:
+                    writer.write(first)
+                for item in items:
+                    writer.write(item)
+                writer.close()
+            code = player.wait()
+        finally:
+            _close(player)
+        if code:
+            raise StcodecError(f"{os.path.basename(command[0])} failed with exit code {code}")
+    return tuple(writer.notes)
+
+
+def open_browser(url: str) -> None:
+    """Show `url` in a browser with windows, if there is one: one of text would take the terminal, and plays nothing."""
+    if sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        with contextlib.suppress(webbrowser.Error, OSError):
+            webbrowser.open(url)
+
+
+def _close(player: subprocess.Popen[bytes]) -> None:
+    """End a player that still runs."""
+    if player.poll() is None:
+        player.terminate()
+        try:
+            player.wait(_SECONDS_TO_CLOSE)
+        except subprocess.TimeoutExpired:
+            player.kill()
+            player.wait()

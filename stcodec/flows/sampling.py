@@ -1,0 +1,161 @@
+"""A few seconds of samples spread over a video, and what coding them at a quality says about the whole."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+
+from stcodec.codec.decoder import ChunkDecoder
+from stcodec.codec.model_files import Model
+from stcodec.common.values import Packet, VideoInfo
+from stcodec.container import records, stp
+from stcodec.container.extras import pack_extras
+from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
+from stcodec.errors import UsageError
+from stcodec.flows.encode import Cut, chosen_part, chunks, make_header
+from stcodec.flows.rate_control import Rates
+from stcodec.media.reader import VideoReader
+from stcodec.options import EncodeOptions
+from stcodec.quality.metrics import Quality, QualityMeter
+from stcodec.quality.vmaf import VmafMeter
+
+# A sample is two chunks, one that starts a segment and one that does not.
+_RUN = 2
+_MOST_RUNS, _FEWEST_RUNS = 8, 2
+_MOST_BYTES = 400e6
+
+
+@dataclass
+class Survey:
+    """What one reading of a video shows. overhead: bytes of the output that are not payloads of video (carried streams,
+    headers, index); duration in seconds; runs: the samples; whole: they are the whole video, as one run."""
+
+    info: VideoInfo
+    rates: Rates
+    overhead: int
+    duration: float
+    runs: list[list[Cut]]
+    whole: bool
+
+    @property
+    def frames(self) -> int:
+        """Pictures of the whole video."""
+        return sum(n for n, _ in self.rates.chunks)
+
+    def size(self, quality: int) -> int:
+        """Predicted bytes of the output at a constant quality that has been sampled."""
+        return self.overhead + round(float(self.rates.table()[:, quality].sum()))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What samples came to. quality 0..63; bytes of the whole output and its bits per second, predicted; psnr (6:1:1) in dB,
+    ms_ssim and the mean vmaf (0..100) where they were measured; frames: how many were sampled."""
+
+    quality: int
+    bytes: int
+    bit_rate: float
+    frames: int
+    psnr: float | None = None
+    ms_ssim: float | None = None
+    vmaf: float | None = None
+
+
+def survey(source: str | os.PathLike[str], options: EncodeOptions, model: Model) -> Survey:
+    """Read the video once and keep samples of it. InputError if it cannot be read; UsageError if the part is empty."""
+    sink = io.BytesIO()
+    runs: list[tuple[int, list[Cut]]] = []
+    found: list[tuple[int, bool]] = []
+    stride, begin, end, overhead = 1, 0, 0, 0
+    with VideoReader(source, rate=options.framerate) as video:
+        info = video.info
+        part = chosen_part(video, options)
+        blobs = pack_extras(info, part.extras)
+        writer = stp.Writer(sink, make_header(info, model, 0), part.streams, video.metadata, blobs)
+        width, height = info.width, info.height
+        run_bytes = 8 * _RUN * width * height * 1.5 * (2 if info.bit_depth > 8 else 1)
+        most = int(max(_FEWEST_RUNS, min(_MOST_RUNS, _MOST_BYTES / run_bytes)))
+        for item in chunks(part.items):
+            if isinstance(item, Packet):
+                writer.write_packet(item)
+            else:
+                # Everything but the payload: what it adds is known before any video is coded.
+                pts = tuple(p.pts for p in item.pictures)
+                lasts = tuple(max(0, p.duration) for p in item.pictures)
+                writer.write_chunk(records.VideoChunk(item.first, pts, lasts, b""))
+                begin, end = (begin if found else pts[0]), pts[-1] + lasts[-1]
+                unit, place = divmod(len(found), _RUN)
+                found.append((len(pts), item.first))
+                if place == 0 and unit % stride == 0:
+                    runs.append((unit, [item]))
+                elif place and runs and runs[-1][0] == unit:
+                    runs[-1][1].append(item)
+                if len(runs) > most:
+                    stride *= 2
+                    runs = [r for r in runs if r[0] % stride == 0]
+            overhead += sink.tell()
+            sink.seek(0)
+            sink.truncate()
+        if not found:
+            raise UsageError(f"{os.fspath(source)}: there is no picture in the chosen part")
+        writer.close()
+        overhead += sink.tell()
+    kept = [cuts for _, cuts in runs]
+    if stride == 1:
+        kept = [[c for cuts in kept for c in cuts]]
+    else:
+        kept = [[dataclasses.replace(cuts[0], first=True), *cuts[1:]] for cuts in kept]
+    return Survey(info, Rates(found), overhead, float((end - begin) * info.time_base), kept, stride == 1)
+
+
+def try_quality(
+    seen: Survey,
+    model: Model,
+    device: torch.device,
+    options: EncodeOptions,
+    quality: int,
+    metrics: Collection[str] = (),
+) -> Trial:
+    """Code the samples at `quality`, note their sizes in the survey's rates, and measure `metrics` ("psnr", "ms-ssim", "vmaf")."""
+    info = seen.info
+    shape = (model, info.width, info.height, info.bit_depth)
+    settings = CodecSettings(quality, options.motion == "mctf", options.effort)
+    meter = QualityMeter(info.bit_depth, [m for m in metrics if m != "vmaf"] or ["psnr"])
+    sizes: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+    order: list[int] = []
+    with contextlib.ExitStack() as stack:
+        perceived = stack.enter_context(VmafMeter(info)) if "vmaf" in metrics else None
+        for run in seen.runs:
+            encoder, decoder = ChunkEncoder(*shape, settings, device), ChunkDecoder(*shape, device)
+            for part in run:
+                planes = [p.planes for p in part.pictures]
+                payload = encoder.encode(planes, part.first).payload
+                sizes[part.first].append((len(planes), len(payload)))
+                order.append(len(payload))
+                for pair in zip(planes, decoder.decode(payload, part.first) if metrics else (), strict=False):
+                    meter.add(*pair)
+                    if perceived is not None:
+                        perceived.add(*pair)
+        vmafs = perceived.result() if perceived is not None else []
+    for first, pairs in sizes.items():
+        if pairs:
+            seen.rates.kinds[first][quality] = sum(b for _, b in pairs) / sum(n for n, _ in pairs)
+    if seen.whole:
+        seen.rates.add_pass([quality] * len(order), order)
+    size = seen.size(quality)
+    measured: Quality | None = meter.result() if metrics else None
+    return Trial(
+        quality,
+        size,
+        8 * size / seen.duration if seen.duration else 0.0,
+        sum(n for pairs in sizes.values() for n, _ in pairs),
+        measured.psnr_611 if measured else None,
+        measured.ms_ssim if measured else None,
+        sum(vmafs) / len(vmafs) if vmafs else None,
+    )

@@ -1,0 +1,308 @@
+"""Packets of carried streams in another coding: sound as AAC or Opus, text as the kind of subtitle that a format knows."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Protocol, cast
+
+import av
+from av.error import FFmpegError
+
+from stcodec.common.values import Packet, Picture, StreamInfo
+from stcodec.errors import InputError, UsageError
+from stcodec.media.packets import LAYOUTS, reason, refusal
+from stcodec.options import AudioChoice
+
+_ENCODERS = {"aac": "aac", "opus": "libopus"}
+# Bits per second and channel that hardly anybody hears a difference at.
+_RATES = {"aac": 96_000, "opus": 64_000}
+_OPUS_RATE, _MOST_AAC = 48_000, 96_000
+# Seconds by which sound may come late or early before silence is put in or sound left out.
+_TOLERANCE = Fraction(1, 20)
+_TEXT_FORMATS = {"matroska": "subrip", "mp4": "mov_text", "mov": "mov_text"}
+_TEXTS = {"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text", "microdvd", "subviewer", "sami"}
+# Sound that FFmpeg would write into MP4 and that few players then play.
+_NOT_FOR_MP4 = ("pcm_", "vorbis", "adpcm_", "wmav", "truehd", "dts")
+_NAMES = {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska"}
+_LABELS = {"aac": "AAC", "opus": "Opus"}
+
+
+class Converter(Protocol):
+    """Takes the packets of one stream; `info` describes the stream that comes out."""
+
+    info: StreamInfo
+
+    def convert(self, packet: Packet) -> list[Packet]:
+        """What is ready after this packet."""
+        ...
+
+    def finish(self) -> list[Packet]:
+        """What was left."""
+        ...
+
+
+class AudioConverter:
+    """Decodes packets of sound and encodes them again.
+
+    choice: "aac" or "opus", with bits per second or None for a rate by the number of channels. ValueError or FFmpegError where the
+    stream cannot be decoded or encoded. Damaged packets become silence.
+    """
+
+    def __init__(self, info: StreamInfo, choice: AudioChoice) -> None:
+        self._source = av.open(io.BytesIO(info.extradata))
+        decoder: Any = self._source.streams[0].codec_context if self._source.streams else None
+        if decoder is None or self._source.streams[0].type != "audio":
+            raise ValueError("there is no decoder for it")
+        self._decoder, self._base = decoder, info.time_base
+        channels, rate = decoder.channels, decoder.sample_rate
+        if not 0 < channels <= 8:
+            raise ValueError(f"it has {channels} channels")
+        self._rate = _OPUS_RATE if choice.codec == "opus" else min(rate, _MOST_AAC)
+        self._layout = LAYOUTS[channels]
+        bit_rate = choice.bit_rate or _RATES[choice.codec] * channels
+        buffer = io.BytesIO()
+        self._sink = av.open(buffer, "w", format="mp4", options={"movflags": "empty_moov"})
+        stream: Any = self._sink.add_stream(_ENCODERS[choice.codec], rate=self._rate)
+        stream.layout, stream.bit_rate = self._layout, bit_rate
+        if choice.codec == "opus" and channels > 2:
+            stream.options = {"mapping_family": "1"}
+        stream.codec_context.time_base = stream.time_base = Fraction(1, self._rate)
+        self._sink.start_encoding()
+        self._encoder = stream.codec_context
+        self._resampler = av.AudioResampler(format=self._encoder.format, layout=self._layout, rate=self._rate)
+        self._next: int | None = None
+        self._number = 0
+        parameters = {"sample_rate": self._rate, "channels": channels, "layout": self._layout}
+        self.info = replace(
+            info,
+            codec=choice.codec,
+            time_base=Fraction(1, self._rate),
+            extradata=buffer.getvalue(),
+            parameters=parameters,
+        )
+
+    def convert(self, packet: Packet) -> list[Packet]:
+        """What is ready after this packet."""
+        self._number = packet.stream
+        coded: Any = av.Packet(packet.data)
+        coded.pts, coded.dts, coded.duration = packet.pts, packet.dts, packet.duration
+        coded.time_base = self._base
+        try:
+            frames = self._decoder.decode(coded)
+        except FFmpegError:
+            return []
+        return self._encode(frames)
+
+    def finish(self) -> list[Packet]:
+        """What was left."""
+        try:
+            frames = self._decoder.decode(None)
+        except FFmpegError:
+            frames = []
+        ready = self._encode(frames)
+        for frame in self._resampler.resample(None):
+            ready += self._code(frame)
+        return ready + self._packets(self._encoder.encode(None))
+
+    def _encode(self, frames: Iterable[Any]) -> list[Packet]:
+        ready = []
+        for frame in frames:
+            start = None if frame.pts is None else round(frame.pts * (frame.time_base or self._base) * self._rate)
+            # The samples' own clock: rounded time stamps would tear holes of a sample.
+            frame.pts = None
+            resampled = self._resampler.resample(frame)
+            if start is not None:
+                if self._next is None:
+                    self._next = start
+                elif start - self._next > _TOLERANCE * self._rate:
+                    ready += self._silence(start - self._next)
+                elif self._next - start > _TOLERANCE * self._rate:
+                    continue
+            for out in resampled:
+                ready += self._code(out)
+        return ready
+
+    def _silence(self, samples: int) -> list[Packet]:
+        ready = []
+        while samples > 0:
+            count = min(samples, self._rate)
+            frame = av.AudioFrame(format=self._encoder.format.name, layout=self._layout, samples=count)
+            for plane in frame.planes:
+                plane.update(bytes(plane.buffer_size))
+            frame.sample_rate = self._rate
+            ready += self._code(frame)
+            samples -= count
+        return ready
+
+    def _code(self, frame: Any) -> list[Packet]:
+        frame.pts, frame.time_base = self._next or 0, Fraction(1, self._rate)
+        self._next = frame.pts + frame.samples
+        return self._packets(self._encoder.encode(frame))
+
+    def _packets(self, packets: Iterable[Any]) -> list[Packet]:
+        return [Packet(self._number, p.pts, p.dts, p.duration or 0, True, bytes(p)) for p in packets]
+
+
+class TextConverter:
+    """Text subtitles as the kind that `format` knows; styles that it does not know are lost. ValueError or FFmpegError where
+    it knows none, or the subtitles are no text."""
+
+    def __init__(self, info: StreamInfo, format: str) -> None:
+        if info.codec not in _TEXTS or format not in _TEXT_FORMATS:
+            raise ValueError("it is no text")
+        self._source = av.open(io.BytesIO(info.extradata))
+        if not self._source.streams:
+            raise ValueError("its description is empty")
+        self._decoder = cast(Any, self._source.streams[0].codec_context)
+        self._decoder.open(strict=False)
+        self._base = info.time_base
+        codec, buffer = _TEXT_FORMATS[format], io.BytesIO()
+        options = {} if format == "matroska" else {"movflags": "empty_moov"}
+        self._sink = av.open(buffer, "w", format=format, options=options)
+        stream = cast(Any, self._sink.add_stream(codec))
+        self._encoder = stream.codec_context
+        self._encoder.subtitle_header = self._decoder.subtitle_header
+        stream.time_base = self._encoder.time_base = Fraction(1, 1000)
+        self._sink.start_encoding()
+        if format == "matroska":
+            packet: Any = av.Packet(b"\0")
+            packet.pts, packet.dts, packet.stream = 0, 0, stream
+            self._sink.mux(packet)
+            self._sink.close()
+        self.info = replace(info, codec=codec, extradata=buffer.getvalue())
+
+    def convert(self, packet: Packet) -> list[Packet]:
+        """The same text at the same time; nothing for a packet without text."""
+        coded: Any = av.Packet(packet.data)
+        coded.pts, coded.dts, coded.duration = packet.pts, packet.dts, packet.duration
+        coded.time_base = self._base
+        try:
+            found = self._decoder.decode2(coded)
+            if found is None or not len(found):
+                return []
+            data = bytes(self._encoder.encode_subtitle(found))
+        except FFmpegError:
+            return []
+        return [replace(packet, data=data, keyframe=True)] if data else []
+
+    def finish(self) -> list[Packet]:
+        """Nothing is ever left."""
+        return []
+
+
+@dataclass
+class Plan:
+    """What becomes of carried streams. streams: those that come out; converters: by the number of a stream; places: the number of
+    each stream in what comes out, None where it is left out."""
+
+    streams: list[StreamInfo]
+    converters: dict[int, Converter]
+    places: list[int | None]
+
+    def packets(self, packet: Packet) -> list[Packet]:
+        """What comes out for a packet, numbered by `streams`."""
+        place = self.places[packet.stream]
+        if place is None:
+            return []
+        converter = self.converters.get(packet.stream)
+        return [replace(p, stream=place) for p in ([packet] if converter is None else converter.convert(packet))]
+
+    def rest(self) -> list[Packet]:
+        """What the converters have left."""
+        return [
+            replace(p, stream=place)
+            for number, converter in self.converters.items()
+            if (place := self.places[number]) is not None
+            for p in converter.finish()
+        ]
+
+    def apply(self, items: Iterable[Picture | Packet]) -> Iterator[Picture | Packet]:
+        """`items` with the packets that come out."""
+        for item in items:
+            if isinstance(item, Packet):
+                yield from self.packets(item)
+            else:
+                yield item
+        yield from self.rest()
+
+
+def plan_encode(streams: Sequence[StreamInfo], choice: AudioChoice) -> Plan:
+    """For encoding: sound as it is, or as `choice` says. InputError for sound that cannot be decoded."""
+    plan = Plan([], {}, [])
+    for number, info in enumerate(streams):
+        if info.kind == "audio" and choice.codec == "none":
+            plan.places.append(None)
+            continue
+        chosen = info
+        if info.kind == "audio" and wants_conversion(info, choice):
+            try:
+                plan.converters[number] = AudioConverter(info, choice)
+            except (ValueError, FFmpegError) as error:
+                raise InputError(
+                    f"audio ({info.codec}) cannot become {_LABELS[choice.codec]} ({reason(error)})"
+                ) from error
+            chosen = plan.converters[number].info
+        plan.places.append(len(plan.streams))
+        plan.streams.append(chosen)
+    return plan
+
+
+def wants_conversion(info: StreamInfo, choice: AudioChoice) -> bool:
+    """Whether `choice` asks for another coding of this sound."""
+    return choice.codec in _ENCODERS and (info.codec != choice.codec or choice.bit_rate is not None)
+
+
+def check_choice(choice: AudioChoice, format: str) -> None:
+    """UsageError where `format` cannot hold what is chosen."""
+    if choice.codec == "opus" and format == "mov":
+        raise UsageError("MOV cannot hold Opus: choose aac, or .mp4 or .mkv")
+
+
+def plan_decode(streams: Sequence[StreamInfo], format: str, choice: AudioChoice) -> tuple[Plan, list[str]]:
+    """For a file of `format`: streams as they are where they fit (sound: if `choice` does not ask for more), converted where that
+    helps, else left out; and a line for each that is not as it was."""
+    check_choice(choice, format)
+    plan, notes = Plan([], {}, []), []
+    for number, info in enumerate(streams):
+        if info.kind == "audio" and choice.codec == "none":
+            plan.places.append(None)
+            continue
+        found, converter, note = _place(info, format, choice)
+        if note:
+            notes.append(note)
+        if converter is not None:
+            plan.converters[number] = converter
+        plan.places.append(None if found is None else len(plan.streams))
+        if found is not None:
+            plan.streams.append(found)
+    return plan, notes
+
+
+def _place(
+    info: StreamInfo, format: str, choice: AudioChoice
+) -> tuple[StreamInfo | None, Converter | None, str | None]:
+    language = info.metadata.get("language")
+    name, where = f"{info.kind} ({info.codec}{f', {language}' if language else ''})", _NAMES[format]
+    asked = info.kind == "audio" and wants_conversion(info, choice)
+    why = None if asked else refusal(info, format)
+    unusual = format == "mp4" and info.kind == "audio" and info.codec.startswith(_NOT_FOR_MP4)
+    if not asked and why is None and not (unusual and choice.codec == "auto"):
+        return info, None, None
+    converter: Converter
+    try:
+        if info.kind == "audio" and choice.codec != "copy":
+            wanted = choice if asked else AudioChoice("aac", None)
+            converter = AudioConverter(info, wanted)
+            note = f"{name} becomes {_LABELS[wanted.codec]}" + ("" if asked else f", which players take in {where}")
+            return converter.info, converter, None if asked else note
+        if info.kind == "subtitle":
+            converter = TextConverter(info, format)
+            return converter.info, converter, f"{name} becomes {converter.info.codec}, which is what {where} holds"
+    except (ValueError, FFmpegError) as error:
+        why = reason(error) if why is None else why
+    if asked:
+        raise InputError(f"{name} cannot become {_LABELS[choice.codec]} ({why})")
+    return None, None, f"{name} does not fit into {where} and is left out ({why})"

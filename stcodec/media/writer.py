@@ -1,0 +1,313 @@
+"""Media files out: MP4 and Matroska through libx264, raw YUV4MPEG2, and pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any, BinaryIO, Protocol
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from stcodec.common.sequences import PICTURE_ENDINGS, is_picture_output
+from stcodec.common.values import (
+    FIELD_ORDERS,
+    FULL_RANGE,
+    LIMITED_RANGE,
+    PROGRESSIVE,
+    Extras,
+    Packet,
+    Picture,
+    Planes,
+    StreamInfo,
+    VideoInfo,
+)
+from stcodec.errors import StcodecError, UsageError
+from stcodec.media.conversion import plan_decode
+from stcodec.media.packets import add_stream, disposition_flags, reason
+from stcodec.media.pictures import PictureWriter
+from stcodec.media.tags import add_extras, encoder_settings, header_options, mux_covers
+from stcodec.options import AudioChoice
+
+# Two steps finer than the CRF 18 that passes for visually lossless: what is seen is then the .stp's own quality. With
+# the preset veryfast, the luma of a 640x360 nature clip stays above 42 dB in every picture (44.6 dB on average).
+DEFAULT_CRF = 16
+# Which field is shown first.
+_INTERLACING = {PROGRESSIVE: "p", "tt": "t", "bt": "t", "bb": "b", "tb": "b"}
+# A fragmented MP4 that can be played while it is being written, into what cannot seek.
+_LIVE = {
+    "movflags": "+frag_keyframe+delay_moov+default_base_moof",
+    "frag_duration": "300000",  # microseconds
+    "flush_packets": "1",
+}
+FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".y4m": "y4m"}
+
+
+class Writer(Protocol):
+    """Takes pictures and packets in order; `notes` says what the output cannot hold."""
+
+    notes: list[str]
+
+    def write(self, item: Picture | Packet) -> None:
+        """Append one item."""
+        ...
+
+    def close(self) -> None:
+        """Finish the output."""
+        ...
+
+
+def output_format(path: str | os.PathLike[str]) -> str:
+    """The format for an ending; `-` is YUV4MPEG2. UsageError for an ending that is not known, and for pictures without numbers."""
+    if os.fspath(path) == "-":
+        return "y4m"
+    ending = os.path.splitext(os.fspath(path))[1].lower()
+    if ending in PICTURE_ENDINGS:
+        if not is_picture_output(path):
+            raise UsageError(
+                f"{os.fspath(path)}: needs one place for the number of the picture, as in frames/%04d{ending}"
+            )
+        return "pictures"
+    if ending not in FORMATS:
+        raise UsageError(f"{os.fspath(path)}: the ending must be one of {', '.join((*FORMATS, *PICTURE_ENDINGS))}")
+    return FORMATS[ending]
+
+
+def open_writer(
+    target: str | os.PathLike[str] | BinaryIO,
+    info: VideoInfo,
+    streams: Sequence[StreamInfo] = (),
+    metadata: Mapping[str, str] | None = None,
+    extras: Extras | None = None,
+    *,
+    format: str,
+    audio: AudioChoice | None = None,
+    codec: str = "libx264",
+    crf: float | None = None,
+    preset: str = "veryfast",
+) -> Writer:
+    """A writer for `target` in `format` ("mp4", "mov", "matroska", "pictures", "y4m"; y4m needs a binary stream).
+
+    audio: what becomes of the sound, by default as it is where that plays, else AAC.
+    """
+    if format == "y4m":
+        assert not isinstance(target, (str, os.PathLike))
+        return Y4MWriter(target, info, streams, extras)
+    if format == "pictures":
+        assert isinstance(target, (str, os.PathLike))
+        return PictureWriter(target, info, streams, extras)
+    crf = DEFAULT_CRF if crf is None else crf
+    return MediaWriter(target, info, streams, metadata or {}, format, codec, crf, preset, extras=extras, audio=audio)
+
+
+class Y4MWriter:
+    """YUV4MPEG2: the decoded planes exactly; it knows neither time stamps nor audio."""
+
+    def __init__(
+        self, stream: BinaryIO, info: VideoInfo, streams: Sequence[StreamInfo] = (), extras: Extras | None = None
+    ) -> None:
+        self.notes: list[str] = []
+        left = [f"{s.kind} ({s.codec})" for s in streams]
+        left += ["chapters"] if extras and extras.chapters else []
+        left += [a.name for a in extras.attachments] if extras else []
+        if left:
+            self.notes.append(f"YUV4MPEG2 holds pictures alone, left out: {', '.join(left)}")
+        if info.rotation or info.display_matrix:
+            turned = "mirrored" if info.display_matrix else f"turned by {info.rotation} degrees"
+            self.notes.append(f"YUV4MPEG2 cannot say that the picture is to be {turned}")
+        if info.mastering_display or info.content_light:
+            self.notes.append("YUV4MPEG2 cannot hold HDR metadata")
+        self._stream = stream
+        rate = info.frame_rate or Fraction(25)
+        aspect = info.sample_aspect_ratio
+        space = {8: {3: "420paldv", 1: "420mpeg2"}.get(info.chroma_location, "420jpeg"), 10: "420p10"}[info.bit_depth]
+        extra = " XCOLORRANGE=FULL" if info.color_range == FULL_RANGE else ""
+        extra = " XCOLORRANGE=LIMITED" if info.color_range == LIMITED_RANGE else extra
+        stream.write(
+            f"YUV4MPEG2 W{info.width} H{info.height} F{rate.numerator}:{rate.denominator} I{_INTERLACING[info.field_order]} "
+            f"A{aspect.numerator}:{aspect.denominator} C{space}{extra}\n".encode()
+        )
+
+    def write(self, item: Picture | Packet) -> None:
+        """Write a picture; packets are left out."""
+        if isinstance(item, Picture):
+            self._stream.write(b"FRAME\n")
+            for plane in item.planes:
+                self._stream.write(
+                    np.ascontiguousarray(plane).astype(plane.dtype.newbyteorder("<"), copy=False).tobytes()
+                )
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+        self._stream.flush()
+
+
+# libx265 leaves the dts of a video of one or two pictures to chance (seen with libavcodec 62 and x265 4.2).
+_TOO_FEW_TO_REORDER = 2
+
+
+class MediaWriter:
+    """MP4, MOV or Matroska: pictures through an encoder, packets as they are or converted. `live`: fragmented, for MP4."""
+
+    def __init__(
+        self,
+        target: Any,
+        info: VideoInfo,
+        streams: Sequence[StreamInfo],
+        metadata: Mapping[str, str],
+        format: str,
+        codec: str,
+        crf: float,
+        preset: str,
+        encoder_options: Mapping[str, str] | None = None,
+        extras: Extras | None = None,
+        audio: AudioChoice | None = None,
+        live: bool = False,
+    ) -> None:
+        extras = extras or Extras()
+        self.notes: list[str] = []
+        self._info = info
+        self._base = Fraction(1, info.time_base.denominator)
+        self._scale = info.time_base.numerator
+        if format in ("mp4", "mov") and info.time_base.denominator >= 1 << 31:
+            raise StcodecError("the time base is too fine for MP4")
+        self._plan, notes = plan_decode(streams, format, audio or AudioChoice("auto"))
+        self.notes.extend(notes)
+        options, tags = header_options(format, self._base, metadata, extras, self.notes)
+        if live:
+            options |= _LIVE
+        file = f"file:{os.fspath(target)}" if isinstance(target, (str, os.PathLike)) else target
+        self._shift: Fraction | None = None
+        self._early: list[Packet] = []
+        self._pictures = 0
+        try:
+            self._container = av.open(file, "w", format=format, options=options)
+            self._open_video(codec, crf, preset, encoder_options or {})
+            self._container.metadata.update(tags)
+            self._bases = [s.time_base for s in self._plan.streams]
+            self._streams = [add_stream(self._container, s) for s in self._plan.streams]
+            covers = add_extras(self._container, format, extras, self.notes)
+            self._container.start_encoding()
+            mux_covers(self._container, covers)
+        except (FFmpegError, ValueError, OSError) as error:
+            name = os.fspath(target) if isinstance(target, (str, os.PathLike)) else "the output"
+            raise StcodecError(f"{name}: {reason(error)}") from error
+
+    def _open_video(self, codec: str, crf: float, preset: str, more: Mapping[str, str]) -> None:
+        info = self._info
+        odd = bool(info.width % 2 or info.height % 2)
+        if odd:
+            self.notes.append("an odd picture size needs 4:4:4 in H.264: chroma samples are repeated")
+        depth = "10le" if info.bit_depth == 10 else ""
+        self._format = ("yuv444p" if odd else "yuv420p") + depth
+        rate = info.frame_rate or Fraction(25)
+        options = {"crf": str(crf), **encoder_settings(codec, info, self.notes), **more}
+        if codec in ("libx264", "libx265", "libsvtav1"):
+            # SVT-AV1 numbers its presets.
+            options["preset"] = "10" if codec == "libsvtav1" and not preset.isdigit() else preset
+        try:
+            stream: Any = self._container.add_stream(codec, rate=rate, options=options)
+        except (ValueError, FFmpegError, TypeError) as error:
+            raise UsageError(f"codec {codec!r} cannot be used here ({reason(error)})") from error
+        if stream.type != "video":
+            raise UsageError(f"codec {codec!r} is no video encoder")
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = info.width, info.height, self._format
+        context.time_base = self._base
+        stream.time_base = self._base
+        if info.chroma_location:
+            stream.options["chroma_sample_location"] = str(info.chroma_location)
+        context.sample_aspect_ratio = info.sample_aspect_ratio
+        context.color_range = info.color_range
+        context.color_primaries = info.color_primaries
+        context.color_trc = info.color_transfer
+        context.colorspace = info.color_matrix
+        context.field_order = FIELD_ORDERS.index(info.field_order) + 1
+        if info.display_matrix:
+            stream.set_display_matrix(info.display_matrix)
+        elif info.rotation:
+            stream.set_display_rotation(-info.rotation)
+        stream.metadata.update(info.metadata)
+        stream.disposition = disposition_flags(info.disposition or ("default",))
+        self._video = stream
+
+    def write(self, item: Picture | Packet) -> None:
+        """Encode a picture, or mux a packet."""
+        try:
+            if isinstance(item, Packet):
+                self._write_packet(item)
+                return
+            if self._shift is None:
+                self._start(item)
+            self._pictures += 1
+            self._container.mux(self._video.encode(self._frame(item)))
+        except (FFmpegError, ValueError) as error:
+            raise StcodecError(f"the output cannot be written ({reason(error)})") from error
+
+    def _start(self, first: Picture) -> None:
+        """Choose the time of the output's zero: players hide what comes before it, so that no picture may."""
+        self._shift = max(Fraction(0), -first.pts * self._info.time_base)
+        if self._shift:
+            self.notes.append(f"all times are later by {float(self._shift):.3f} s: players hide what comes before zero")
+        for packet in self._early:
+            self._container.mux(self._media_packet(packet, self._shift))
+        self._early.clear()
+
+    def _write_packet(self, item: Packet) -> None:
+        for packet in self._plan.packets(item):
+            if self._shift is None:
+                self._early.append(packet)
+            else:
+                self._container.mux(self._media_packet(packet, self._shift))
+
+    def _media_packet(self, item: Packet, shift: Fraction) -> Any:
+        stream = self._streams[item.stream]
+        packet = av.Packet(item.data)
+        ticks = round(shift / self._bases[item.stream])
+        packet.pts = None if item.pts is None else item.pts + ticks
+        packet.dts = None if item.dts is None else item.dts + ticks
+        packet.duration = item.duration
+        packet.time_base = self._bases[item.stream]
+        packet.is_keyframe = item.keyframe
+        packet.stream = stream
+        return packet
+
+    def _frame(self, picture: Picture) -> Any:
+        planes = picture.planes
+        if self._format.startswith("yuv444p"):
+            planes = _repeat_chroma(planes)
+        frame = av.VideoFrame(self._info.width, self._info.height, self._format)
+        for plane, samples in zip(frame.planes, planes, strict=True):
+            itemsize = samples.dtype.itemsize
+            rows = np.zeros((plane.height, plane.line_size // itemsize), dtype=samples.dtype)
+            rows[:, : samples.shape[1]] = samples
+            plane.update(rows.tobytes())
+        frame.pts = picture.pts * self._scale + round((self._shift or 0) / self._base)
+        frame.duration = picture.duration * self._scale
+        frame.time_base = self._base
+        frame.color_range = self._info.color_range
+        frame.colorspace = self._info.color_matrix
+        frame.color_primaries = self._info.color_primaries
+        frame.color_trc = self._info.color_transfer
+        return frame
+
+    def close(self) -> None:
+        """Flush the encoder and finish the file."""
+        try:
+            for packet in self._plan.rest():
+                self._container.mux(self._media_packet(packet, self._shift or Fraction(0)))
+            for packet in self._video.encode(None):
+                if self._pictures <= _TOO_FEW_TO_REORDER:
+                    packet.dts = packet.pts
+                self._container.mux(packet)
+            self._container.close()
+        except (FFmpegError, OSError, ValueError) as error:
+            raise StcodecError(f"the output cannot be written ({reason(error)})") from error
+
+
+def _repeat_chroma(planes: Planes) -> Planes:
+    height, width = planes[0].shape
+    u, v = (p.repeat(2, 0).repeat(2, 1)[:height, :width] for p in planes[1:])
+    return planes[0], u, v
