@@ -60,7 +60,9 @@ Of `batch` alone, each with `input` and `output` unless it is about the whole:
 """  # noqa: E501
 
 
-def _commands(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
+def _commands(
+    command: click.Command, name: str, parent: click.Context | None = None
+) -> Iterator[tuple[str, str]]:
     settings = {"terminal_width": 100, "max_content_width": 100} if parent is None else {}
     context = command.make_context(name, [], parent=parent, resilient_parsing=True, **settings)
     yield context.command_path, command.get_help(context)
@@ -73,7 +75,9 @@ def _commands(command: click.Command, name: str, parent: click.Context | None = 
 
 def page() -> str:
     """The whole page."""
-    parts = [f"## {name}\n\n```\n{text.rstrip()}\n```\n" for name, text in _commands(commands, "stcodec")]
+    parts = [
+        f"## {name}\n\n```\n{text.rstrip()}\n```\n" for name, text in _commands(commands, "stcodec")
+    ]
     return "\n".join([_HEAD, *parts])
 
 

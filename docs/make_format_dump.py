@@ -34,7 +34,9 @@ def tiny_file() -> bytes:
     """A real encode of two grey 16x16 pictures with a moving square."""
     from fractions import Fraction
 
-    info = VideoInfo(16, 16, 8, Fraction(1, 25), Fraction(25), Fraction(1), 0, 0, 2, 2, 2, 0, None, None)
+    info = VideoInfo(
+        16, 16, 8, Fraction(1, 25), Fraction(25), Fraction(1), 0, 0, 2, 2, 2, 0, None, None
+    )
     stream = io.BytesIO()
     writer = Y4MWriter(stream, info)
     for t in range(2):
@@ -55,7 +57,9 @@ def dump(data: bytes) -> str:
     at = len(SIGNATURE)
     while at < len(data):
         tag, length, _ = SECTION.unpack_from(data, at)
-        parts.append((f"section {tag.decode()}, {length} bytes in its body", data[at : at + SECTION.size]))
+        parts.append(
+            (f"section {tag.decode()}, {length} bytes in its body", data[at : at + SECTION.size])
+        )
         at += SECTION.size
         if tag == b"CHNK":
             parts.append(("flags, pictures, first pts, step", data[at : at + 14]))
@@ -84,7 +88,9 @@ def render(text: str) -> str:
     parts = {
         "header fields": field_table(Header),
         "footer fields": field_table(Footer),
-        "dump": "A real file: two 16x16 pictures at quality 20.\n\n```hex\n" + dump(tiny_file()) + "\n```",
+        "dump": "A real file: two 16x16 pictures at quality 20.\n\n```hex\n"
+        + dump(tiny_file())
+        + "\n```",
     }
     for name, content in parts.items():
         pattern = re.compile(rf"<!-- {name} -->.*?(?=\n\n#|\n\n##|\Z)", re.S)

@@ -51,14 +51,19 @@ PathLike = str | os.PathLike[str]
 
 
 def encode(
-    src: PathLike, dst: PathLike, *, progress: Callable[[Progress], None] | None = None, **options: Any
+    src: PathLike,
+    dst: PathLike,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    **options: Any,
 ) -> EncodeResult:
     """Encode the video file `src` into the `.stp` file `dst`.
 
-    `options` are the fields of `stcodec.options.EncodeOptions`: quality 0..63, or one of target_size (bytes), target_bitrate
-    (bits per second), min_psnr (dB), min_ssim and min_vmaf; model, device, threads, motion, effort, audio, overwrite; an existing
-    `dst` is refused unless overwrite=True. `progress` is called after every chunk. Raises errors of `stcodec.errors`, TargetError where
-    no quality reaches the target; `dst` appears only when it is complete.
+    `options` are the fields of `stcodec.options.EncodeOptions`: quality 0..63, or one of
+    target_size (bytes), target_bitrate (bits per second), min_psnr (dB), min_ssim and min_vmaf;
+    model, device, threads, motion, effort, audio, overwrite; an existing `dst` is refused unless
+    overwrite=True. `progress` is called after every chunk. Raises errors of `stcodec.errors`,
+    TargetError where no quality reaches the target; `dst` appears only when it is complete.
     """
     from stcodec.flows.encode import EncodeResult, Progress
     from stcodec.flows.targets import search_steps
@@ -73,13 +78,18 @@ def encode(
 
 
 def decode(
-    src: PathLike, dst: PathLike, *, progress: Callable[[Progress], None] | None = None, **options: Any
+    src: PathLike,
+    dst: PathLike,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    **options: Any,
 ) -> DecodeResult:
-    """Decode the `.stp` file `src` into `dst`, whose ending (.mp4, .mkv, .mov, .y4m) chooses the format,
-    or into pictures such as `frames/%04d.png`.
+    """Decode the `.stp` file `src` into `dst`, whose ending (.mp4, .mkv, .mov, .y4m) chooses the
+    format, or into pictures such as `frames/%04d.png`.
 
-    `options` are the fields of `stcodec.options.DecodeOptions` (codec, crf, audio, start, end, device, threads, overwrite). Raises
-    errors of `stcodec.errors`; `dst` appears only when it is complete.
+    `options` are the fields of `stcodec.options.DecodeOptions` (codec, crf, audio, start, end,
+    device, threads, overwrite). Raises errors of `stcodec.errors`; `dst` appears only when it is
+    complete.
     """
     from stcodec.flows.decode import decode_steps
     from stcodec.flows.encode import Progress
@@ -109,11 +119,14 @@ def open(
     threads: int = 0,
     cache: int = 256 << 20,
 ) -> Video:
-    """The pictures of a `.stp` file: a sequence of `Picture`, and of tensors on `device`; see `stcodec.library.Video`.
+    """The pictures of a `.stp` file: a sequence of `Picture`, and of tensors on `device`; see
+    `stcodec.library.Video`.
 
-    A `Picture` has `planes`, uint8 (uint16 for 10 bits) arrays Y [h, w], U and V [ceil(h/2), ceil(w/2)], and `pts` in units of
-    `info.time_base`. `video[i]`, `video[a:b:c]` and `video.at(seconds)` decode at most a segment; `video.batches(n, rgb=True)` gives
-    tensors of `dtype`. Decoded pictures up to `cache` bytes are kept. Raises InputError and its kinds, ModelError, UsageError.
+    A `Picture` has `planes`, uint8 (uint16 for 10 bits) arrays Y [h, w], U and V [ceil(h/2),
+    ceil(w/2)], and `pts` in units of `info.time_base`. `video[i]`, `video[a:b:c]` and
+    `video.at(seconds)` decode at most a segment; `video.batches(n, rgb=True)` gives tensors of
+    `dtype`. Decoded pictures up to `cache` bytes are kept. Raises InputError and its kinds,
+    ModelError, UsageError.
     """
     from stcodec.flows.library import Video
 

@@ -1,4 +1,5 @@
-"""What a user may ask for: every default, range and help text once, for the command line and the Python API alike."""
+"""What a user may ask for: every default, range and help text once, for the command line and the
+Python API alike."""
 
 from __future__ import annotations
 
@@ -51,8 +52,12 @@ def parse_amount(text: str) -> int:
 
 
 def parse_rate(text: str) -> Fraction:
-    """Frames per second from text like 30, 30000/1001 or 29.97, which stands for 30000/1001. UsageError for anything else."""
-    if re.fullmatch(r"\d+(\.\d+)?|\d+/[1-9]\d*", text.strip()) is None or float(Fraction(text)) == 0:
+    """Frames per second from text like 30, 30000/1001 or 29.97, which stands for 30000/1001.
+    UsageError for anything else."""
+    if (
+        re.fullmatch(r"\d+(\.\d+)?|\d+/[1-9]\d*", text.strip()) is None
+        or float(Fraction(text)) == 0
+    ):
         raise UsageError(f"{text!r} is no frame rate: 30, 29.97 or 30000/1001")
     rate = Fraction(text)
     for whole in (24, 30, 48, 60, 120):
@@ -64,7 +69,8 @@ def parse_rate(text: str) -> Fraction:
 
 @dataclass(frozen=True)
 class AudioChoice:
-    """What becomes of sound. codec: "auto", "copy", "none", "aac" or "opus"; bit_rate: bits per second, None for the usual."""
+    """What becomes of sound. codec: "auto", "copy", "none", "aac" or "opus"; bit_rate: bits per
+    second, None for the usual."""
 
     codec: str
     bit_rate: int | None = None
@@ -73,9 +79,13 @@ class AudioChoice:
 def parse_audio(text: str) -> AudioChoice:
     """From text like copy, none, aac or opus:96 (kbit/s). UsageError for anything else."""
     if not isinstance(text, str):
-        raise UsageError(f"audio must be copy, aac[:kbit/s], opus[:kbit/s] or none, as text, not {text!r}")
+        raise UsageError(
+            f"audio must be copy, aac[:kbit/s], opus[:kbit/s] or none, as text, not {text!r}"
+        )
     codec, colon, rate = text.strip().lower().partition(":")
-    known = codec in ("auto", "copy", "none", "aac", "opus") and (not colon or codec in ("aac", "opus"))
+    known = codec in ("auto", "copy", "none", "aac", "opus") and (
+        not colon or codec in ("aac", "opus")
+    )
     match = re.fullmatch(r"(\d{1,4})k?", rate) if colon else None
     if not known or (colon and match is None):
         raise UsageError(f"audio must be copy, aac[:kbit/s] or opus[:kbit/s], not {text!r}")
@@ -103,13 +113,26 @@ class EncodeOptions(_Checked):
     framerate: Fraction | None = _option(
         None, "Frames per second of an image sequence (a/%04d.png) or a raw stream.", 0.001, 10000
     )
-    no_larger: bool = _option(False, "Fail (exit code 5) rather than write a file larger than the input.")
-    target_size: int | None = _option(None, "Size of the whole output, within 3 %: 25MB, 900kB, 20MiB.", 1, 1e15)
-    target_bitrate: int | None = _option(None, "Bits per second of the whole output, within 3 %: 800k, 1.5M.", 1, 1e12)
-    min_psnr: float | None = _option(None, "The lowest quality with this PSNR (6:1:1) in dB, found on samples.", 0, 100)
-    min_ssim: float | None = _option(None, "The lowest quality with this MS-SSIM, found on samples.", 0, 1)
+    no_larger: bool = _option(
+        False, "Fail (exit code 5) rather than write a file larger than the input."
+    )
+    target_size: int | None = _option(
+        None, "Size of the whole output, within 3 %: 25MB, 900kB, 20MiB.", 1, 1e15
+    )
+    target_bitrate: int | None = _option(
+        None, "Bits per second of the whole output, within 3 %: 800k, 1.5M.", 1, 1e12
+    )
+    min_psnr: float | None = _option(
+        None, "The lowest quality with this PSNR (6:1:1) in dB, found on samples.", 0, 100
+    )
+    min_ssim: float | None = _option(
+        None, "The lowest quality with this MS-SSIM, found on samples.", 0, 1
+    )
     min_vmaf: float | None = _option(
-        None, "The lowest quality with this VMAF, found on samples; needs an ffmpeg with libvmaf.", 0, 100
+        None,
+        "The lowest quality with this VMAF, found on samples; needs an ffmpeg with libvmaf.",
+        0,
+        100,
     )
     overwrite: Overwrite = _option(Overwrite.NO, "Replace an existing output.")
 
@@ -132,9 +155,12 @@ class DecodeOptions(_Checked):
     """Options of `decode`."""
 
     codec: str = _option("libx264", "Video encoder of .mp4 and .mkv outputs.")
-    crf: float | None = _option(None, "Its constant rate factor; the default is visually lossless.", 0, 63)
+    crf: float | None = _option(
+        None, "Its constant rate factor; the default is visually lossless.", 0, 63
+    )
     audio: str = _option(
-        "auto", "Sound: auto (as it is where it plays, else AAC), copy, aac[:kbit/s], opus[:kbit/s] or none."
+        "auto",
+        "Sound: auto (as it is where it plays, else AAC), copy, aac[:kbit/s], opus[:kbit/s] or none.",
     )
     start: float | None = _option(None, _START, 0, 1e9)
     end: float | None = _option(None, _END, 0, 1e9)
@@ -157,7 +183,9 @@ class CompareOptions(_Checked):
     """Options of `compare`."""
 
     metrics: str = _option("all", f"{', '.join(METRICS)}, by commas; all: what is available.")
-    match: str = _option("auto", "Pair pictures by time or number; auto: time, unless one has no time stamps.")
+    match: str = _option(
+        "auto", "Pair pictures by time or number; auto: time, unless one has no time stamps."
+    )
     device: str = _option(AUTO_DEVICE, "auto, cpu, cuda[:N] or mps; for .stp files.")
     threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)
 
@@ -171,7 +199,11 @@ class CompareOptions(_Checked):
 
     def metric_names(self) -> tuple[str, ...]:
         """The metrics, each once."""
-        names = METRICS if self.metrics == "all" else tuple(n.strip() for n in self.metrics.split(",") if n.strip())
+        names = (
+            METRICS
+            if self.metrics == "all"
+            else tuple(n.strip() for n in self.metrics.split(",") if n.strip())
+        )
         if not names:
             raise UsageError(f"no metric is named: choose from all, {', '.join(METRICS)}")
         return tuple(dict.fromkeys(names))

@@ -17,12 +17,14 @@ import pytest
 
 from tests import forked
 
-# As the command does: threads that spin while they wait make tests that run side by side several times slower.
+# As the command does: threads that spin while they wait make tests that run side by side several
+# times slower.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 DATA = Path(__file__).parent / "data"
 
-# What a shell starts in the background ignores interrupts, and so would the commands that are interrupted here.
+# What a shell starts in the background ignores interrupts, and so would the commands that are
+# interrupted here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -50,7 +52,9 @@ def bee_stp(bee: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def run(*arguments: object, timeout: float = 120, **more: object) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: object, timeout: float = 120, **more: object
+) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does, in a process of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     if not more and forked.available():

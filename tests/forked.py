@@ -1,4 +1,5 @@
-"""The command in a new process that need not import everything again: a server imports once, and each run is a fork of it."""
+"""The command in a new process that need not import everything again: a server imports once, and
+each run is a fork of it."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ def available() -> bool:
     return "forkserver" in multiprocessing.get_all_start_methods()
 
 
-def run(arguments: list[str], environment: dict[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
+def run(
+    arguments: list[str], environment: dict[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
     """Run `stcodec` with `arguments`, as `subprocess.run` would."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
@@ -41,7 +44,11 @@ def run(arguments: list[str], environment: dict[str, str], timeout: float) -> su
 
 
 def _child(arguments: list[str], environment: dict[str, str], folder: str, outputs: str) -> None:
-    for number, name in ((0, os.devnull), (1, os.path.join(outputs, "out")), (2, os.path.join(outputs, "err"))):
+    for number, name in (
+        (0, os.devnull),
+        (1, os.path.join(outputs, "out")),
+        (2, os.path.join(outputs, "err")),
+    ):
         file = os.open(name, os.O_RDWR | os.O_CREAT)
         os.dup2(file, number)
         os.close(file)

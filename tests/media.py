@@ -68,7 +68,11 @@ def write_clip(
     with av.open(str(path), "w", options=container_options or {}) as out:
         out.metadata.update(tags or {})
         video: Any = out.add_stream(codec, rate=rate, options=options or {})
-        video.width, video.height, video.pix_fmt = frames[0].width, frames[0].height, frames[0].format.name
+        video.width, video.height, video.pix_fmt = (
+            frames[0].width,
+            frames[0].height,
+            frames[0].format.name,
+        )
         video.codec_context.time_base = time_base
         for name, value in context.items():
             setattr(video.codec_context, name, value)
@@ -108,7 +112,13 @@ def copy(source: Path, target: Path, carry: str = "all", **options: Any) -> list
     with VideoReader(source, carry=carry) as reader:
         format = output_format(target)
         writer = open_writer(
-            target, reader.info, reader.streams, reader.metadata, reader.extras, format=format, **options
+            target,
+            reader.info,
+            reader.streams,
+            reader.metadata,
+            reader.extras,
+            format=format,
+            **options,
         )
         for item in reader:
             writer.write(item)

@@ -47,7 +47,9 @@ def test_files_do_not_depend_on_what_is_coded_at_the_same_time(
 
 
 def test_decoding_needs_no_compiler(bee_stp: Path, tmp_path: Path) -> None:
-    program = "import sys; sys.modules['numba'] = None; import stcodec; stcodec.decode(*sys.argv[1:])"
+    program = (
+        "import sys; sys.modules['numba'] = None; import stcodec; stcodec.decode(*sys.argv[1:])"
+    )
     subprocess.run([sys.executable, "-c", program, bee_stp, tmp_path / "bee.y4m"], check=True)
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "architecture.md").read_text().split("## Rooms")[1].split("## Interfaces")[0]
+PAGE = (
+    (ROOT / "docs" / "architecture.md").read_text().split("## Rooms")[1].split("## Interfaces")[0]
+)
 PACKAGE = ROOT / "stcodec"
 SOURCES = sorted(p for p in PACKAGE.rglob("*.py") if p.stem != "__init__")
 BELOW_ALL = ("errors", "options")
@@ -24,7 +26,9 @@ def rows(text: str) -> list[list[str]]:
 ROOMS, *SHELVES = re.split(r"^### ", PAGE, flags=re.M)
 FOLDERS = [cells[0].strip("`/") for cells in rows(ROOMS)]
 OUTSIDE = {cells[0].strip("`/"): set(re.findall(r"`(\w+)`", cells[2])) for cells in rows(ROOMS)}
-FILES = {s.split("/")[0]: [cells[0].strip("`").removesuffix(".py") for cells in rows(s)] for s in SHELVES}
+FILES = {
+    s.split("/")[0]: [cells[0].strip("`").removesuffix(".py") for cells in rows(s)] for s in SHELVES
+}
 
 
 def imported(source: Path) -> set[str]:
@@ -49,7 +53,8 @@ def place(name: str) -> tuple[int, int]:
 
 def test_tables_list_what_there_is() -> None:
     there = {
-        p.parent.name: {q.stem for q in p.parent.glob("*.py")} - {"__init__"} for p in PACKAGE.glob("*/__init__.py")
+        p.parent.name: {q.stem for q in p.parent.glob("*.py")} - {"__init__"}
+        for p in PACKAGE.glob("*/__init__.py")
     }
     assert {folder: set(files) for folder, files in FILES.items()} == there
     assert set(FOLDERS) == set(FILES)
@@ -62,13 +67,19 @@ def test_files_import_only_from_above(source: Path) -> None:
     own = place(f"stcodec.{source.parent.name}.{source.stem}")
     if source.name == "chunk.py":
         pytest.xfail("the chunk coder still asks the encoder by name")
-    names = [n for n in imported(source) if n.startswith("stcodec.") and n.split(".")[1] in (*FOLDERS, *BELOW_ALL)]
+    names = [
+        n
+        for n in imported(source)
+        if n.startswith("stcodec.") and n.split(".")[1] in (*FOLDERS, *BELOW_ALL)
+    ]
     assert [name for name in names if place(name) >= own] == []
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_folders_import_the_libraries_of_their_row(folder: str) -> None:
-    names = {n.split(".")[0] for source in (PACKAGE / folder).glob("*.py") for n in imported(source)}
+    names = {
+        n.split(".")[0] for source in (PACKAGE / folder).glob("*.py") for n in imported(source)
+    }
     assert names - set(sys.stdlib_module_names) - {"stcodec"} == OUTSIDE[folder]
 
 

@@ -70,7 +70,12 @@ def test_there_and_back(films: Path, tmp_path: Path) -> None:
     assert {n: said[-2][n] for n in ("event", "done", "skipped", "failed")} == {
         "event": "batch_ended", "done": 2, "skipped": 0, "failed": 1,
     }  # fmt: skip
-    assert said[-1] == {"event": "error", "version": 1, "message": "1 of 3 files failed", "exit_code": 1}
+    assert said[-1] == {
+        "event": "error",
+        "version": 1,
+        "message": "1 of 3 files failed",
+        "exit_code": 1,
+    }
     assert {e["version"] for e in said} == {1}
 
     # Again: what is done is skipped, what was damaged since is made anew.
@@ -86,7 +91,9 @@ def test_there_and_back(films: Path, tmp_path: Path) -> None:
     assert (out / "trip/day/two.stp").read_bytes() == whole
 
     # The sound can be left out on the way back.
-    silent = batch(out / "one.stp", "-o", tmp_path / "silent", "--decode", "--no-audio", "--threads", 1)
+    silent = batch(
+        out / "one.stp", "-o", tmp_path / "silent", "--decode", "--no-audio", "--threads", 1
+    )
     assert silent.returncode == 0, silent.stderr
     with av.open(str(tmp_path / "silent" / "one.mp4")) as container:
         assert [s.type for s in container.streams] == ["video"]
@@ -251,7 +258,9 @@ def test_what_is_not_of_this_batch_is_kept(tmp_path: Path) -> None:
     precious.write_bytes(b"precious")
     done = batch(DATA / "bee.mp4", tmp_path / "gone.mp4", "-o", tmp_path, "--json")
     assert done.returncode == 1
-    failed = {Path(e["input"]).name: e["exit_code"] for e in events(done.stdout) if e["event"] == "failed"}
+    failed = {
+        Path(e["input"]).name: e["exit_code"] for e in events(done.stdout) if e["event"] == "failed"
+    }
     assert failed == {"bee.mp4": 4, "gone.mp4": 3}
     assert precious.read_bytes() == b"precious"
 
@@ -288,7 +297,9 @@ def test_what_a_part_did_last_holds(tmp_path: Path) -> None:
     assert kinds(again.stdout) == ["batch", "skipped", "batch_ended"]
 
 
-def test_a_file_system_without_locks_will_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_file_system_without_locks_will_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     fcntl = pytest.importorskip("fcntl")
     from stcodec.batch.state import State
 

@@ -48,14 +48,37 @@ def test_files_are_tasks_of_the_cluster(cluster: str, tmp_path: Path) -> None:
     for name in "abc":
         os.link(film, tmp_path / "in" / f"{name}.mp4")
     (tmp_path / "in" / "broken.mp4").write_bytes(b"no film")
-    command = ["batch", "in", "-o", "out", "--ray", cluster, "--model", "dct", "--effort", 0, "--json"]
+    command = [
+        "batch",
+        "in",
+        "-o",
+        "out",
+        "--ray",
+        cluster,
+        "--model",
+        "dct",
+        "--effort",
+        0,
+        "--json",
+    ]
     done = run(*command, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert sorted(e["output"] for e in events if e["event"] == "encoded") == ["out/a.stp", "out/b.stp", "out/c.stp"]
-    assert [(e["input"], e["exit_code"]) for e in events if e["event"] == "failed"] == [("in/broken.mp4", 3)]
+    assert sorted(e["output"] for e in events if e["event"] == "encoded") == [
+        "out/a.stp",
+        "out/b.stp",
+        "out/c.stp",
+    ]
+    assert [(e["input"], e["exit_code"]) for e in events if e["event"] == "failed"] == [
+        ("in/broken.mp4", 3)
+    ]
     assert len({e["node"] for e in events if e["event"] == "started"}) == 2
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".stcodec-batch", "a.stp", "b.stp", "c.stp"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        ".stcodec-batch",
+        "a.stp",
+        "b.stp",
+        "c.stp",
+    ]
     assert run("verify", tmp_path / "out" / "c.stp").returncode == 0
 
     again = run(*command, cwd=tmp_path)
@@ -73,9 +96,23 @@ def test_what_the_cluster_lacks_is_said(cluster: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_a_task_whose_process_dies_is_done_again(cluster: str, tmp_path: Path) -> None:
     film = write_clip(tmp_path / "film.mp4", clip(160), codec="libx264")
-    command = ["batch", film, "-o", tmp_path / "out", "--ray", cluster, "--model", "dct", "--effort", 0, "--json"]
+    command = [
+        "batch",
+        film,
+        "-o",
+        tmp_path / "out",
+        "--ray",
+        cluster,
+        "--model",
+        "dct",
+        "--effort",
+        0,
+        "--json",
+    ]
     arguments = [sys.executable, "-m", "stcodec", *map(str, command)]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         said, progress = [], 0
         for line in process.stdout:

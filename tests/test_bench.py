@@ -1,4 +1,5 @@
-"""Benchmarks as a user runs them: rates of real files, tables, plots, page, cache; BD-rate against its definition."""
+"""Benchmarks as a user runs them: rates of real files, tables, plots, page, cache; BD-rate against
+its definition."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ TABLE = "path\tkind\tevaluate_at_scale\nvideos/pan.mkv\tmoving\t0.5\n"
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def measured(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A folder with the results of one `bench rd`."""
     folder = tmp_path_factory.mktemp("bench")
     make_video(folder / "pan.mkv", width=192, height=128, frames=9)
@@ -33,13 +36,35 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
     return folder, _rd(folder, "r.json", ("pan.mkv", "pan2.mkv"))
 
 
-def _rd(folder: Path, result: str, clips: tuple[str, ...], *more: object) -> subprocess.CompletedProcess[str]:
-    names = ("--sources", folder / "SOURCES.tsv", "--cache", folder / "cache", "--json", folder / result)
-    what = ("--peers", "svtav1-p12", "--metrics", "psnr,ssim,vmaf", "--models", "dct", "--qualities", "10,30,50")
-    return run("bench", "rd", *(folder / clip for clip in clips), *names, *what, "--frames", 8, *more)
+def _rd(
+    folder: Path, result: str, clips: tuple[str, ...], *more: object
+) -> subprocess.CompletedProcess[str]:
+    names = (
+        "--sources",
+        folder / "SOURCES.tsv",
+        "--cache",
+        folder / "cache",
+        "--json",
+        folder / result,
+    )
+    what = (
+        "--peers",
+        "svtav1-p12",
+        "--metrics",
+        "psnr,ssim,vmaf",
+        "--models",
+        "dct",
+        "--qualities",
+        "10,30,50",
+    )
+    return run(
+        "bench", "rd", *(folder / clip for clip in clips), *names, *what, "--frames", 8, *more
+    )
 
 
-def test_rd_measures_what_files_hold(measured: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+def test_rd_measures_what_files_hold(
+    measured: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     folder, done = measured
     assert done.returncode == 0, done.stderr
     for text in (
@@ -56,7 +81,9 @@ def test_rd_measures_what_files_hold(measured: tuple[Path, subprocess.CompletedP
         ("pan2", "other", 1, 64, 4),
     ]
     assert [(c["clip"], c["codec"]) for c in curves] == [
-        (clip, codec) for clip in ("pan", "pan2") for codec in ("x264-medium", "svtav1-p12", "stp:dct")
+        (clip, codec)
+        for clip in ("pan", "pan2")
+        for codec in ("x264-medium", "svtav1-p12", "stp:dct")
     ]
     assert curves[0]["bd_rate"]["psnr"] == pytest.approx(0, abs=1e-6)
     # The same by hand: the scaled clip, encoded and decoded by the command, read by PyAV.
@@ -80,10 +107,16 @@ def test_rd_measures_what_files_hold(measured: tuple[Path, subprocess.CompletedP
 def _psnr_y(a: Path, b: Path) -> float:
     with av.open(str(a)) as x, av.open(str(b)) as y:
         pairs = zip(x.decode(video=0), y.decode(video=0), strict=True)
-        return float(np.mean([psnr(f.to_ndarray()[: f.height], g.to_ndarray()[: f.height]) for f, g in pairs]))
+        return float(
+            np.mean(
+                [psnr(f.to_ndarray()[: f.height], g.to_ndarray()[: f.height]) for f, g in pairs]
+            )
+        )
 
 
-def test_cache_serves_the_peers_and_only_them(measured: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_cache_serves_the_peers_and_only_them(
+    measured: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
     folder, _ = measured
     kept = sorted((folder / "cache").iterdir())
     assert len(kept) == 20  # two clips, two peers, five points
@@ -94,8 +127,13 @@ def test_cache_serves_the_peers_and_only_them(measured: tuple[Path, subprocess.C
     assert "already exists" in refused.stderr
     again = _rd(folder, "r2.json", ("pan2.mkv",), "--plot", folder / "r.png")
     assert again.returncode == 0, again.stderr
-    assert "svtav1-p12: libsvtav1, preset 12, CRF 23 32 41 50 58, one thread, MP4 (from the cache)" in again.stdout
-    first, second = (json.loads((folder / name).read_text())["curves"] for name in ("r.json", "r2.json"))
+    assert (
+        "svtav1-p12: libsvtav1, preset 12, CRF 23 32 41 50 58, one thread, MP4 (from the cache)"
+        in again.stdout
+    )
+    first, second = (
+        json.loads((folder / name).read_text())["curves"] for name in ("r.json", "r2.json")
+    )
     assert second[0]["points"][0]["psnr_611"] > 100
     assert second[2]["points"] == first[5]["points"]
     for name in ("r.png", "r-ms-ssim.png", *(["r-vmaf.png"] if vmaf.available() else [])):
@@ -103,26 +141,38 @@ def test_cache_serves_the_peers_and_only_them(measured: tuple[Path, subprocess.C
 
 
 @pytest.mark.slow
-def test_speed_and_page(measured: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+def test_speed_and_page(
+    measured: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     folder, _ = measured
     small = folder / "small.mkv"
     make_video(small, width=32, height=18, frames=3)
     speeds, page = tmp_path / "s.json", tmp_path / "page.md"
     what = ("--sizes", "72p", "--frames", 3, "--peers", "x264-ultrafast")
-    done = run("bench", "speed", small, *what, "--json", speeds, timeout=600)  # six processes, one after another
+    done = run(
+        "bench", "speed", small, *what, "--json", speeds, timeout=600
+    )  # six processes, one after another
     assert done.returncode == 0, done.stderr
     result = json.loads(speeds.read_text())
     own, peer = result["speed"]
-    assert (own["width"], own["height"], own["frames"], peer["codec"]) == (128, 72, 3, "x264-ultrafast")
+    assert (own["width"], own["height"], own["frames"], peer["codec"]) == (
+        128,
+        72,
+        3,
+        "x264-ultrafast",
+    )
     assert {"motion", "network", "scales", "entropy", "container"} <= set(own["encode"]["stages"])
     assert {"network", "scales", "entropy", "container", "output"} <= set(own["decode"]["stages"])
     assert own["encode"]["megabytes"] > own["encode"]["start_megabytes"] > 50
     assert own["networks"] > 0
     assert peer["networks"] is None
-    # Per patch: what goes in and out of the networks, their blocks, the memory once in 8 frames, the inverse transform.
+    # Per patch: what goes in and out of the networks, their blocks, the memory once in 8 frames,
+    # the inverse transform.
     config, counted = load_model("stc-1").config, result["complexity"]
     channels, width, memory = config.patch.channels, config.width, config.memory
-    products = (channels + memory + 3 * channels) * width + 2 * width * channels + channels * channels
+    products = (
+        (channels + memory + 3 * channels) * width + 2 * width * channels + channels * channels
+    )
     products += (config.prior_blocks + config.filter_blocks) * (5 * width * width + 9 * width)
     products += (width + memory) * 2 * memory / 8
     padded = 32 * 32 / (32 * 18)
@@ -132,9 +182,19 @@ def test_speed_and_page(measured: tuple[Path, subprocess.CompletedProcess[str]],
         wanted = padded * (products + forward) / 64 / 1000
         assert counts["network"] + counts["other"] == pytest.approx(wanted, rel=1e-5)
     shutil.copy(folder / "r.json", tmp_path / "r.json")
-    assert run("bench", "report", tmp_path / "r.json", speeds, tmp_path / "r.json", "-o", page).returncode == 0
+    assert (
+        run(
+            "bench", "report", tmp_path / "r.json", speeds, tmp_path / "r.json", "-o", page
+        ).returncode
+        == 0
+    )
     text = page.read_text()
-    for wanted in ("BD-rate against x264-medium", "pan (moving)", "kMAC per pixel", "| wall clock |"):
+    for wanted in (
+        "BD-rate against x264-medium",
+        "pan (moving)",
+        "kMAC per pixel",
+        "| wall clock |",
+    ):
         assert wanted in text
     assert str(folder) not in text
     assert {"rd.png", "rd-2.png"} <= {p.name for p in (tmp_path / "page").iterdir()}
@@ -158,11 +218,16 @@ def test_usage_errors_name_what_is_wrong(tmp_path: Path, bee: Path) -> None:
         (("speed", bee, "--sizes", "tall"), 2, "tall"),
     ):
         done = run("bench", *arguments)
-        assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
+        assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (
+            code,
+            True,
+            False,
+        ), done.stderr
 
 
 def test_peers_are_not_handicapped(tmp_path: Path) -> None:
-    """x264 must not cut its pictures into slices, as PyAV's default has it, and the tune must arrive."""
+    """x264 must not cut its pictures into slices, as PyAV's default has it, and the tune must
+    arrive."""
     make_video(tmp_path / "a.mkv", width=128, height=96, frames=5)
     clip = prepare(tmp_path / "a.mkv", tmp_path, {}, None, 0)
     for name, psy in (("x264-medium", b" psy=1 "), ("x264-faster-psnr", b" psy=0 ")):
@@ -186,10 +251,15 @@ def test_bd_rate_of_half_the_bytes() -> None:
     assert bd_rate(points, half, "ms-ssim") == pytest.approx(-50, abs=0.5)
     assert bd_rate(points, half, "vmaf") is None  # was not measured
     assert bd_rate(points, half, "psnr-streams") == pytest.approx(0)
-    assert bd_rate(points, [*half[:4], dataclasses.replace(half[4], psnr_611=35.0)]) is None  # worse for more bytes
+    assert (
+        bd_rate(points, [*half[:4], dataclasses.replace(half[4], psnr_611=35.0)]) is None
+    )  # worse for more bytes
     far = [dataclasses.replace(p, psnr_611=p.psnr_611 + 50) for p in points]
     assert bd_rate(points, far) is None
     curves = with_bd_rates(
-        [Curve("c", "k", name, "", p) for name, p in (("x264-medium", points), ("ours", half), ("far", far))]
+        [
+            Curve("c", "k", name, "", p)
+            for name, p in (("x264-medium", points), ("ours", half), ("far", far))
+        ]
     )
     assert summary(curves)[-1].split("|")[2:4] == [f" {curves[1].bd_rate['psnr']:+.1f} % ", " n/a "]

@@ -38,11 +38,16 @@ def test_chapters_follow_split_and_concat(tmp_path: Path) -> None:
         video.width, video.height, video.codec_context.time_base = 64, 48, Fraction(1, 25)
         unit = Fraction(1, 1000)
         out.set_chapters(
-            [{"id": s + 1, "start": s, "end": e, "time_base": unit, "metadata": {"title": t}} for t, s, e in marks]
+            [
+                {"id": s + 1, "start": s, "end": e, "time_base": unit, "metadata": {"title": t}}
+                for t, s, e in marks
+            ]
         )
         for i in range(30):
             y, u, v = moving_planes(64, 48, i)
-            frame = frame_of((y, u, v) if i < 15 else (255 - y, u, v))  # a cut, which starts a segment
+            frame = frame_of(
+                (y, u, v) if i < 15 else (255 - y, u, v)
+            )  # a cut, which starts a segment
             frame.pts, frame.time_base = i, Fraction(1, 25)
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
@@ -53,7 +58,10 @@ def test_chapters_follow_split_and_concat(tmp_path: Path) -> None:
         split.write()
     parts = [tmp_path / "part-0.stp", tmp_path / "part-1.stp"]
     assert chapters_of(parts[0]) == [whole[0], ("Zwei", Fraction(1, 5), Fraction(3, 5))]
-    assert chapters_of(parts[1]) == [("Zwei", 0, Fraction(3, 10)), ("Drei", Fraction(3, 10), Fraction(3, 5))]
+    assert chapters_of(parts[1]) == [
+        ("Zwei", 0, Fraction(3, 10)),
+        ("Drei", Fraction(3, 10), Fraction(3, 5)),
+    ]
     concat([str(p) for p in parts], str(tmp_path / "again.stp"), Overwrite.NO)
     assert chapters_of(tmp_path / "again.stp") == whole
     concat([str(coded)] * 2, str(tmp_path / "twice.stp"), Overwrite.NO)
@@ -66,7 +74,9 @@ def test_chapters_move_with_pictures_that_start_before_zero(tmp_path: Path) -> N
     with av.open(str(source), "w", options={"avoid_negative_ts": "disabled"}) as out:
         video: Any = out.add_stream("ffv1", rate=25)
         video.width, video.height, video.codec_context.time_base = 64, 48, Fraction(1, 25)
-        out.set_chapters([{"id": 1, "start": 40, "end": 80, "time_base": unit, "metadata": {"title": "Eins"}}])
+        out.set_chapters(
+            [{"id": 1, "start": 40, "end": 80, "time_base": unit, "metadata": {"title": "Eins"}}]
+        )
         for i in range(5):
             frame = frame_of(moving_planes(64, 48, i))
             frame.pts, frame.time_base = i - 2, Fraction(1, 25)

@@ -16,14 +16,18 @@ import pytest
 from tests.conftest import interrupt, make_video, moving_picture, psnr, read_times, run
 
 
-def test_round_trip_keeps_frames_times_size_and_audio(bee: Path, bee_stp: Path, tmp_path: Path) -> None:
+def test_round_trip_keeps_frames_times_size_and_audio(
+    bee: Path, bee_stp: Path, tmp_path: Path
+) -> None:
     back = tmp_path / "back.mp4"
     assert run("decode", bee_stp, back).returncode == 0
     assert read_times(back) == read_times(bee)
     with av.open(str(bee)) as a, av.open(str(back)) as b:
         assert (a.streams.video[0].width, a.streams.video[0].height) == (160, 90)
         assert (b.streams.video[0].width, b.streams.video[0].height) == (160, 90)
-        packets = [[(p.pts * p.time_base, bytes(p)) for p in c.demux(audio=0) if p.size] for c in (a, b)]
+        packets = [
+            [(p.pts * p.time_base, bytes(p)) for p in c.demux(audio=0) if p.size] for c in (a, b)
+        ]
         assert packets[0] == packets[1]
     with av.open(str(bee)) as a, av.open(str(back)) as b:
         for x, y in zip(a.decode(video=0), b.decode(video=0), strict=True):
@@ -34,7 +38,9 @@ def test_y4m_to_a_file_and_to_a_pipe_are_the_same(bee_stp: Path, tmp_path: Path)
     target = tmp_path / "x.y4m"
     assert run("decode", bee_stp, target, "--quiet").returncode == 0
     piped = subprocess.run(
-        [sys.executable, "-m", "stcodec", "decode", str(bee_stp), "-", "--quiet"], capture_output=True, check=True
+        [sys.executable, "-m", "stcodec", "decode", str(bee_stp), "-", "--quiet"],
+        capture_output=True,
+        check=True,
     )
     assert piped.stdout == target.read_bytes()
     assert piped.stdout.startswith(b"YUV4MPEG2 W160 H90 ")
@@ -53,7 +59,9 @@ def test_standard_input_and_output(bee: Path, tmp_path: Path) -> None:
     assert run("verify", tmp_path / "b.stp").stdout.strip().endswith("intact, 3 frames in 1 chunks")
 
 
-@pytest.mark.parametrize(("width", "height", "frames"), [(2, 2, 1), (15, 33, 9), (70, 18, 8), (64, 48, 17)])
+@pytest.mark.parametrize(
+    ("width", "height", "frames"), [(2, 2, 1), (15, 33, 9), (70, 18, 8), (64, 48, 17)]
+)
 def test_odd_sizes_and_frame_counts(tmp_path: Path, width: int, height: int, frames: int) -> None:
     source, coded, back = tmp_path / "s.mkv", tmp_path / "s.stp", tmp_path / "s.mp4"
     make_video(source, width=width, height=height, frames=frames)
@@ -104,7 +112,9 @@ def test_existing_output_is_refused_without_a_terminal(bee: Path, tmp_path: Path
         (("nonsense",), 2),
     ],
 )
-def test_errors_are_one_line_and_have_a_code(tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
+def test_errors_are_one_line_and_have_a_code(
+    tmp_path: Path, arguments: tuple[str, ...], code: int
+) -> None:
     (tmp_path / "text.mp4").write_text("no video at all")
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == code, done.stderr
@@ -112,7 +122,9 @@ def test_errors_are_one_line_and_have_a_code(tmp_path: Path, arguments: tuple[st
     assert sorted(p.name for p in tmp_path.iterdir()) == ["text.mp4"]
 
 
-def test_truncated_and_damaged_files_are_reported_with_the_chunk(bee_stp: Path, tmp_path: Path) -> None:
+def test_truncated_and_damaged_files_are_reported_with_the_chunk(
+    bee_stp: Path, tmp_path: Path
+) -> None:
     whole = bee_stp.read_bytes()
     cut, flipped = tmp_path / "cut.stp", tmp_path / "flipped.stp"
     cut.write_bytes(whole[: len(whole) * 2 // 3])
@@ -162,7 +174,10 @@ def test_light_commands_do_not_import_torch(arguments: list[str], bee_stp: Path)
         "try:\n    c.main()\nexcept SystemExit:\n    pass\n"
         "assert 'torch' not in sys.modules and 'av' not in sys.modules, 'heavy import'\n"
     )
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 def test_quality_is_monotone_and_wide(tmp_path: Path, bee: Path) -> None:
@@ -200,10 +215,16 @@ def two_scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "first", "last"), [("1.2", "0:01.4", 30, 35), ("0:0.2", "1", 5, 25), ("1", None, 25, 40)]
+    ("start", "end", "first", "last"),
+    [("1.2", "0:01.4", 30, 35), ("0:0.2", "1", 5, 25), ("1", None, 25, 40)],
 )
 def test_a_part_decodes_to_the_same_pictures(
-    two_scenes: tuple[Path, bytes], tmp_path: Path, start: str, end: str | None, first: int, last: int
+    two_scenes: tuple[Path, bytes],
+    tmp_path: Path,
+    start: str,
+    end: str | None,
+    first: int,
+    last: int,
 ) -> None:
     coded, whole = two_scenes
     part = tmp_path / "part.y4m"
@@ -215,24 +236,45 @@ def test_a_part_decodes_to_the_same_pictures(
 
 def test_encoding_a_part_is_encoding_that_part(tmp_path: Path) -> None:
     head = b"YUV4MPEG2 W64 H48 F25:1 C420jpeg\n"
-    frames = [b"FRAME\n" + b"".join(p.tobytes() for p in moving_picture(i, 64, 48)) for i in range(30)]
+    frames = [
+        b"FRAME\n" + b"".join(p.tobytes() for p in moving_picture(i, 64, 48)) for i in range(30)
+    ]
     whole, part = tmp_path / "whole.y4m", tmp_path / "part.y4m"
     whole.write_bytes(head + b"".join(frames))
     part.write_bytes(head + b"".join(frames[5:20]))
-    assert run("encode", whole, tmp_path / "a.stp", "--model", "dct", "--start", "0.2", "--end", "0.8").returncode == 0
+    assert (
+        run(
+            "encode", whole, tmp_path / "a.stp", "--model", "dct", "--start", "0.2", "--end", "0.8"
+        ).returncode
+        == 0
+    )
     assert run("encode", part, tmp_path / "b.stp", "--model", "dct").returncode == 0
     assert (tmp_path / "a.stp").read_bytes() == (tmp_path / "b.stp").read_bytes()
     assert (
-        run("encode", whole, tmp_path / "c.stp", "--model", "dct", "--start", "0.2", "--duration", "0.6").returncode
+        run(
+            "encode",
+            whole,
+            tmp_path / "c.stp",
+            "--model",
+            "dct",
+            "--start",
+            "0.2",
+            "--duration",
+            "0.6",
+        ).returncode
         == 0
     )
     assert (tmp_path / "c.stp").read_bytes() == (tmp_path / "b.stp").read_bytes()
 
 
-def test_a_part_that_is_not_there_is_a_usage_error(two_scenes: tuple[Path, bytes], tmp_path: Path) -> None:
+def test_a_part_that_is_not_there_is_a_usage_error(
+    two_scenes: tuple[Path, bytes], tmp_path: Path
+) -> None:
     coded, _ = two_scenes
     part = tmp_path / "part.mp4"
-    assert run("encode", coded.with_name("in.y4m"), tmp_path / "x.stp", "--start", "9").returncode == 2
+    assert (
+        run("encode", coded.with_name("in.y4m"), tmp_path / "x.stp", "--start", "9").returncode == 2
+    )
     assert not (tmp_path / "x.stp").exists()
     for arguments in (
         ["--start", "9"],
@@ -269,15 +311,25 @@ def test_completion_scripts_and_answers(shell: str) -> None:
 
 
 def test_completion_knows_the_commands() -> None:
-    environment = {**os.environ, "_STCODEC_COMPLETE": "bash_complete", "COMP_WORDS": "stcodec en", "COMP_CWORD": "1"}
+    environment = {
+        **os.environ,
+        "_STCODEC_COMPLETE": "bash_complete",
+        "COMP_WORDS": "stcodec en",
+        "COMP_CWORD": "1",
+    }
     answer = subprocess.run(
-        [sys.executable, "-m", "stcodec"], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "stcodec"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "plain,encode" in answer.stdout
 
 
 @pytest.mark.parametrize(
-    ("words", "answer"), [("encode fi", "compopt -o default"), ("decode --no-a", "--no-audio"), ("ver", "verify")]
+    ("words", "answer"),
+    [("encode fi", "compopt -o default"), ("decode --no-a", "--no-audio"), ("ver", "verify")],
 )
 def test_bash_completes_names_of_options_and_files(tmp_path: Path, words: str, answer: str) -> None:
     command = tmp_path / "stcodec"

@@ -14,7 +14,13 @@ import torch
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import Model, load_model, model_folders
 from stcodec.codec.network import ModelConfig, Network
-from stcodec.codec.patches import PatchSize, frames_from_planes, patchify, planes_from_frames, unpatchify
+from stcodec.codec.patches import (
+    PatchSize,
+    frames_from_planes,
+    patchify,
+    planes_from_frames,
+    unpatchify,
+)
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 from stcodec.encoder.scene_cuts import SceneCutDetector
 from stcodec.errors import DamagedFileError
@@ -22,16 +28,26 @@ from stcodec.training.fit import initial_model
 from stcodec.training.run import start_from
 from tests.conftest import moving_picture, psnr
 
-MODELS = sorted(p.stem for folder in model_folders() if folder.is_dir() for p in folder.glob("*.safetensors"))
+MODELS = sorted(
+    p.stem for folder in model_folders() if folder.is_dir() for p in folder.glob("*.safetensors")
+)
 DATA = Path(__file__).parent / "data"
 PATCHES = [PatchSize(8, 8, 8), PatchSize(8, 16, 8), PatchSize(8, 16, 16), PatchSize(8, 32, 32)]
 
 
-def pictures(count: int, width: int = 96, height: int = 64, depth: int = 8) -> list[tuple[np.ndarray, ...]]:
+def pictures(
+    count: int, width: int = 96, height: int = 64, depth: int = 8
+) -> list[tuple[np.ndarray, ...]]:
     return [tuple(moving_picture(t, width, height, depth)) for t in range(count)]
 
 
-def code(model: Model, source: list, quality: int = 30, depth: int = 8, decoder_model: Model | None = None):
+def code(
+    model: Model,
+    source: list,
+    quality: int = 30,
+    depth: int = 8,
+    decoder_model: Model | None = None,
+):
     height, width = source[0][0].shape
     encoder = ChunkEncoder(model, width, height, depth, CodecSettings(quality))
     decoder = ChunkDecoder(decoder_model or model, width, height, depth)
@@ -58,7 +74,8 @@ def test_round_trip_and_estimated_size(name: str, depth: int) -> None:
 
 
 class Noisy(Network):
-    """A network whose coefficients are off by noise of 1e-3 (a quarter of a grey level), wherever they are computed."""
+    """A network whose coefficients are off by noise of 1e-3 (a quarter of a grey level), wherever
+    they are computed."""
 
     def transform(self, patches: torch.Tensor) -> torch.Tensor:
         exact = super().transform(patches)
@@ -77,16 +94,23 @@ def test_a_decoder_with_other_rounding_reads_the_same_symbols(name: str) -> None
     noisy.load_state_dict(model.network.state_dict())
     if model.config.intra_width:
         exact = model.network.surroundings.correct
-        noisy.surroundings.correct = lambda *seen: exact(*seen) + 0.02 * (torch.rand(()) - 0.5)  # in units of the step
+        noisy.surroundings.correct = lambda *seen: (
+            exact(*seen) + 0.02 * (torch.rand(()) - 0.5)
+        )  # in units of the step
     half = Network(model.config).eval().requires_grad_(False)
     half.load_state_dict(
-        {k: v.to(torch.bfloat16).float() if "basis" not in k else v for k, v in model.network.state_dict().items()}
+        {
+            k: v.to(torch.bfloat16).float() if "basis" not in k else v
+            for k, v in model.network.state_dict().items()
+        }
     )
     source = pictures(24)
     _, decoded = code(model, source, 20)
     for other in (noisy, half):
         # Wrong symbols would raise: every chunk carries the CRC of its symbols.
-        _, perturbed = code(model, source, 20, decoder_model=dataclasses.replace(model, network=other))
+        _, perturbed = code(
+            model, source, 20, decoder_model=dataclasses.replace(model, network=other)
+        )
         if other is noisy:
             before = np.mean([psnr(a[0], b[0]) for a, b in zip(source, decoded, strict=True)])
             after = np.mean([psnr(a[0], b[0]) for a, b in zip(source, perturbed, strict=True)])
@@ -135,20 +159,30 @@ def test_motion_saves_bits_on_a_pan() -> None:
 
 def test_quality_is_even_from_frame_to_frame() -> None:
     with av.open(str(DATA / "butterfly.mp4")) as video:
-        frames = [f.to_ndarray(format="yuv420p") for f in itertools.islice(video.decode(video=0), 24)]
-    u, v = ([f[rows].reshape(180, 320)[:88, :160] for f in frames] for rows in (slice(360, 450), slice(450, 540)))
+        frames = [
+            f.to_ndarray(format="yuv420p") for f in itertools.islice(video.decode(video=0), 24)
+        ]
+    u, v = (
+        [f[rows].reshape(180, 320)[:88, :160] for f in frames]
+        for rows in (slice(360, 450), slice(450, 540))
+    )
     source = [(f[:176, :320], *chroma) for f, *chroma in zip(frames, u, v, strict=True)]
     _, decoded = code(load_model("stc-1"), source, quality=20)
     luma = np.array([psnr(a[0], b[0]) for a, b in zip(source, decoded, strict=True)])[8:]
-    # Frames that others are predicted from are finer, but they should not jump out: how far each lies from its neighbours, in dB.
-    # It is 1.32 here, at 41 dB; with x265's preset medium it is 0.8 (CRF 28, 42 dB).
+    # Frames that others are predicted from are finer, but they should not jump out: how far each
+    # lies from its neighbours, in dB. It is 1.32 here, at 41 dB; with x265's preset medium it is
+    # 0.8 (CRF 28, 42 dB).
     assert np.abs(luma[1:-1] - (luma[:-2] + luma[2:]) / 2).mean() < 1.4
 
 
 def test_content_the_scale_network_never_saw_is_not_lost() -> None:
     """Noise is coded faithfully even where the network expects nothing."""
     rng = np.random.default_rng(4)
-    flat = [np.full((64, 96), 128, np.uint8), np.full((32, 48), 128, np.uint8), np.full((32, 48), 128, np.uint8)]
+    flat = [
+        np.full((64, 96), 128, np.uint8),
+        np.full((32, 48), 128, np.uint8),
+        np.full((32, 48), 128, np.uint8),
+    ]
     source = [tuple(p.copy() for p in flat) for _ in range(16)]
     for t in (5, 11):
         source[t][0][16:40, 20:60] = rng.integers(0, 256, (24, 40))
@@ -161,7 +195,9 @@ def test_content_the_scale_network_never_saw_is_not_lost() -> None:
 def test_patchify_and_back(patch: PatchSize, size: tuple[int, int]) -> None:
     rng = np.random.default_rng(1)
     half = (size[0] + 1) // 2, (size[1] + 1) // 2
-    source = [tuple(rng.integers(0, 256, s, dtype=np.uint8) for s in (size, half, half)) for _ in range(3)]
+    source = [
+        tuple(rng.integers(0, 256, s, dtype=np.uint8) for s in (size, half, half)) for _ in range(3)
+    ]
     frames = frames_from_planes(source, 8, patch)
     vectors = patchify(frames, patch)
     assert vectors.shape[1] == patch.channels
@@ -204,13 +240,18 @@ def test_an_intra_frame_is_smaller_for_what_its_surroundings_say() -> None:
 
 def test_scene_cuts() -> None:
     rng = np.random.default_rng(3)
-    scenes = [np.kron(rng.integers(0, 256, (9, 12)), np.ones((16, 16))).astype(np.uint8) for _ in range(3)]
+    scenes = [
+        np.kron(rng.integers(0, 256, (9, 12)), np.ones((16, 16))).astype(np.uint8) for _ in range(3)
+    ]
     luma = [np.roll(scenes[t // 10], t, axis=1) for t in range(30)]
     detector = SceneCutDetector()
     assert [t for t, picture in enumerate(luma) if detector.is_cut(picture)] == [10, 20]
     fade, steady = SceneCutDetector(), SceneCutDetector()
     assert not any(fade.is_cut((scenes[0] * (1 - t / 20)).astype(np.uint8)) for t in range(20))
-    noise = [np.clip(scenes[0] + rng.normal(0, 8, scenes[0].shape), 0, 255).astype(np.uint8) for _ in range(20)]
+    noise = [
+        np.clip(scenes[0] + rng.normal(0, 8, scenes[0].shape), 0, 255).astype(np.uint8)
+        for _ in range(20)
+    ]
     assert not any(steady.is_cut(p) for p in noise)
 
 

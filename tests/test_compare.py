@@ -29,9 +29,14 @@ HAS_VMAF = vmaf.available() is not None
 
 
 def invoke(*arguments: object) -> tuple[int, str, str]:
-    """The command's exit code and what it prints, in this process: importing torch anew takes longer than most comparisons."""
+    """The command's exit code and what it prints, in this process: importing torch anew takes
+    longer than most comparisons."""
     out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
         patch.setattr(sys, "argv", ["stcodec", *map(str, arguments)])
         code: Any = 0
         try:
@@ -59,14 +64,21 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[int
     folder = tmp_path_factory.mktemp("pair")
     errors = [1 + i % 5 for i in range(24)]
     a = write_clip(folder / "a.mkv", [frame_of(planes_with_error(i, 0)) for i in range(24)])
-    b = write_clip(folder / "b.mkv", [frame_of(planes_with_error(i, e)) for i, e in enumerate(errors)])
+    b = write_clip(
+        folder / "b.mkv", [frame_of(planes_with_error(i, e)) for i, e in enumerate(errors)]
+    )
     return a, b, errors
 
 
 def test_scores_of_known_errors(pair: tuple[Path, Path, list[int]]) -> None:
     a, b, errors = pair
     found = compared(a, b)
-    assert (found["frames"], found["matched_by"], found["width"], found["bit_depth"]) == (24, "time", 96, 8)
+    assert (found["frames"], found["matched_by"], found["width"], found["bit_depth"]) == (
+        24,
+        "time",
+        96,
+        8,
+    )
     wanted = [20 * np.log10(255 / e) for e in errors]
     assert found["scores"]["psnr_y"] == pytest.approx(wanted, abs=1e-6)
     assert found["scores"]["psnr_u"] == found["scores"]["psnr_v"] == [100] * 24
@@ -85,13 +97,28 @@ def test_scores_of_known_errors(pair: tuple[Path, Path, list[int]]) -> None:
 
 
 @pytest.mark.skipif(not HAS_VMAF, reason="no ffmpeg with libvmaf (pip install 'stcodec[bench]')")
-def test_ssim_and_vmaf_are_those_of_ffmpeg(pair: tuple[Path, Path, list[int]], tmp_path: Path) -> None:
+def test_ssim_and_vmaf_are_those_of_ffmpeg(
+    pair: tuple[Path, Path, list[int]], tmp_path: Path
+) -> None:
     a, b, _ = pair
     found = compared(a, b)
     ffmpeg = vmaf.available()
     assert ffmpeg is not None
     lavfi = "[0:v][1:v]libvmaf=log_fmt=json:log_path=v.json:feature=name=float_ssim"
-    command = [ffmpeg, "-v", "error", "-i", str(b), "-i", str(a), "-lavfi", lavfi, "-f", "null", "-"]
+    command = [
+        ffmpeg,
+        "-v",
+        "error",
+        "-i",
+        str(b),
+        "-i",
+        str(a),
+        "-lavfi",
+        lavfi,
+        "-f",
+        "null",
+        "-",
+    ]
     subprocess.run(command, cwd=tmp_path, check=True, stdin=subprocess.DEVNULL)
     theirs = [frame["metrics"] for frame in json.loads((tmp_path / "v.json").read_text())["frames"]]
     assert found["scores"]["vmaf"] == pytest.approx([t["vmaf"] for t in theirs], abs=1e-3)
@@ -107,7 +134,16 @@ def test_an_stp_file_on_either_side(bee: Path, bee_stp: Path, tmp_path: Path) ->
     assert 30 < ours["summary"]["psnr_611"]["mean"] < 60
     assert ours["distorted"]["bytes"] == bee_stp.stat().st_size
     with open(bee_stp, "rb") as stream:
-        command = [sys.executable, "-m", "stcodec", "compare", "-", str(bee_stp), "--metrics", "psnr,ssim"]
+        command = [
+            sys.executable,
+            "-m",
+            "stcodec",
+            "compare",
+            "-",
+            str(bee_stp),
+            "--metrics",
+            "psnr,ssim",
+        ]
         piped = subprocess.run(command, stdin=stream, capture_output=True, text=True, check=False)
     assert piped.returncode == 0, piped.stderr
     assert re.search(r"^PSNR Y +100\.00 +100\.00", piped.stdout, re.MULTILINE)
@@ -122,7 +158,10 @@ def test_pairs_by_time_and_by_number(tmp_path: Path) -> None:
     # Other time base, other start.
     pts = [round((i / 25 + 0.4) * 1000) for i in kept]
     some = write_clip(
-        tmp_path / "some.mkv", [frame_of(pictures[i]) for i in kept], pts=pts, time_base=Fraction(1, 1000)
+        tmp_path / "some.mkv",
+        [frame_of(pictures[i]) for i in kept],
+        pts=pts,
+        time_base=Fraction(1, 1000),
     )
     found = compared(all_of_them, some, "--metrics", "psnr")
     assert found["numbers"] == kept
@@ -172,10 +211,19 @@ def test_a_plot_and_the_table(pair: tuple[Path, Path, list[int]], tmp_path: Path
     ],
 )
 def test_what_is_refused(
-    pair: tuple[Path, Path, list[int]], tmp_path: Path, arguments: tuple[str, ...], code: int, text: str
+    pair: tuple[Path, Path, list[int]],
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    code: int,
+    text: str,
 ) -> None:
     write_clip(tmp_path / "small.mkv", [frame_of(moving_planes(64, 48, 0))])
-    names = {"a": pair[0], "b": pair[1], "small": tmp_path / "small.mkv", "missing": tmp_path / "missing.mkv"}
+    names = {
+        "a": pair[0],
+        "b": pair[1],
+        "small": tmp_path / "small.mkv",
+        "missing": tmp_path / "missing.mkv",
+    }
     got, out, err = invoke("compare", *(names.get(a, a) for a in arguments))
     assert (got, out) == (code, "")
     assert re.search(text, err) and err.count("\n") == 1
@@ -200,12 +248,28 @@ def test_without_vmaf(pair: tuple[Path, Path, list[int]], tmp_path: Path) -> Non
 def test_an_interrupt_leaves_nothing(pair: tuple[Path, Path, list[int]], tmp_path: Path) -> None:
     a = pair[0]
     os.mkfifo(tmp_path / "pipe.y4m")
-    command = [sys.executable, "-m", "stcodec", "compare", str(a), str(tmp_path / "pipe.y4m"), "--plot", "x.png"]
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(stcodec.__file__).parent.parent)}
+    command = [
+        sys.executable,
+        "-m",
+        "stcodec",
+        "compare",
+        str(a),
+        str(tmp_path / "pipe.y4m"),
+        "--plot",
+        "x.png",
+    ]
+    environment = {
+        **os.environ,
+        "TMPDIR": str(tmp_path),
+        "PYTHONPATH": str(Path(stcodec.__file__).parent.parent),
+    }
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
     # A video that stops coming after a few pictures.
     with open(tmp_path / "pipe.y4m", "wb") as pipe:
-        pipe.write(b"YUV4MPEG2 W96 H64 F25:1 Ip A1:1 C420jpeg\n" + (b"FRAME\n" + bytes(96 * 64 * 3 // 2)) * 12)
+        pipe.write(
+            b"YUV4MPEG2 W96 H64 F25:1 Ip A1:1 C420jpeg\n"
+            + (b"FRAME\n" + bytes(96 * 64 * 3 // 2)) * 12
+        )
         pipe.flush()
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob("stcodec-vmaf-*/errors")) and time.monotonic() < deadline:

@@ -17,8 +17,12 @@ from stcodec.container.records import Header, VideoChunk, pack_chunk, unpack_chu
 from stcodec.container.stp import SECTION, SIGNATURE, Reader, Writer
 from stcodec.errors import DamagedFileError, StcodecError, UnsupportedFileError
 
-HEADER = Header(1, 32, 8, 64, 48, 1, 1000, 25, 1, 1, 1, 90, 1, 1, 1, 1, 1, 8, bytes(range(32)), "dct")
-AUDIO = StreamInfo("audio", "aac", Fraction(1, 44100), b"\x12\x08", {"sample_rate": 44100}, {"language": "de"})
+HEADER = Header(
+    1, 32, 8, 64, 48, 1, 1000, 25, 1, 1, 1, 90, 1, 1, 1, 1, 1, 8, bytes(range(32)), "dct"
+)
+AUDIO = StreamInfo(
+    "audio", "aac", Fraction(1, 44100), b"\x12\x08", {"sample_rate": 44100}, {"language": "de"}
+)
 ITEMS = [
     VideoChunk(True, (0, 40, 80), (40, 40, 40), b"first"),
     Packet(0, None, -5, 7, True, b"sound"),
@@ -131,7 +135,9 @@ def test_huge_lengths_cost_nothing() -> None:
     st.booleans(),
     st.binary(max_size=40),
 )
-def test_any_time_stamps_survive(first: int, steps: list[tuple[int, int]], starts: bool, payload: bytes) -> None:
+def test_any_time_stamps_survive(
+    first: int, steps: list[tuple[int, int]], starts: bool, payload: bytes
+) -> None:
     pts = [first]
     for step, _ in steps[1:]:
         pts.append(pts[-1] + step)

@@ -1,4 +1,5 @@
-"""The coder against an independent reading of its specification, and its behaviour on damaged input."""
+"""The coder against an independent reading of its specification, and its behaviour on damaged
+input."""
 
 from __future__ import annotations
 

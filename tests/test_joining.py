@@ -41,7 +41,9 @@ def clip_stp(clip_mp4: Path) -> Path:
 def items(path: Path) -> tuple[list[VideoChunk], list[Packet]]:
     with open(path, "rb") as stream:
         found = list(Reader(stream))
-    return [i for i in found if isinstance(i, VideoChunk)], [i for i in found if isinstance(i, Packet)]
+    return [i for i in found if isinstance(i, VideoChunk)], [
+        i for i in found if isinstance(i, Packet)
+    ]
 
 
 def decoded(path: Path) -> tuple[list[int], list[np.ndarray]]:
@@ -53,7 +55,9 @@ def decoded(path: Path) -> tuple[list[int], list[np.ndarray]]:
 
 def same_pictures(a: Path, b: Path) -> bool:
     (times, pictures), (others, more) = decoded(a), decoded(b)
-    return times == others and all(np.array_equal(x, y) for x, y in zip(pictures, more, strict=True))
+    return times == others and all(
+        np.array_equal(x, y) for x, y in zip(pictures, more, strict=True)
+    )
 
 
 def test_concat_puts_one_file_after_another(clip_mp4: Path, clip_stp: Path, tmp_path: Path) -> None:
@@ -61,13 +65,26 @@ def test_concat_puts_one_file_after_another(clip_mp4: Path, clip_stp: Path, tmp_
     done = run("concat", clip_stp, clip_stp, "-o", target, "--json", "--quiet")
     assert done.returncode == 0, done.stderr
     event = json.loads(done.stdout)
-    assert (event["event"], event["frames"], event["output_bytes"]) == ("joined", 32, target.stat().st_size)
+    assert (event["event"], event["frames"], event["output_bytes"]) == (
+        "joined",
+        32,
+        target.stat().st_size,
+    )
     assert run("verify", target).returncode == 0
     seen = json.loads(run("info", target, "--json").stdout)
-    assert (seen["frames"], seen["segments"], seen["complete"], seen["duration"]) == (32, 2, True, 1.28)
+    assert (seen["frames"], seen["segments"], seen["complete"], seen["duration"]) == (
+        32,
+        2,
+        True,
+        1.28,
+    )
     chunks, packets = items(target)
     assert [c.payload for c in chunks] == 2 * [c.payload for c in items(clip_stp)[0]]
-    assert sum(len(p.data) for p in packets) < seen["streams"][0]["bytes"] < sum(len(p.data) + 50 for p in packets)
+    assert (
+        sum(len(p.data) for p in packets)
+        < seen["streams"][0]["bytes"]
+        < sum(len(p.data) + 50 for p in packets)
+    )
     starts = [p.pts for p in packets]
     assert starts == sorted(set(starts))
     assert run("decode", target, back).returncode == 0
@@ -92,7 +109,9 @@ def test_parts_joined_again_are_the_original(clip_stp: Path, tmp_path: Path) -> 
         assert chunks[0].pts[0] == 0
         # The sound of a part is that of its own pictures, at their time.
         assert -2048 <= packets[0].pts < 1024
-        assert abs((packets[-1].pts + 1024) * base - Fraction(len(chunks) * 8, 25)) < Fraction(1, 20)
+        assert abs((packets[-1].pts + 1024) * base - Fraction(len(chunks) * 8, 25)) < Fraction(
+            1, 20
+        )
     assert run("concat", *parts, "-o", again).returncode == 0
     assert again.read_bytes() == whole.read_bytes()
 
@@ -119,7 +138,14 @@ def test_encoding_in_parts(tmp_path: Path) -> None:
 
 def test_uneven_times_and_gaps_survive(tmp_path: Path) -> None:
     times = [100 + 40 * i + (i % 3) + 5000 * (i >= 128) for i in range(140)]
-    make_video(tmp_path / "a.mkv", width=32, height=16, frames=140, pts=lambda i: times[i], time_base=Fraction(1, 1000))
+    make_video(
+        tmp_path / "a.mkv",
+        width=32,
+        height=16,
+        frames=140,
+        pts=lambda i: times[i],
+        time_base=Fraction(1, 1000),
+    )
     whole, again = encode(tmp_path / "a.mkv", tmp_path / "a.stp"), tmp_path / "again.stp"
     assert run("split", whole, "-o", tmp_path / "p%d.stp", "--every", "0:02").returncode == 0
     parts = sorted(tmp_path.glob("p?.stp"))
@@ -132,7 +158,13 @@ def test_files_that_do_not_fit_are_refused(clip_mp4: Path, clip_stp: Path, tmp_p
     make_video(tmp_path / "a.mkv", frames=2)
     make_video(tmp_path / "wide.mkv", width=80, frames=2)
     make_video(tmp_path / "deep.mkv", frames=2, pix_fmt="yuv420p10le")
-    make_video(tmp_path / "base.mp4", frames=2, codec="libx264", time_base=Fraction(1, 90000), pts=lambda i: 3600 * i)
+    make_video(
+        tmp_path / "base.mp4",
+        frames=2,
+        codec="libx264",
+        time_base=Fraction(1, 90000),
+        pts=lambda i: 3600 * i,
+    )
     first = encode(tmp_path / "a.mkv", tmp_path / "a.stp")
     still = encode(clip_mp4, tmp_path / "silent.stp", audio="none")
     other = encode(tmp_path / "a.mkv", tmp_path / "other.stp", model="stc-1")
@@ -188,9 +220,7 @@ def test_damaged_files_leave_no_output(clip_stp: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_heavy_is_imported(clip_stp: Path, tmp_path: Path) -> None:
-    code = (
-        "import sys; from stcodec import cli\ntry: cli.main()\nfinally: assert not {'torch', 'av'} & set(sys.modules)\n"
-    )
+    code = "import sys; from stcodec import cli\ntry: cli.main()\nfinally: assert not {'torch', 'av'} & set(sys.modules)\n"
     for arguments in (
         ["concat", clip_stp, clip_stp, "-o", tmp_path / "a.stp"],
         ["split", tmp_path / "a.stp", "-o", tmp_path / "%d.stp", "--every", 1],

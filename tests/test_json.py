@@ -87,9 +87,15 @@ def test_verify_names_damaged_chunks(coded: Path, tmp_path: Path) -> None:
         (["info", "kept.stp"], 3),
     ],
 )
-def test_a_failure_is_one_line_and_the_last_event(film: Path, tmp_path: Path, arguments: list[str], code: int) -> None:
+def test_a_failure_is_one_line_and_the_last_event(
+    film: Path, tmp_path: Path, arguments: list[str], code: int
+) -> None:
     (tmp_path / "kept.stp").write_bytes(b"precious")
-    names = {"FILM": str(film), "kept.stp": str(tmp_path / "kept.stp"), "a.stp": str(tmp_path / "a.stp")}
+    names = {
+        "FILM": str(film),
+        "kept.stp": str(tmp_path / "kept.stp"),
+        "a.stp": str(tmp_path / "a.stp"),
+    }
     arguments = [names.get(a, a) for a in arguments]
     done = run(*arguments, "--json")
     assert done.returncode == code
@@ -102,7 +108,9 @@ def test_a_failure_is_one_line_and_the_last_event(film: Path, tmp_path: Path, ar
 
 
 def test_a_search_says_what_it_tried(film: Path, tmp_path: Path) -> None:
-    *tried, done = events("encode", film, tmp_path / "a.stp", *FAST, "--min-psnr", "35", "--progress", "none")
+    *tried, done = events(
+        "encode", film, tmp_path / "a.stp", *FAST, "--min-psnr", "35", "--progress", "none"
+    )
     assert done["event"] == "encoded"
     found = min(e["quality"] for e in tried if e["psnr"] >= 35)
     assert events("info", tmp_path / "a.stp")[0]["quality"] == found

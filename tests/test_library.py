@@ -1,4 +1,5 @@
-"""A .stp file as a sequence and as tensors: random access, its cost, workers, and the examples of docs/library.md."""
+"""A .stp file as a sequence and as tensors: random access, its cost, workers, and the examples of
+docs/library.md."""
 
 from __future__ import annotations
 
@@ -42,7 +43,13 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cut = [moving_planes(64, 48, i) for i in range(20)]
     cut += [tuple(255 - p for p in moving_planes(64, 48, 3 * i)) for i in range(24)]  # type: ignore[misc]
     pts = [100 + 3 * i + i % 2 for i in range(FRAMES)]
-    write_clip(folder / "a.mkv", [frame_of(p) for p in cut], pts=pts, time_base=Fraction(1, 50), audio="aac")
+    write_clip(
+        folder / "a.mkv",
+        [frame_of(p) for p in cut],
+        pts=pts,
+        time_base=Fraction(1, 50),
+        audio="aac",
+    )
     stcodec.encode(folder / "a.mkv", folder / "a.stp", model="dct", quality=40)
     return folder / "a.stp"
 
@@ -165,21 +172,26 @@ def test_two_readers_at_once(scenes: Path, decoded: list[bytes], chunks_made: li
 
 
 @pytest.mark.parametrize(
-    ("dtype", "scale"), [("uint8", 1), (torch.int64, 1), ("float32", 255), (torch.float16, 255), ("bfloat16", 255)]
+    ("dtype", "scale"),
+    [("uint8", 1), (torch.int64, 1), ("float32", 255), (torch.float16, 255), ("bfloat16", 255)],
 )
 def test_planes_as_tensors(scenes: Path, decoded: list[bytes], dtype: Any, scale: int) -> None:
     video = stcodec.open(scenes, device="cpu", dtype=dtype)
     y, u, v = video[18:26].tensors()
     assert [t.shape for t in (y, u, v)] == [(8, 1, 48, 64), (8, 1, 24, 32), (8, 1, 24, 32)]
     assert str(y.dtype).removeprefix("torch.") == str(dtype).removeprefix("torch.")
-    samples = np.stack([np.frombuffer(d, np.uint8)[: 48 * 64].reshape(48, 64) for d in decoded[18:26]])
+    samples = np.stack(
+        [np.frombuffer(d, np.uint8)[: 48 * 64].reshape(48, 64) for d in decoded[18:26]]
+    )
     found = y[:, 0].double().numpy() * scale
     assert np.abs(found - samples).max() <= (0.5 if str(dtype) == "bfloat16" else 0.07)
     y.zero_()
     assert video[18:26].tensors().y.any()  # the cache is not what was given away
 
 
-@pytest.mark.parametrize(("pix_fmt", "full"), [("yuv420p", False), ("yuv420p", True), ("yuv420p10le", False)])
+@pytest.mark.parametrize(
+    ("pix_fmt", "full"), [("yuv420p", False), ("yuv420p", True), ("yuv420p10le", False)]
+)
 def test_rgb_is_that_of_swscale(tmp_path: Path, pix_fmt: str, full: bool) -> None:
     depth = 10 if "10" in pix_fmt else 8
 
@@ -198,7 +210,9 @@ def test_rgb_is_that_of_swscale(tmp_path: Path, pix_fmt: str, full: bool) -> Non
         src_colorspace=Colorspace.ITU709,
         src_color_range=2 if full else 1,
         dst_color_range=2,
-        interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
+        interpolation=Interpolation.BILINEAR
+        | Interpolation.ACCURATE_RND
+        | Interpolation.FULL_CHR_H_INT,
     ).to_ndarray()
     assert ours.shape == (46, 62, 3)
     assert np.abs(ours - theirs / 255).mean() < 0.006
@@ -237,14 +251,19 @@ class Clips(torch.utils.data.Dataset):  # type: ignore[type-arg]
 
 
 @pytest.mark.parametrize(("method", "count"), [("fork", 2), ("spawn", 1)])
-def test_workers_of_a_data_loader(scenes: Path, decoded: list[bytes], method: str, count: int) -> None:
+def test_workers_of_a_data_loader(
+    scenes: Path, decoded: list[bytes], method: str, count: int
+) -> None:
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"this system cannot {method}")
     clips = Clips(scenes)
-    # The parent has decoded, and is in the middle of it: threads and a file position that a fork must not use.
+    # The parent has decoded, and is in the middle of it: threads and a file position that a fork
+    # must not use.
     reading = clips.video.batches(8)
     next(reading)
-    loader = DataLoader(clips, batch_size=2, num_workers=count, multiprocessing_context=method, timeout=100)
+    loader = DataLoader(
+        clips, batch_size=2, num_workers=count, multiprocessing_context=method, timeout=100
+    )
     got, workers = [], set()
     for batch, ids in loader:
         got += [p.numpy().tobytes() for clip in batch for p in clip]
@@ -318,8 +337,13 @@ def test_import_is_light() -> None:
 
 
 def _expected(code: str) -> list[str]:
-    """What the comments of an example say that it prints: behind a print, or on lines of their own below it."""
-    return [m for line in code.splitlines() for m in re.findall(r"^(?: *print\(.*\)  # | {4,}# )(.*)$", line)]
+    """What the comments of an example say that it prints: behind a print, or on lines of their own
+    below it."""
+    return [
+        m
+        for line in code.splitlines()
+        for m in re.findall(r"^(?: *print\(.*\)  # | {4,}# )(.*)$", line)
+    ]
 
 
 def test_the_examples_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,7 +358,9 @@ def test_the_examples_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             (tmp_path / "example.py").write_text(example)
             environment = {**os.environ, "PYTHONPATH": str(PAGE.parent.parent)}
             command = [sys.executable, "example.py"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, env=environment
+            )
             assert done.returncode == 0, done.stderr
             printed.write(done.stdout)
         else:

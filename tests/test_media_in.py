@@ -14,16 +14,31 @@ import av
 import numpy as np
 import pytest
 
-from tests.media import assert_same, clip, copy, demuxed, fill, frame_of, moving_planes, read, times, write_clip
+from tests.media import (
+    assert_same,
+    clip,
+    copy,
+    demuxed,
+    fill,
+    frame_of,
+    moving_planes,
+    read,
+    times,
+    write_clip,
+)
 
 # --- samples in
 
 
 @pytest.mark.parametrize(("pix_fmt", "bits"), [("yuv420p", 8), ("yuv420p10le", 10)])
 @pytest.mark.parametrize("size", [(2, 2), (35, 17), (3, 1)])
-def test_420_planes_are_read_exactly(tmp_path: Path, pix_fmt: str, bits: int, size: tuple[int, int]) -> None:
+def test_420_planes_are_read_exactly(
+    tmp_path: Path, pix_fmt: str, bits: int, size: tuple[int, int]
+) -> None:
     planes = [moving_planes(*size, i, bits) for i in range(3)]
-    codec, name = ("rawvideo", "a.nut") if min(size) == 1 else ("ffv1", "a.mkv")  # FFV1 refuses a height of 1
+    codec, name = (
+        ("rawvideo", "a.nut") if min(size) == 1 else ("ffv1", "a.mkv")
+    )  # FFV1 refuses a height of 1
     path = write_clip(tmp_path / name, [frame_of(p, pix_fmt) for p in planes], codec)
     reader, pictures, _ = read(path)
     assert (reader.info.width, reader.info.height, reader.info.bit_depth) == (*size, bits)
@@ -43,7 +58,9 @@ def test_interleaved_chroma_is_taken_apart_exactly(
     path = tmp_path / "a.yuv"
     path.write_bytes((y << shift).tobytes() + (np.stack([u, v], 2) << shift).tobytes())
     layout = {"pixel_format": pix_fmt, "video_size": "36x20"}
-    monkeypatch.setattr(av, "open", functools.partial(av.open, format="rawvideo", container_options=layout))
+    monkeypatch.setattr(
+        av, "open", functools.partial(av.open, format="rawvideo", container_options=layout)
+    )
     monkeypatch.setattr("stcodec.media.reader.chroma_location", lambda stream: 0)
     _, pictures, _ = read(path)
     assert len(pictures) == 1
@@ -69,7 +86,9 @@ def test_halved_chroma_keeps_levels(tmp_path: Path, pix_fmt: str, bits: int) -> 
     frame = av.VideoFrame(32, 32, pix_fmt)
     level = 150 << (bits - 8)
     for plane in frame.planes:
-        fill(plane, np.full((plane.height, plane.width), level, np.uint8 if bits == 8 else np.uint16))
+        fill(
+            plane, np.full((plane.height, plane.width), level, np.uint8 if bits == 8 else np.uint16)
+        )
     reader, pictures, _ = read(write_clip(tmp_path / "a.mkv", [frame]))
     assert reader.info.bit_depth == bits
     for samples in pictures[0].planes:
@@ -94,7 +113,9 @@ def test_a_full_range_jpeg_keeps_its_range_when_its_chroma_is_halved(tmp_path: P
         assert abs(plane.astype(int) - level).max() <= 3
 
 
-@pytest.mark.parametrize(("height", "matrix", "red"), [(720, 1, (63, 102, 240)), (480, 6, (81, 90, 240))])
+@pytest.mark.parametrize(
+    ("height", "matrix", "red"), [(720, 1, (63, 102, 240)), (480, 6, (81, 90, 240))]
+)
 def test_rgb_becomes_limited_range_yuv_of_the_usual_matrix(
     tmp_path: Path, height: int, matrix: int, red: tuple[int, int, int]
 ) -> None:
@@ -114,7 +135,9 @@ def test_a_gif_loses_its_transparency_with_a_note(tmp_path: Path) -> None:
 
 
 def test_interlaced_input_is_noted(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "a.mp4", clip(4, 64, 64), "libx264", options={"x264-params": "tff=1"})
+    path = write_clip(
+        tmp_path / "a.mp4", clip(4, 64, 64), "libx264", options={"x264-params": "tff=1"}
+    )
     assert any("interlaced" in n for n in read(path)[0].info.notes)
 
 
@@ -134,7 +157,8 @@ class _Pipe(io.RawIOBase):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec"), [("a.y4m", "rawvideo"), ("a.h264", "libx264"), ("a.mkv", "libx264"), ("a.ts", "libx264")]
+    ("name", "codec"),
+    [("a.y4m", "rawvideo"), ("a.h264", "libx264"), ("a.mkv", "libx264"), ("a.ts", "libx264")],
 )
 def test_files_and_pipes(tmp_path: Path, name: str, codec: str) -> None:
     path = write_clip(tmp_path / name, clip(4), codec=codec)
@@ -159,12 +183,16 @@ def test_variable_frame_rate_survives_exactly(tmp_path: Path, start: int, ending
     stamps = [20 * (start + p) for p in (0, 1, 2, 5, 6, 13, 14, 15, 16, 30)]
     base = Fraction(1, 600)
     scale = {"video_track_timescale": "600"}
-    source = write_clip(tmp_path / "a.mp4", clip(10), "libx264", stamps, base, container_options=scale)
+    source = write_clip(
+        tmp_path / "a.mp4", clip(10), "libx264", stamps, base, container_options=scale
+    )
     expected = [p * base for p in stamps]
     assert times(source) == expected
     reader, pictures, _ = read(source)
     assert [p.pts * reader.info.time_base for p in pictures] == expected
-    assert [p.duration for p in pictures[:-1]] == [b.pts - a.pts for a, b in itertools.pairwise(pictures)]
+    assert [p.duration for p in pictures[:-1]] == [
+        b.pts - a.pts for a, b in itertools.pairwise(pictures)
+    ]
     target = tmp_path / f"b.{ending}"
     copy(source, target)
     assert times(target) == expected
@@ -176,7 +204,9 @@ def test_variable_frame_rate_survives_exactly(tmp_path: Path, start: int, ending
 def test_no_picture_before_zero_is_lost_and_sound_moves_along(tmp_path: Path, ending: str) -> None:
     stamps = [i - 3 for i in range(10)]
     kept = {"avoid_negative_ts": "disabled"}
-    source = write_clip(tmp_path / "a.mkv", clip(10), "ffv1", stamps, audio="flac", container_options=kept)
+    source = write_clip(
+        tmp_path / "a.mkv", clip(10), "ffv1", stamps, audio="flac", container_options=kept
+    )
     before = times(source)
     assert before[0] == Fraction(-3, 25)
     target = tmp_path / f"b.{ending}"

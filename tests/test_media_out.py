@@ -1,4 +1,5 @@
-"""Every kind of media file out: tags, carried streams, pictures, errors; each output is read back with PyAV alone."""
+"""Every kind of media file out: tags, carried streams, pictures, errors; each output is read back
+with PyAV alone."""
 
 from __future__ import annotations
 
@@ -17,7 +18,18 @@ from stcodec.errors import InputError, StcodecError, UsageError
 from stcodec.media.reader import VideoReader
 from stcodec.media.writer import open_writer, output_format
 from stcodec.options import AudioChoice
-from tests.media import DATA, assert_same, clip, copy, demuxed, frame_of, moving_planes, read, times, write_clip
+from tests.media import (
+    DATA,
+    assert_same,
+    clip,
+    copy,
+    demuxed,
+    frame_of,
+    moving_planes,
+    read,
+    times,
+    write_clip,
+)
 
 # --- description
 
@@ -35,9 +47,12 @@ def test_rotation_in_and_out(tmp_path: Path, degrees: int, ending: str) -> None:
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
 @pytest.mark.parametrize(
-    ("degrees", "hflip", "vflip"), [(0, True, False), (0, False, True), (90, True, False), (-90, True, False)]
+    ("degrees", "hflip", "vflip"),
+    [(0, True, False), (0, False, True), (90, True, False), (-90, True, False)],
 )
-def test_mirror_images_in_and_out(tmp_path: Path, degrees: int, hflip: bool, vflip: bool, ending: str) -> None:
+def test_mirror_images_in_and_out(
+    tmp_path: Path, degrees: int, hflip: bool, vflip: bool, ending: str
+) -> None:
     frame = clip(1)[0]
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as out:
@@ -54,13 +69,17 @@ def test_mirror_images_in_and_out(tmp_path: Path, degrees: int, hflip: bool, vfl
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
 @pytest.mark.parametrize("color", [(1, 1, 1, 1), (1, 9, 16, 9), (2, 5, 6, 5), (1, 12, 13, 6)])
-def test_colour_tags_in_and_out(tmp_path: Path, color: tuple[int, int, int, int], ending: str) -> None:
+def test_colour_tags_in_and_out(
+    tmp_path: Path, color: tuple[int, int, int, int], ending: str
+) -> None:
     names = ("color_range", "color_primaries", "color_trc", "colorspace")
     frames = clip(2)
     for frame in frames:
         for name, value in zip(names, color, strict=True):
             setattr(frame, name, value)
-    source = write_clip(tmp_path / "a.mp4", frames, "libx264", **dict(zip(names, color, strict=True)))
+    source = write_clip(
+        tmp_path / "a.mp4", frames, "libx264", **dict(zip(names, color, strict=True))
+    )
     info = read(source)[0].info
     assert (info.color_range, info.color_primaries, info.color_transfer, info.color_matrix) == color
     target = tmp_path / f"b.{ending}"
@@ -70,9 +89,13 @@ def test_colour_tags_in_and_out(tmp_path: Path, color: tuple[int, int, int, int]
         assert tuple(int(getattr(frame, n)) for n in names) == color
 
 
-@pytest.mark.parametrize(("name", "number"), [("left", 1), ("center", 2), ("topleft", 3), ("top", 4)])
+@pytest.mark.parametrize(
+    ("name", "number"), [("left", 1), ("center", 2), ("topleft", 3), ("top", 4)]
+)
 def test_chroma_location_in_and_out(tmp_path: Path, name: str, number: int) -> None:
-    source = write_clip(tmp_path / "a.mp4", clip(2), "libx264", options={"chroma_sample_location": name})
+    source = write_clip(
+        tmp_path / "a.mp4", clip(2), "libx264", options={"chroma_sample_location": name}
+    )
     assert read(source)[0].info.chroma_location == number
     copy(source, tmp_path / "b.mp4")
     assert read(tmp_path / "b.mp4")[0].info.chroma_location == number
@@ -80,7 +103,9 @@ def test_chroma_location_in_and_out(tmp_path: Path, name: str, number: int) -> N
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
 def test_sample_aspect_ratio_in_and_out(tmp_path: Path, ending: str) -> None:
-    source = write_clip(tmp_path / "a.mp4", clip(2), "libx264", sample_aspect_ratio=Fraction(16, 11))
+    source = write_clip(
+        tmp_path / "a.mp4", clip(2), "libx264", sample_aspect_ratio=Fraction(16, 11)
+    )
     assert read(source)[0].info.sample_aspect_ratio == Fraction(16, 11)
     copy(source, tmp_path / f"b.{ending}")
     with av.open(str(tmp_path / f"b.{ending}")) as container:
@@ -91,7 +116,9 @@ def test_sample_aspect_ratio_in_and_out(tmp_path: Path, ending: str) -> None:
 def test_metadata_in_and_out(tmp_path: Path, ending: str) -> None:
     tags = {"title": "A day öut", "comment": "none", "creation_time": "2024-05-06T07:08:09.000000Z"}
     location = {"location": "+48.8577+002.2950/"}
-    source = write_clip(tmp_path / "a.mp4", clip(2), "libx264", tags={**tags, **location}, audio="aac")
+    source = write_clip(
+        tmp_path / "a.mp4", clip(2), "libx264", tags={**tags, **location}, audio="aac"
+    )
     assert tags.items() <= read(source)[0].metadata.items()
     target = tmp_path / f"b.{ending}"
     copy(source, target)
@@ -122,7 +149,9 @@ AUDIO = [
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
 @pytest.mark.parametrize(("codec", "form"), AUDIO)
-def test_audio_packets_are_carried_as_they_are(tmp_path: Path, codec: str, form: str, ending: str) -> None:
+def test_audio_packets_are_carried_as_they_are(
+    tmp_path: Path, codec: str, form: str, ending: str
+) -> None:
     source = write_clip(tmp_path / f"a.{form}", clip(12), "libx264", audio=codec)
     target = tmp_path / f"b.{ending}"
     assert copy(source, target, audio=AudioChoice("copy")) == []
@@ -135,10 +164,16 @@ def test_audio_packets_are_carried_as_they_are(tmp_path: Path, codec: str, form:
         assert abs(b.pts * b.time_base - a.pts * a.time_base) <= tolerance
     for s, t in zip(times(source), times(target), strict=True):
         assert abs(s - t) <= tolerance
-    assert abs(lag(waveform(source), waveform(target))) <= 48  # a millisecond, the resolution of Matroska
+    assert (
+        abs(lag(waveform(source), waveform(target))) <= 48
+    )  # a millisecond, the resolution of Matroska
     with av.open(str(source)) as one, av.open(str(target)) as two:
         left, right = one.streams.audio[0].codec_context, two.streams.audio[0].codec_context
-        assert (left.sample_rate, left.channels, left.name) == (right.sample_rate, right.channels, right.name)
+        assert (left.sample_rate, left.channels, left.name) == (
+            right.sample_rate,
+            right.channels,
+            right.name,
+        )
 
 
 def waveform(path: Path) -> np.ndarray:
@@ -162,7 +197,9 @@ def lag(a: np.ndarray, b: np.ndarray) -> int:
 
 
 def test_stream_description_survives_as_plain_values(tmp_path: Path) -> None:
-    reader, pictures, packets = read(write_clip(tmp_path / "a.mp4", clip(6), "libx264", audio="aac"))
+    reader, pictures, packets = read(
+        write_clip(tmp_path / "a.mp4", clip(6), "libx264", audio="aac")
+    )
     stream = reader.streams[0]
     again = StreamInfo(**dataclasses.asdict(stream))
     assert (stream.kind, stream.codec, stream.parameters["sample_rate"]) == ("audio", "aac", 48000)
@@ -183,10 +220,16 @@ def test_what_is_carried_is_a_choice(tmp_path: Path) -> None:
 
 def test_subtitles_are_carried(tmp_path: Path) -> None:
     text = tmp_path / "a.srt"
-    text.write_text("1\n00:00:00,000 --> 00:00:00,500\nHello\n\n2\n00:00:00,600 --> 00:00:00,900\nthere\n\n")
+    text.write_text(
+        "1\n00:00:00,000 --> 00:00:00,500\nHello\n\n2\n00:00:00,600 --> 00:00:00,900\nthere\n\n"
+    )
     video = write_clip(tmp_path / "v.mp4", clip(25), "libx264")
     path = tmp_path / "a.mkv"
-    with av.open(str(video)) as pictures, av.open(str(text)) as lines, av.open(str(path), "w") as out:
+    with (
+        av.open(str(video)) as pictures,
+        av.open(str(text)) as lines,
+        av.open(str(path), "w") as out,
+    ):
         a = out.add_stream_from_template(pictures.streams.video[0])
         b = out.add_stream_from_template(lines.streams.subtitles[0])
         for source, stream in ((lines, b), (pictures, a)):
@@ -249,7 +292,9 @@ def test_h264_output_keeps_depth_and_quality(tmp_path: Path, bits: int, ending: 
         assert container.streams.video[0].pix_fmt == pix_fmt
     pictures = read(target)[1]
     scale = 1 << (bits - 8)
-    worst = min(psnr(p.planes[0] / scale, q[0] / scale) for p, q in zip(pictures, planes, strict=True))
+    worst = min(
+        psnr(p.planes[0] / scale, q[0] / scale) for p, q in zip(pictures, planes, strict=True)
+    )
     assert worst > 39  # the noise of the pattern is harder than any camera's
 
 
@@ -272,10 +317,14 @@ def test_odd_and_tiny_sizes_out(tmp_path: Path, size: tuple[int, int]) -> None:
 
 def plain_info(width: int, height: int, bits: int) -> VideoInfo:
     rate = Fraction(30000, 1001)
-    return VideoInfo(width, height, bits, 1 / rate, rate, Fraction(4, 3), 0, 1, 2, 2, 2, 0, None, None)
+    return VideoInfo(
+        width, height, bits, 1 / rate, rate, Fraction(4, 3), 0, 1, 2, 2, 2, 0, None, None
+    )
 
 
-@pytest.mark.parametrize(("bits", "size"), [(8, (34, 18)), (8, (35, 17)), (10, (34, 18)), (10, (3, 5))])
+@pytest.mark.parametrize(
+    ("bits", "size"), [(8, (34, 18)), (8, (35, 17)), (10, (34, 18)), (10, (3, 5))]
+)
 def test_y4m_holds_the_planes_exactly(bits: int, size: tuple[int, int]) -> None:
     planes = [moving_planes(*size, i, bits) for i in range(3)]
     buffer = io.BytesIO()
@@ -301,12 +350,16 @@ def test_y4m_holds_the_planes_exactly(bits: int, size: tuple[int, int]) -> None:
 )
 def test_y4m_names_the_chroma_location(location: int, tag: bytes) -> None:
     buffer = io.BytesIO()
-    open_writer(buffer, dataclasses.replace(plain_info(2, 2, 8), chroma_location=location), format="y4m").close()
+    open_writer(
+        buffer, dataclasses.replace(plain_info(2, 2, 8), chroma_location=location), format="y4m"
+    ).close()
     assert tag in buffer.getvalue().split()
 
 
 def test_y4m_says_what_it_cannot_hold(tmp_path: Path) -> None:
-    reader, _, _ = read(write_clip(tmp_path / "a.mp4", clip(2), "libx264", audio="aac", rotation=90))
+    reader, _, _ = read(
+        write_clip(tmp_path / "a.mp4", clip(2), "libx264", audio="aac", rotation=90)
+    )
     notes = open_writer(io.BytesIO(), reader.info, reader.streams, format="y4m").notes
     assert any("aac" in n for n in notes)
     assert any("270 degrees" in n for n in notes)
@@ -351,7 +404,9 @@ def cut_off(path: Path) -> Path:
 def test_a_cut_off_mp4_yields_what_decodes_then_raises(tmp_path: Path) -> None:
     options, front = {"x264-params": "keyint=10"}, {"movflags": "faststart"}
     frames = clip(50, 160, 120)
-    path = cut_off(write_clip(tmp_path / "a.mp4", frames, "libx264", options=options, container_options=front))
+    path = cut_off(
+        write_clip(tmp_path / "a.mp4", frames, "libx264", options=options, container_options=front)
+    )
     count = 0
 
     def count_pictures(reader: VideoReader) -> None:
@@ -365,7 +420,11 @@ def test_a_cut_off_mp4_yields_what_decodes_then_raises(tmp_path: Path) -> None:
 
 
 def test_a_cut_off_matroska_file_is_noted(tmp_path: Path) -> None:
-    path = cut_off(write_clip(tmp_path / "a.mkv", clip(150, 32, 32), "libx264", options={"x264-params": "keyint=10"}))
+    path = cut_off(
+        write_clip(
+            tmp_path / "a.mkv", clip(150, 32, 32), "libx264", options={"x264-params": "keyint=10"}
+        )
+    )
     reader, pictures, _ = read(path)
     assert 10 <= len(pictures) < 150
     assert any("cut off" in n for n in reader.notes)

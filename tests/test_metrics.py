@@ -11,7 +11,10 @@ from stcodec.quality.metrics import QualityMeter
 def test_metrics_against_their_formulas() -> None:
     rng = np.random.default_rng(0)
     a = [rng.integers(0, 256, s, dtype=np.uint8) for s in ((64, 64), (32, 32), (32, 32))]
-    b = [np.clip(p.astype(int) + d, 0, 255).astype(np.uint8) for p, d in zip(a, (2, 4, 8), strict=True)]
+    b = [
+        np.clip(p.astype(int) + d, 0, 255).astype(np.uint8)
+        for p, d in zip(a, (2, 4, 8), strict=True)
+    ]
     meter = QualityMeter(8, ("psnr", "ssim", "ms-ssim"))
     meter.add(tuple(a), tuple(b))
     quality = meter.result()

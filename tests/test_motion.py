@@ -22,12 +22,16 @@ def random_frames(count: int, seed: int, height: int = 48, width: int = 64) -> l
     return [Frames(*(torch.rand(s, generator=generator) for s in shapes)) for _ in range(count)]
 
 
-def random_fields(step: Step, seed: int, multiple: int, height: int = 48, width: int = 64) -> Fields | None:
+def random_fields(
+    step: Step, seed: int, multiple: int, height: int = 48, width: int = 64
+) -> Fields | None:
     if all(pair == (None, None) for pair in step.references):
         return None
     generator = torch.Generator().manual_seed(seed)
     n = len(step.frames)
-    vectors = torch.randint(-30, 31, (n, 2, 2, height // 8, width // 8), generator=generator) * multiple
+    vectors = (
+        torch.randint(-30, 31, (n, 2, 2, height // 8, width // 8), generator=generator) * multiple
+    )
     modes = torch.randint(0, 3, (n, height // 16, width // 16), generator=generator)
     for i, pair in enumerate(step.references):
         if None in pair:
@@ -75,7 +79,9 @@ def found_between(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return fields.vectors[0, 0].float() / 4
 
 
-@pytest.mark.parametrize("shift", [(0.0, 0.0), (1.0, -3.0), (2.25, 0.5), (-10.5, 17.75), (0.0, -30.0)])
+@pytest.mark.parametrize(
+    "shift", [(0.0, 0.0), (1.0, -3.0), (2.25, 0.5), (-10.5, 17.75), (0.0, -30.0)]
+)
 def test_a_pan_is_found_within_a_quarter_sample(shift: tuple[float, float]) -> None:
     y, x = grid()
     found = found_between(texture(y, x), texture(y + shift[0], x + shift[1]))
@@ -90,7 +96,9 @@ def test_a_zoom_is_found_within_a_quarter_sample() -> None:
     scale = 1.03
     found = found_between(texture(y - 48, x - 64), texture((y - 48) * scale, (x - 64) * scale))
     centre_y, centre_x = (torch.arange(n) * 8 + 3.5 for n in (12, 16))
-    wanted = torch.stack(torch.meshgrid((centre_y - 48) * 0.03, (centre_x - 64) * 0.03, indexing="ij"))
+    wanted = torch.stack(
+        torch.meshgrid((centre_y - 48) * 0.03, (centre_x - 64) * 0.03, indexing="ij")
+    )
     error = (found - wanted).abs()[:, 1:-1, 1:-1]
     # A block has one vector for a motion that varies by 0.24 samples across it.
     assert (error <= 0.3).float().mean() > 0.8
@@ -104,7 +112,8 @@ def test_a_moving_foreground_is_separated() -> None:
         return torch.where(inside, texture(y * 0.8 + 40, (x - 4 * t) * 0.8), texture(y, x + 2 * t))
 
     found = found_between(picture(0), picture(1))
-    # From the second picture back to the first: the foreground came from the left, the background from the right.
+    # From the second picture back to the first: the foreground came from the left, the background
+    # from the right.
     assert (found[1, 5:9, 5:11] + 4).abs().max() <= 0.25
     assert (found[1, :3] - 2).abs().median() <= 0.25
 

@@ -1,4 +1,5 @@
-"""The encoder's choice of motion: it keeps what pays, drops what does not, and says exactly what a decoder will have."""
+"""The encoder's choice of motion: it keeps what pays, drops what does not, and says exactly what a
+decoder will have."""
 
 from __future__ import annotations
 
@@ -18,13 +19,19 @@ ROWS, COLUMNS = 5, 7
 
 def texture(seed: int) -> torch.Tensor:
     """Smooth noise [ROWS 16, COLUMNS 16] in [0, 1]."""
-    noise = torch.from_numpy(np.random.default_rng(seed).random((1, 1, ROWS * 8, COLUMNS * 8))).float()
+    noise = torch.from_numpy(
+        np.random.default_rng(seed).random((1, 1, ROWS * 8, COLUMNS * 8))
+    ).float()
     return torch.nn.functional.interpolate(noise, scale_factor=2, mode="bicubic").clamp(0, 1)[0, 0]
 
 
 def fields(vector: tuple[int, int], noise: int = 0) -> Fields:
     """The same vector in all blocks and of both references, or with random 8x8 differences."""
-    vectors = torch.tensor(vector, dtype=torch.int16).view(1, 1, 2, 1, 1).repeat(1, 2, 1, ROWS * 2, COLUMNS * 2)
+    vectors = (
+        torch.tensor(vector, dtype=torch.int16)
+        .view(1, 1, 2, 1, 1)
+        .repeat(1, 2, 1, ROWS * 2, COLUMNS * 2)
+    )
     if noise:
         vectors += torch.from_numpy(
             np.random.default_rng(1).integers(-noise, noise + 1, vectors.shape).astype(np.int16)
@@ -55,7 +62,9 @@ def test_the_reference_that_predicts_is_taken_alone_and_both_where_they_average_
     assert (choose_fields(current, (other, current), found, None, prices()).modes == SECOND).all()
     noise = 0.2 * (texture(2) - 0.5)
     middle = 0.25 + 0.5 * current
-    assert (choose_fields(middle, (middle + noise, middle - noise), found, None, prices()).modes == BI).all()
+    assert (
+        choose_fields(middle, (middle + noise, middle - noise), found, None, prices()).modes == BI
+    ).all()
 
 
 @pytest.mark.parametrize("pair", [(True, True), (True, False), (False, True)])
@@ -63,8 +72,14 @@ def test_the_reference_that_predicts_is_taken_alone_and_both_where_they_average_
 def test_what_is_chosen_is_what_a_decoder_has(pair: tuple[bool, bool], hinted: bool) -> None:
     references = tuple(texture(3 + i) if there else None for i, there in enumerate(pair))
     current = torch.stack([r for r in references if r is not None]).mean(0).roll(1, 1)
-    hints = np.random.default_rng(5).integers(-20, 20, (1, 2, 2, ROWS, COLUMNS)).astype(np.int32) if hinted else None
-    chosen = choose_fields(current, (references[0], references[1]), fields((3, -5), noise=6), hints, prices(0.02))
+    hints = (
+        np.random.default_rng(5).integers(-20, 20, (1, 2, 2, ROWS, COLUMNS)).astype(np.int32)
+        if hinted
+        else None
+    )
+    chosen = choose_fields(
+        current, (references[0], references[1]), fields((3, -5), noise=6), hints, prices(0.02)
+    )
     shape, available = FieldShape(1, ROWS, COLUMNS), np.array([pair])
     writer = SymbolWriter()
     written = code_fields(writer, chosen, shape, available, hints, TABLES)
@@ -74,5 +89,6 @@ def test_what_is_chosen_is_what_a_decoder_has(pair: tuple[bool, bool], hinted: b
     for side, other in ((0, SECOND), (1, FIRST)):
         used = (chosen.modes != other).repeat_interleave(2, 1).repeat_interleave(2, 2) & pair[side]
         assert torch.equal(
-            read.vectors[:, side].permute(0, 2, 3, 1)[used], chosen.vectors[:, side].permute(0, 2, 3, 1)[used]
+            read.vectors[:, side].permute(0, 2, 3, 1)[used],
+            chosen.vectors[:, side].permute(0, 2, 3, 1)[used],
         )

@@ -33,28 +33,51 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file that no codec makes smaller: a few flat pictures at the lowest quality."""
     options = {"crf": "51", "preset": "veryslow"}
-    return write_clip(tmp_path_factory.mktemp("small") / "in.h264", clip(3, 64, 48), "libx264", options=options)
+    return write_clip(
+        tmp_path_factory.mktemp("small") / "in.h264", clip(3, 64, 48), "libx264", options=options
+    )
 
 
 def test_a_larger_output_is_said_and_can_be_refused(small: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.stp"
     notes = stcodec.encode(small, target, quality=63, model="dct").notes
     assert target.stat().st_size > small.stat().st_size
-    assert [n for n in notes if "larger" in n and str(target.stat().st_size) in n and str(small.stat().st_size) in n]
+    assert [
+        n
+        for n in notes
+        if "larger" in n and str(target.stat().st_size) in n and str(small.stat().st_size) in n
+    ]
     target.unlink()
     with pytest.raises(TargetError, match=str(small.stat().st_size)):
         stcodec.encode(small, target, quality=63, model="dct", no_larger=True)
     assert list(tmp_path.iterdir()) == []
     assert (
-        stcodec.encode(small, target, quality=0, model="dct", no_larger=True, overwrite=True).output_bytes
+        stcodec.encode(
+            small, target, quality=0, model="dct", no_larger=True, overwrite=True
+        ).output_bytes
         <= small.stat().st_size
     )
 
 
 def test_a_pipe_that_grows_is_said_too(small: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stcodec", "encode", "-", str(tmp_path / "a.stp"), "--model", "dct", "-q", "63"]
+    command = [
+        sys.executable,
+        "-m",
+        "stcodec",
+        "encode",
+        "-",
+        str(tmp_path / "a.stp"),
+        "--model",
+        "dct",
+        "-q",
+        "63",
+    ]
     done = subprocess.run(
-        f"cat '{small}' | {' '.join(command)} --json", shell=True, capture_output=True, text=True, check=False
+        f"cat '{small}' | {' '.join(command)} --json",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "larger than the input" in done.stderr
@@ -68,14 +91,18 @@ def test_progress_as_lines_or_not_at_all(source: Path, tmp_path: Path) -> None:
     assert "17/17 frames" in shown.stderr.splitlines()[-2]
     quiet = run("decode", tmp_path / "a.stp", tmp_path / "a.mkv", "--progress", "none")
     assert len(quiet.stderr.splitlines()) == 1
-    assert run("decode", tmp_path / "a.stp", tmp_path / "b.mkv", "--progress", "loud").returncode == 2
+    assert (
+        run("decode", tmp_path / "a.stp", tmp_path / "b.mkv", "--progress", "loud").returncode == 2
+    )
 
 
 def on_a_terminal(*arguments: object, no_color: bool) -> bytes:
     """What a command shows on a terminal."""
     outer, inner = pty.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | ({"NO_COLOR": "1"} if no_color else {})
+    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | (
+        {"NO_COLOR": "1"} if no_color else {}
+    )
     process = subprocess.Popen(
         [sys.executable, "-m", "stcodec", *map(str, arguments)],
         stdin=subprocess.DEVNULL,
@@ -105,7 +132,9 @@ def test_a_terminal_gets_a_bar_without_colour(source: Path, tmp_path: Path) -> N
     assert "█".encode() not in seen
 
 
-def test_modes_of_progress(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modes_of_progress(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = iter(range(0, 1000, 3))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
 
@@ -143,7 +172,9 @@ def test_speed_is_measured_from_the_first_news_of_each_pass(
 
 
 def test_a_full_device_is_named(source: Path, tmp_path: Path) -> None:
-    done = run("encode", source, "/dev/full", "--model", "dct", "--effort", "0", "--progress", "none")
+    done = run(
+        "encode", source, "/dev/full", "--model", "dct", "--effort", "0", "--progress", "none"
+    )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("stcodec: /dev/full: ")
 
@@ -160,7 +191,11 @@ def test_an_interrupt_while_a_pipe_is_silent_ends_the_command(named: bool, tmp_p
     pipe = tmp_path / "pipe.y4m"
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "stcodec", "encode", str(pipe) if named else "-", "out.stp"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(stcodec.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(stcodec.__file__).parent.parent),
+        "OMP_NUM_THREADS": "1",
+    }
     process = subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -171,7 +206,10 @@ def test_an_interrupt_while_a_pipe_is_silent_ends_the_command(named: bool, tmp_p
     )
     # A video that stops coming after some pictures.
     with open(pipe, "wb") if named else process.stdin as feed:  # type: ignore[union-attr]
-        feed.write(b"YUV4MPEG2 W96 H64 F25:1 Ip A1:1 C420jpeg\n" + (b"FRAME\n" + bytes(96 * 64 * 3 // 2)) * 40)
+        feed.write(
+            b"YUV4MPEG2 W96 H64 F25:1 Ip A1:1 C420jpeg\n"
+            + (b"FRAME\n" + bytes(96 * 64 * 3 // 2)) * 40
+        )
         feed.flush()
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob(".out.*")) and time.monotonic() < deadline:

@@ -15,7 +15,8 @@ from tests.conftest import interrupt, make_video, run
 from tests.media import clip, moving_planes, write_clip
 
 FAST = ("--model", "dct", "--effort", "0", "-q", "50")
-# Red, green, blue, grey: Y, Cb, Cr of limited range for BT.601 and BT.709, as the two recommendations' tables of colour bars give them.
+# Red, green, blue, grey: Y, Cb, Cr of limited range for BT.601 and BT.709, as the two
+# recommendations' tables of colour bars give them.
 BARS = {6: [(81, 90, 240), (145, 54, 34), (41, 240, 110), (126, 128, 128)]}
 BARS[1] = [(63, 102, 240), (173, 42, 26), (32, 240, 118), (126, 128, 128)]
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)]
@@ -40,7 +41,9 @@ def bars(path: Path, matrix: int, bits: int = 8, **more: Any) -> Path:
             plane.update(rows.tobytes())
         return made
 
-    return write_clip(path, [frame() for _ in range(3)], colorspace=5 if matrix == 6 else 1, color_range=1, **more)
+    return write_clip(
+        path, [frame() for _ in range(3)], colorspace=5 if matrix == 6 else 1, color_range=1, **more
+    )
 
 
 def coded(source: Path) -> Path:
@@ -50,7 +53,9 @@ def coded(source: Path) -> Path:
     return target
 
 
-@pytest.mark.parametrize(("matrix", "ending"), [(6, "png"), (1, "png"), (1, "jpg"), (1, "bmp"), (6, "tif")])
+@pytest.mark.parametrize(
+    ("matrix", "ending"), [(6, "png"), (1, "png"), (1, "jpg"), (1, "bmp"), (6, "tif")]
+)
 def test_colours_are_those_of_the_matrix(tmp_path: Path, matrix: int, ending: str) -> None:
     source = coded(bars(tmp_path / "in.mkv", matrix))
     frames = tmp_path / "frames"
@@ -97,8 +102,15 @@ def test_pictures_of_a_part_and_what_is_left_out(bee_stp: Path, tmp_path: Path) 
     seen = pixels(whole / "5.png")
     assert np.abs(seen - theirs * 255).max() <= 0.51
     # And they can be encoded again.
-    assert run("encode", whole / "%d.png", tmp_path / "again.stp", "--fps", "30", *FAST).returncode == 0
-    assert run("verify", tmp_path / "again.stp").stdout.strip().endswith("intact, 20 frames in 3 chunks")
+    assert (
+        run("encode", whole / "%d.png", tmp_path / "again.stp", "--fps", "30", *FAST).returncode
+        == 0
+    )
+    assert (
+        run("verify", tmp_path / "again.stp")
+        .stdout.strip()
+        .endswith("intact, 20 frames in 3 chunks")
+    )
 
 
 def test_existing_pictures_are_refused(tmp_path: Path) -> None:
@@ -118,14 +130,26 @@ def test_existing_pictures_are_refused(tmp_path: Path) -> None:
     assert "1 picture" in done.stderr
     assert pixels(frames / "0002.png").shape == (48, 64, 3)
     assert (frames / "0009.png").read_bytes() == b"of old"
-    assert sorted(p.name for p in frames.iterdir()) == ["0001.png", "0002.png", "0003.png", "0009.png", "2.png"]
+    assert sorted(p.name for p in frames.iterdir()) == [
+        "0001.png",
+        "0002.png",
+        "0003.png",
+        "0009.png",
+        "2.png",
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "code", "text"),
-    [("one.png", 2, "frames/%04d.png"), ("%d-%d.png", 2, "one place"), ("no/%d.png", 1, "does not exist")],
+    [
+        ("one.png", 2, "frames/%04d.png"),
+        ("%d-%d.png", 2, "one place"),
+        ("no/%d.png", 1, "does not exist"),
+    ],
 )
-def test_names_that_will_not_do(bee_stp: Path, tmp_path: Path, name: str, code: int, text: str) -> None:
+def test_names_that_will_not_do(
+    bee_stp: Path, tmp_path: Path, name: str, code: int, text: str
+) -> None:
     done = run("decode", bee_stp, tmp_path / name)
     assert done.returncode == code
     assert len(done.stderr.splitlines()) == 1
@@ -134,7 +158,9 @@ def test_names_that_will_not_do(bee_stp: Path, tmp_path: Path, name: str, code: 
 
 
 def test_a_turned_video_becomes_upright_pictures(tmp_path: Path) -> None:
-    source = coded(write_clip(tmp_path / "in.mp4", clip(2), "libx264", options={"crf": "5"}, rotation=90))
+    source = coded(
+        write_clip(tmp_path / "in.mp4", clip(2), "libx264", options={"crf": "5"}, rotation=90)
+    )
     assert run("decode", source, tmp_path / "%d.png").returncode == 0
     with av.open(str(tmp_path / "in.mp4")) as container:
         frame = next(container.decode(video=0))
@@ -154,5 +180,7 @@ def test_an_interrupt_and_damage_leave_no_picture(tmp_path: Path) -> None:
     (tmp_path / "cut.stp").write_bytes(whole[: len(whole) * 2 // 3])
     assert run("decode", tmp_path / "cut.stp", frames / "%d.png").returncode == 3
     assert list(frames.iterdir()) == []
-    interrupt("decode", source, frames / "%d.png", when=lambda: list(frames.glob(".*partial/1.png")))
+    interrupt(
+        "decode", source, frames / "%d.png", when=lambda: list(frames.glob(".*partial/1.png"))
+    )
     assert list(frames.iterdir()) == []

@@ -68,7 +68,11 @@ def test_a_player_that_is_closed_and_one_that_fails(
 
 
 def test_an_interrupt_ends_the_player(bee_stp: Path, tmp_path: Path) -> None:
-    player(tmp_path, "ffplay", f"echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 60")
+    player(
+        tmp_path,
+        "ffplay",
+        f"echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 60",
+    )
     process = subprocess.Popen(
         [sys.executable, "-m", "stcodec", "play", str(bee_stp)],
         stderr=subprocess.DEVNULL,

@@ -1,4 +1,5 @@
-"""Pictures as they were: HDR, range, fields, mirrors, odd time lines, sequences and raw streams. PyAV makes and reads every file."""
+"""Pictures as they were: HDR, range, fields, mirrors, odd time lines, sequences and raw streams.
+PyAV makes and reads every file."""
 
 from __future__ import annotations
 
@@ -17,7 +18,17 @@ import pytest
 import stcodec
 from stcodec.errors import InputError, UsageError
 from stcodec.options import parse_rate
-from tests.media import assert_same, clip, copy, demuxed, frame_of, moving_planes, read, times, write_clip
+from tests.media import (
+    assert_same,
+    clip,
+    copy,
+    demuxed,
+    frame_of,
+    moving_planes,
+    read,
+    times,
+    write_clip,
+)
 
 HDR = "mastering-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):cll=1000,400"
 PQ = {"color_range": 1, "color_primaries": 9, "color_trc": 16, "colorspace": 9}
@@ -46,13 +57,19 @@ def hdr10(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return source, folder / "in.stp"
 
 
-@pytest.mark.parametrize(("ending", "codec"), [("mp4", "libx264"), ("mkv", "libx265"), ("mkv", "libsvtav1")])
+@pytest.mark.parametrize(
+    ("ending", "codec"), [("mp4", "libx264"), ("mkv", "libx265"), ("mkv", "libsvtav1")]
+)
 def test_hdr10_survives(hdr10: tuple[Path, Path], tmp_path: Path, ending: str, codec: str) -> None:
     source, coded = hdr10
     target = tmp_path / f"out.{ending}"
     assert stcodec.decode(coded, target, codec=codec).notes == ()
     before, after = side_data(source), side_data(target)
-    assert after["CONTENT_LIGHT_LEVEL"] == before["CONTENT_LIGHT_LEVEL"] == struct.pack("=2I", 1000, 400)
+    assert (
+        after["CONTENT_LIGHT_LEVEL"]
+        == before["CONTENT_LIGHT_LEVEL"]
+        == struct.pack("=2I", 1000, 400)
+    )
     values = []
     for data in (before, after):
         numbers = struct.unpack("=22i", data["MASTERING_DISPLAY_METADATA"])
@@ -85,8 +102,12 @@ def test_hlg_and_both_ranges_survive(tmp_path: Path, color_range: int) -> None:
 
 
 @pytest.mark.parametrize(("params", "order", "letter"), [("tff=1", 2, b"It"), ("bff=1", 3, b"Ib")])
-def test_interlaced_input_is_said_and_stays_interlaced(tmp_path: Path, params: str, order: int, letter: bytes) -> None:
-    source = write_clip(tmp_path / "in.mp4", clip(4, 64, 64), "libx264", options={"x264-params": params})
+def test_interlaced_input_is_said_and_stays_interlaced(
+    tmp_path: Path, params: str, order: int, letter: bytes
+) -> None:
+    source = write_clip(
+        tmp_path / "in.mp4", clip(4, 64, 64), "libx264", options={"x264-params": params}
+    )
     notes = stcodec.encode(source, tmp_path / "in.stp", model="dct").notes
     assert len([n for n in notes if "interlaced" in n]) == 1
     for ending in ("mp4", "mkv"):
@@ -110,7 +131,10 @@ def test_a_mirror_image_goes_through_a_file(tmp_path: Path) -> None:
         out.mux(video.encode(None))
     stcodec.encode(tmp_path / "in.mp4", tmp_path / "in.stp", model="dct")
     stcodec.decode(tmp_path / "in.stp", tmp_path / "out.mp4")
-    assert side_data(tmp_path / "out.mp4")["DISPLAYMATRIX"] == side_data(tmp_path / "in.mp4")["DISPLAYMATRIX"]
+    assert (
+        side_data(tmp_path / "out.mp4")["DISPLAYMATRIX"]
+        == side_data(tmp_path / "in.mp4")["DISPLAYMATRIX"]
+    )
 
 
 # --- time lines
@@ -122,10 +146,14 @@ def seconds(path: Path, kind: str) -> Fraction:
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
 @pytest.mark.parametrize("first", [-3, 10])
-def test_pictures_that_start_early_or_late_stay_in_sync(tmp_path: Path, first: int, ending: str) -> None:
+def test_pictures_that_start_early_or_late_stay_in_sync(
+    tmp_path: Path, first: int, ending: str
+) -> None:
     pts = [first, first + 1, first + 3, first + 4, first + 9, first + 10]
     frames, options = clip(6), {"avoid_negative_ts": "disabled"}
-    source = write_clip(tmp_path / "in.mkv", frames, "ffv1", pts, audio="flac", container_options=options)
+    source = write_clip(
+        tmp_path / "in.mkv", frames, "ffv1", pts, audio="flac", container_options=options
+    )
     stcodec.encode(source, tmp_path / "in.stp", model="dct")
     target = tmp_path / f"out.{ending}"
     notes = stcodec.decode(tmp_path / "in.stp", target).notes
@@ -138,7 +166,9 @@ def test_pictures_that_start_early_or_late_stay_in_sync(tmp_path: Path, first: i
 
 def test_an_edit_list_that_hides_the_first_pictures(tmp_path: Path) -> None:
     source = tmp_path / "in.mp4"
-    write_clip(source, clip(20), "libx264", options={"x264-params": "keyint=5:bframes=2"}, audio="aac")
+    write_clip(
+        source, clip(20), "libx264", options={"x264-params": "keyint=5:bframes=2"}, audio="aac"
+    )
     data = bytearray(source.read_bytes())
     at = data.index(b"elst")
     assert struct.unpack_from(">II", data, at + 4) == (0, 1)
@@ -152,7 +182,9 @@ def test_an_edit_list_that_hides_the_first_pictures(tmp_path: Path) -> None:
     stcodec.encode(source, tmp_path / "in.stp", model="dct")
     stcodec.decode(tmp_path / "in.stp", tmp_path / "out.mp4")
     assert times(tmp_path / "out.mp4") == wanted
-    assert abs(seconds(tmp_path / "out.mp4", "audio") - seconds(source, "audio")) <= Fraction(1, 500)
+    assert abs(seconds(tmp_path / "out.mp4", "audio") - seconds(source, "audio")) <= Fraction(
+        1, 500
+    )
 
 
 @pytest.mark.parametrize("name", ["in.mp4", "in.ts"])
@@ -189,10 +221,16 @@ def test_a_cut_at_an_open_gop_gives_what_decodes(tmp_path: Path) -> None:
 
 def write_pictures(folder: Path, numbers: list[int], ending: str = "png") -> None:
     folder.mkdir()
-    codec, pix_fmt = {"png": ("png", "rgb24"), "jpg": ("mjpeg", "yuvj420p"), "rgba.png": ("png", "rgba")}[ending]
+    codec, pix_fmt = {
+        "png": ("png", "rgb24"),
+        "jpg": ("mjpeg", "yuvj420p"),
+        "rgba.png": ("png", "rgba"),
+    }[ending]
     for number in numbers:
         frame = frame_of(moving_planes(32, 24, number)).reformat(format=pix_fmt)
-        with av.open(str(folder / f"{number:04d}.{ending}"), "w", format="image2", options={"update": "1"}) as out:
+        with av.open(
+            str(folder / f"{number:04d}.{ending}"), "w", format="image2", options={"update": "1"}
+        ) as out:
             stream: Any = out.add_stream(codec, rate=25)
             stream.width, stream.height, stream.pix_fmt = 32, 24, pix_fmt
             out.mux(stream.encode(frame))
@@ -204,11 +242,16 @@ def test_a_sequence_of_pictures(tmp_path: Path) -> None:
     pattern = tmp_path / "frames" / "%04d.png"
     result = stcodec.encode(pattern, tmp_path / "a.stp", model="dct", framerate=parse_rate("29.97"))
     assert result.frames == 4
-    assert result.input_bytes == sum((tmp_path / "frames" / f"{n:04d}.png").stat().st_size for n in (7, 8, 9, 10))
+    assert result.input_bytes == sum(
+        (tmp_path / "frames" / f"{n:04d}.png").stat().st_size for n in (7, 8, 9, 10)
+    )
     assert [n for n in result.notes if "0011.png is missing" in n and "2 pictures" in n]
     stcodec.decode(tmp_path / "a.stp", tmp_path / "a.mp4")
     assert times(tmp_path / "a.mp4") == [Fraction(1001 * i, 30000) for i in range(4)]
-    with av.open(str(tmp_path / "frames" / "0007.png")) as one, av.open(str(tmp_path / "a.mp4")) as two:
+    with (
+        av.open(str(tmp_path / "frames" / "0007.png")) as one,
+        av.open(str(tmp_path / "a.mp4")) as two,
+    ):
         a, b = (next(c.decode(video=0)).to_ndarray(format="gray").astype(int) for c in (one, two))
     assert np.abs(a - b).mean() < 8
 
@@ -233,7 +276,9 @@ def test_alpha_is_said(tmp_path: Path) -> None:
 
 
 def test_raw_streams_take_a_rate(tmp_path: Path) -> None:
-    source = write_clip(tmp_path / "in.h264", clip(6), "libx264", options={"x264-params": "bframes=0"})
+    source = write_clip(
+        tmp_path / "in.h264", clip(6), "libx264", options={"x264-params": "bframes=0"}
+    )
     stcodec.encode(source, tmp_path / "a.stp", model="dct", framerate=Fraction(50))
     stcodec.decode(tmp_path / "a.stp", tmp_path / "a.mp4")
     found = times(tmp_path / "a.mp4")
@@ -241,18 +286,38 @@ def test_raw_streams_take_a_rate(tmp_path: Path) -> None:
 
 
 def test_a_gif_keeps_its_times(tmp_path: Path) -> None:
-    frames = [frame_of([np.full((10, 20), value, np.uint8)], "rgb8") for value in (0b11100000, 3, 28)]
+    frames = [
+        frame_of([np.full((10, 20), value, np.uint8)], "rgb8") for value in (0b11100000, 3, 28)
+    ]
     source = write_clip(tmp_path / "a.gif", frames, "gif", [0, 7, 50], Fraction(1, 100))
     copy(source, tmp_path / "b.mp4")
-    assert times(tmp_path / "b.mp4") == times(source) == [Fraction(0), Fraction(7, 100), Fraction(1, 2)]
+    assert (
+        times(tmp_path / "b.mp4")
+        == times(source)
+        == [Fraction(0), Fraction(7, 100), Fraction(1, 2)]
+    )
 
 
 @pytest.mark.parametrize("bits", [8, 10])
 def test_y4m_through_a_pipe(tmp_path: Path, bits: int) -> None:
-    space, planes = {8: "420jpeg", 10: "420p10"}[bits], [moving_planes(32, 24, i, bits) for i in range(3)]
+    space, planes = (
+        {8: "420jpeg", 10: "420p10"}[bits],
+        [moving_planes(32, 24, i, bits) for i in range(3)],
+    )
     data = f"YUV4MPEG2 W32 H24 F30000:1001 It A4:3 C{space} XCOLORRANGE=FULL\n".encode()
     data += b"".join(b"FRAME\n" + b"".join(p.tobytes() for p in picture) for picture in planes)
-    command = [sys.executable, "-m", "stcodec", "encode", "-", str(tmp_path / "a.stp"), "--model", "dct", "-q", "63"]
+    command = [
+        sys.executable,
+        "-m",
+        "stcodec",
+        "encode",
+        "-",
+        str(tmp_path / "a.stp"),
+        "--model",
+        "dct",
+        "-q",
+        "63",
+    ]
     done = subprocess.run(command, input=data, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     (tmp_path / "in.y4m").write_bytes(data)
@@ -262,10 +327,15 @@ def test_y4m_through_a_pipe(tmp_path: Path, bits: int) -> None:
     with stcodec.open(tmp_path / "a.stp") as video:
         info = video.info
         shown = list(video)
-    assert (info.field_order, info.color_range, info.sample_aspect_ratio) == ("tt", 2, Fraction(4, 3))
+    assert (info.field_order, info.color_range, info.sample_aspect_ratio) == (
+        "tt",
+        2,
+        Fraction(4, 3),
+    )
     assert (info.bit_depth, info.frame_rate) == (bits, Fraction(30000, 1001))
     scale = 1 << (bits - 8)
     errors = [
-        np.abs(s.planes[0].astype(int) - p[0].astype(int)).mean() / scale for s, p in zip(shown, planes, strict=True)
+        np.abs(s.planes[0].astype(int) - p[0].astype(int)).mean() / scale
+        for s, p in zip(shown, planes, strict=True)
     ]
     assert max(errors) < 2

@@ -23,14 +23,24 @@ def texture(height: int, width: int, seed: int = 0) -> torch.Tensor:
 def test_what_stays_and_what_is_replaced() -> None:
     luma = texture(48, 64).repeat(8, 1, 1, 1)
     luma[:, :, :, 32:] = torch.rand(8, 1, 48, 32, generator=torch.Generator().manual_seed(1))
-    for tree, first, keys in ((0, True, {7}), (0, False, {7}), (1, False, {3, 7}), (2, False, {1, 3, 5, 7})):
-        found = propagation.changes(luma, None if first else luma[:1], tree_steps(tree, first), {}, PatchSize())
+    for tree, first, keys in (
+        (0, True, {7}),
+        (0, False, {7}),
+        (1, False, {3, 7}),
+        (2, False, {1, 3, 5, 7}),
+    ):
+        found = propagation.changes(
+            luma, None if first else luma[:1], tree_steps(tree, first), {}, PatchSize()
+        )
         assert set(found) == keys
         for change in found.values():
             assert change.shape == (6, 8)
             assert float(change[:, :4].max()) == 0 and float(change[:, 4:].min()) > 0.05
             factors = propagation.price_factors(change, torch.tensor(0.01))
-            assert float(factors[:, :4].max()) == 0.5 and 0.9 < float(factors[:, 4:].min()) <= float(factors.max()) <= 1
+            assert (
+                float(factors[:, :4].max()) == 0.5
+                and 0.9 < float(factors[:, 4:].min()) <= float(factors.max()) <= 1
+            )
 
 
 def test_what_moves_lasts() -> None:

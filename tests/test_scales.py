@@ -95,6 +95,10 @@ def test_lattices_cover_the_grid_and_look_back_only(rows: int, columns: int, kin
 
 
 def test_every_pass_has_biases_and_a_predictor_of_its_own() -> None:
-    passes = [(kind, lattice) for kind in range(scales.FRAME_KINDS) for lattice in range(scales.lattices(kind))]
+    passes = [
+        (kind, lattice)
+        for kind in range(scales.FRAME_KINDS)
+        for lattice in range(scales.lattices(kind))
+    ]
     assert [scales.context_class(*p) for p in passes] == [*range(INTRA_LATTICES), *range(CLASSES)]
     assert [scales.predictor_number(*p) for p in passes if p[1]] == list(range(scales.PREDICTORS))

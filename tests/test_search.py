@@ -62,7 +62,9 @@ def test_a_size_that_is_too_small_writes_nothing(bee: Path, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_size_that_is_too_large_gets_the_highest_quality_and_a_note(bee: Path, tmp_path: Path) -> None:
+def test_a_size_that_is_too_large_gets_the_highest_quality_and_a_note(
+    bee: Path, tmp_path: Path
+) -> None:
     done = run("encode", bee, tmp_path / "a.stp", "--target-size", "1MB")
     assert done.returncode == 0
     assert "the highest quality needs no more" in done.stderr
@@ -70,7 +72,9 @@ def test_a_size_that_is_too_large_gets_the_highest_quality_and_a_note(bee: Path,
 
 
 @pytest.mark.parametrize(("option", "wanted"), [("--min-psnr", 36.0), ("--min-ssim", 0.985)])
-def test_the_lowest_quality_that_meets_a_metric(bee: Path, tmp_path: Path, option: str, wanted: float) -> None:
+def test_the_lowest_quality_that_meets_a_metric(
+    bee: Path, tmp_path: Path, option: str, wanted: float
+) -> None:
     target, lower = tmp_path / "a.stp", tmp_path / "b.stp"
     done = run("encode", bee, target, option, wanted)
     assert done.returncode == 0, done.stderr
@@ -89,7 +93,10 @@ def test_the_lowest_quality_that_meets_a_vmaf(bee: Path, tmp_path: Path) -> None
     target = tmp_path / "a.stp"
     done = run("encode", bee, target, "--min-vmaf", 80, "--model", "dct")
     assert done.returncode == 0, done.stderr
-    tried = {int(q): float(v) for q, v in re.findall(r"tried quality (\d+): .*VMAF ([\d.]+)", done.stderr)}
+    tried = {
+        int(q): float(v)
+        for q, v in re.findall(r"tried quality (\d+): .*VMAF ([\d.]+)", done.stderr)
+    }
     quality = json.loads(run("info", target, "--json").stdout)["quality"]
     assert tried[quality] >= 80 > tried[quality - 1]
     compared = json.loads(run("compare", bee, target, "--json").stdout)
@@ -122,7 +129,9 @@ def test_sample_predicts_size_and_quality(bee: Path, bee_stp: Path) -> None:
         ("--min-ssim", "1.5"),
     ],
 )
-def test_targets_exclude_each_other_and_quality(bee: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_targets_exclude_each_other_and_quality(
+    bee: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
     assert run("encode", bee, tmp_path / "a.stp", *options).returncode == 2
     with pytest.raises(UsageError):
         stcodec.encode(bee, tmp_path / "a.stp", target_size=10_000, quality=20)
@@ -149,7 +158,9 @@ def test_a_long_video_is_sampled_in_part_and_met_in_size(tmp_path: Path) -> None
     assert not seen.whole and seen.frames == 300 and len(seen.rates.chunks) == 38
     assert sum(len(c.pictures) for run in seen.runs for c in run) <= 128
     with VideoReader(source) as video:
-        assert seen.rates.chunks == [(len(c.pictures), c.first) for c in chunks(video) if hasattr(c, "pictures")]
+        assert seen.rates.chunks == [
+            (len(c.pictures), c.first) for c in chunks(video) if hasattr(c, "pictures")
+        ]
     done = run("encode", source, target, "--target-size", "12kB")
     assert done.returncode == 0, done.stderr
     assert abs(target.stat().st_size / 12_000 - 1) <= 0.03
@@ -163,7 +174,13 @@ def test_control_spends_its_budget_where_the_expectation_was_wrong() -> None:
     random = np.random.default_rng(1)
     for frames, first in rates.chunks:
         quality = control.choose()
-        actual = 1.15 * frames * (400 if first else 100) * 2 ** ((quality - 32) * 0.11) * random.uniform(0.8, 1.2)
+        actual = (
+            1.15
+            * frames
+            * (400 if first else 100)
+            * 2 ** ((quality - 32) * 0.11)
+            * random.uniform(0.8, 1.2)
+        )
         control.coded(quality, round(actual))
     assert abs(sum(control.sizes) / 90_000 - 1) < 0.03
     assert max(control.qualities) - min(control.qualities) <= 8

@@ -1,4 +1,5 @@
-"""`stcodec play --serve`: the page, the stream as PyAV reads it, who may ask for it, its end, and a real browser."""
+"""`stcodec play --serve`: the page, the stream as PyAV reads it, who may ask for it, its end, and a
+real browser."""
 
 from __future__ import annotations
 
@@ -29,7 +30,9 @@ from stcodec.options import DecodeOptions
 from tests.conftest import psnr
 from tests.media import frame_of, moving_planes, write_clip
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 
 @dataclass
@@ -67,7 +70,8 @@ def serving(path: Path, *more: str, folder: Path | None = None) -> Iterator[Serv
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """50 pictures of 97x63 in 10 bits with sound; the time stamps are not regular and do not start at zero."""
+    """50 pictures of 97x63 in 10 bits with sound; the time stamps are not regular and do not start
+    at zero."""
     folder = tmp_path_factory.mktemp("film")
     frames = [frame_of(moving_planes(97, 63, i, 10), "yuv420p10le") for i in range(50)]
     pts = [7 + 4 * i + i % 3 for i in range(50)]
@@ -95,19 +99,31 @@ def test_the_stream_holds_pictures_and_sound(film: Path) -> None:
         assert "default-src 'none'" in headers["content-security-policy"]
         status, headers, data = server.get(f"/{server.token}/video.mp4")
         later = server.get(f"/{server.token}/video.mp4?start=1.5")[2]
-    assert (status, headers["content-type"], headers["transfer-encoding"]) == (200, "video/mp4", "chunked")
+    assert (status, headers["content-type"], headers["transfer-encoding"]) == (
+        200,
+        "video/mp4",
+        "chunked",
+    )
     order = boxes(data)
-    assert order[:2] == ["ftyp", "moov"] and order.count("moof") >= 4 and order.count("moof") == order.count("mdat")
+    assert (
+        order[:2] == ["ftyp", "moov"]
+        and order.count("moof") >= 4
+        and order.count("moof") == order.count("mdat")
+    )
     video = stcodec.open(film)
     base = video.info.time_base
     with av.open(io.BytesIO(data)) as container:
-        shown = [(f.pts * f.time_base, f.to_ndarray(format="yuv420p")) for f in container.decode(video=0)]
+        shown = [
+            (f.pts * f.time_base, f.to_ndarray(format="yuv420p")) for f in container.decode(video=0)
+        ]
     assert [t for t, _ in shown] == [p.pts * base for p in video]
     for (_, picture), wanted in zip(shown, video, strict=True):
         assert picture.shape == (96, 98)  # 98x64 in 4:2:0
         assert psnr(picture[:63, :97], wanted.planes[0] / 4) > 40
     with av.open(io.BytesIO(data)) as container, av.open(str(film.parent / "a.mkv")) as source:
-        sound, wanted_sound = ([bytes(p) for p in c.demux(audio=0) if p.size] for c in (container, source))
+        sound, wanted_sound = (
+            [bytes(p) for p in c.demux(audio=0) if p.size] for c in (container, source)
+        )
         assert sound == wanted_sound
     with av.open(io.BytesIO(later)) as container:
         times = [f.pts * f.time_base for f in container.decode(video=0)]
@@ -116,7 +132,11 @@ def test_the_stream_holds_pictures_and_sound(film: Path) -> None:
 
 
 def test_who_may_ask_and_sound_that_no_browser_plays(tmp_path: Path) -> None:
-    write_clip(tmp_path / "a.mkv", [frame_of(moving_planes(64, 48, i)) for i in range(9)], audio="pcm_s16le")
+    write_clip(
+        tmp_path / "a.mkv",
+        [frame_of(moving_planes(64, 48, i)) for i in range(9)],
+        audio="pcm_s16le",
+    )
     stcodec.encode(tmp_path / "a.mkv", tmp_path / "a.stp", model="dct")
     with serving(tmp_path / "a.stp") as server:
         with av.open(io.BytesIO(server.get(f"/{server.token}/video.mp4")[2])) as container:
@@ -137,7 +157,9 @@ def test_who_may_ask_and_sound_that_no_browser_plays(tmp_path: Path) -> None:
         assert server.get(f"/{server.token}/video.mp4?start=x")[0] == 400
         if Path("/proc/net/tcp").exists():
             lines = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
-            listening = re.findall(rf"^ *\d+: (\w+):{server.port:04X} \w+:0000 0A", lines, re.MULTILINE)
+            listening = re.findall(
+                rf"^ *\d+: (\w+):{server.port:04X} \w+:0000 0A", lines, re.MULTILINE
+            )
             assert listening == ["0100007F"]  # 127.0.0.1 alone
 
 
@@ -145,7 +167,8 @@ def test_it_streams_while_it_decodes_and_ends_on_an_interrupt(film: Path, tmp_pa
     from stcodec.container.records import VideoChunk
     from stcodec.container.stp import Reader, Writer
 
-    # The same pictures again and again: long enough not to be done before the first of them is asked for.
+    # The same pictures again and again: long enough not to be done before the first of them is
+    # asked for.
     long = tmp_path / "long.stp"
     with open(film, "rb") as source, open(long, "wb") as target:
         reader = Reader(source)
@@ -211,7 +234,15 @@ class Browser:
         # It reads from 3 and writes to 4.
         start = f"import os, sys; os.dup2({to_read}, 3); os.dup2({to_write}, 4); os.execv(sys.argv[1], sys.argv[1:])"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", start, str(CHROMIUM), *flags.split(), f"--user-data-dir={folder}", "about:blank"],
+            [
+                sys.executable,
+                "-c",
+                start,
+                str(CHROMIUM),
+                *flags.split(),
+                f"--user-data-dir={folder}",
+                "about:blank",
+            ],
             pass_fds=(to_read, to_write),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -221,12 +252,17 @@ class Browser:
         self._input = os.fdopen(self._read, "rb", buffering=0)
         self._rest, self._number = b"", 0
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
 
     def ask(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
-        os.write(self._write, json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0")
+        os.write(
+            self._write,
+            json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0",
+        )
         while True:
             while b"\0" not in self._rest:
                 data = self._input.read(1 << 20)
@@ -242,14 +278,23 @@ class Browser:
         self.ask("Page.navigate", self._session, url=url)
 
     def run(self, script: str) -> Any:
-        result = self.ask("Runtime.evaluate", self._session, expression=script, awaitPromise=True, returnByValue=True)
+        result = self.ask(
+            "Runtime.evaluate",
+            self._session,
+            expression=script,
+            awaitPromise=True,
+            returnByValue=True,
+        )
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
     def wait(self, script: str, seconds: float = 60) -> Any:
         end = time.monotonic() + seconds
         while not (value := self.run(script)):
-            assert time.monotonic() < end, (script, self.run("[video.currentTime, video.error && video.error.message]"))
+            assert time.monotonic() < end, (
+                script,
+                self.run("[video.currentTime, video.error && video.error.message]"),
+            )
             time.sleep(0.1)
         return value
 

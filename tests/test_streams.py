@@ -1,4 +1,5 @@
-"""All streams of a file through encode and decode: sound, subtitles, chapters, attachments, covers, tags. PyAV reads the result."""
+"""All streams of a file through encode and decode: sound, subtitles, chapters, attachments, covers,
+tags. PyAV reads the result."""
 
 from __future__ import annotations
 
@@ -58,7 +59,9 @@ def tone(index: int, pitch: float, layout: str = "stereo") -> Any:
     return frame
 
 
-def write_rich(path: Path, sounds: Sequence[str] = ("aac", "ac3"), text: str | None = "ass") -> Path:
+def write_rich(
+    path: Path, sounds: Sequence[str] = ("aac", "ac3"), text: str | None = "ass"
+) -> Path:
     """A file with everything that its format holds, made by PyAV alone."""
     form = path.suffix[1:]
     with av.open(str(path), "w") as out:
@@ -109,13 +112,23 @@ def write_rich(path: Path, sounds: Sequence[str] = ("aac", "ac3"), text: str | N
             out.mux(stream.encode(None))
         for start, length, line in LINES if text else []:
             entry = SubtitleSet.create(f"0,0,Default,,0,0,0,,{line}".encode(), 0, length, start)
-            out.mux(packet(bytes(words.codec_context.encode_subtitle(entry)), words, start, length, unit))
+            out.mux(
+                packet(
+                    bytes(words.codec_context.encode_subtitle(entry)), words, start, length, unit
+                )
+            )
     return path
 
 
 def packet(data: bytes, stream: Any, start: int, length: int, unit: Fraction) -> Any:
     made: Any = av.Packet(data)
-    made.stream, made.pts, made.dts, made.duration, made.time_base = stream, start, start, length, unit
+    made.stream, made.pts, made.dts, made.duration, made.time_base = (
+        stream,
+        start,
+        start,
+        length,
+        unit,
+    )
     made.is_keyframe = True
     return made
 
@@ -126,7 +139,9 @@ def through(
     """Encode and decode; what the decoder notes."""
     coded = target.with_suffix(".stp")
     encoding = {k[3:]: options.pop(k) for k in list(options) if k.startswith("in_")}
-    stcodec.encode(source, coded, quality=20, model="dct", overwrite=True, start=start, end=end, **encoding)
+    stcodec.encode(
+        source, coded, quality=20, model="dct", overwrite=True, start=start, end=end, **encoding
+    )
     return list(stcodec.decode(coded, target, overwrite=True, **options).notes)
 
 
@@ -137,13 +152,16 @@ def packets_of(path: Path, kind: str, number: int = 0) -> list[tuple[Fraction, b
 
 
 def waveform(path: Path, number: int = 0, seconds: int = 2) -> np.ndarray:
-    """The left channel in float samples at 48 kHz, placed at its time stamps; sample 0 is time 0."""
+    """The left channel in float samples at 48 kHz, placed at its time stamps; sample 0 is time
+    0."""
     signal = np.zeros(48000 * seconds)
     place: int | None = None
     with av.open(str(path)) as container:
         for frame in container.decode(audio=number):
             samples = frame.to_ndarray()
-            left = (samples[0] if frame.format.is_planar else samples[0, :: len(frame.layout.channels)]).astype(float)
+            left = (
+                samples[0] if frame.format.is_planar else samples[0, :: len(frame.layout.channels)]
+            ).astype(float)
             start = round(frame.pts * frame.time_base * 48000)
             if place is None or abs(start - place) > 480:  # less than that is how a format rounds
                 place = start
@@ -164,9 +182,15 @@ def said_of(path: Path, kind: str) -> list[tuple[str | None, str | None, Disposi
     """Language, title and dispositions of the streams of a kind."""
     with av.open(str(path)) as container:
         return [
-            (s.metadata.get("language"), s.metadata.get("title") or s.metadata.get("name"), s.disposition)
+            (
+                s.metadata.get("language"),
+                s.metadata.get("title") or s.metadata.get("name"),
+                s.disposition,
+            )
             for s in container.streams
-            if s.type == kind and not s.disposition & Disposition.attached_pic and s.codec_context is not None
+            if s.type == kind
+            and not s.disposition & Disposition.attached_pic
+            and s.codec_context is not None
         ]
 
 
@@ -216,8 +240,15 @@ def test_everything_comes_back(
         words = container.streams.subtitles[0]
         assert words.metadata["language"] == "spa"
         assert words.disposition & Disposition.forced
-        assert words.codec_context.name == {"mp4": "mov_text", "mkv": "ssa" if form == "mkv" else "srt"}[output]
-        shown = [(p.pts * p.time_base, s[0].dialogue) for p in container.demux(words) if p.size and (s := p.decode())]
+        assert (
+            words.codec_context.name
+            == {"mp4": "mov_text", "mkv": "ssa" if form == "mkv" else "srt"}[output]
+        )
+        shown = [
+            (p.pts * p.time_base, s[0].dialogue)
+            for p in container.demux(words)
+            if p.size and (s := p.decode())
+        ]
         assert shown == [(Fraction(start, 1000), line.encode()) for start, _, line in LINES]
         fonts = [(s.name, s.mimetype, s.data) for s in container.streams.attachments]
     if form == output == "mkv":
@@ -243,7 +274,9 @@ def test_sound_that_players_do_not_take_in_mp4_becomes_aac(tmp_path: Path, codec
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
-@pytest.mark.parametrize(("audio", "codec", "low", "high"), [("aac:64", "aac", 40, 90), ("opus:48", "opus", 30, 70)])
+@pytest.mark.parametrize(
+    ("audio", "codec", "low", "high"), [("aac:64", "aac", 40, 90), ("opus:48", "opus", 30, 70)]
+)
 def test_sound_is_coded_as_asked_and_stays_in_sync(
     rich: dict[str, Path], tmp_path: Path, audio: str, codec: str, low: int, high: int, ending: str
 ) -> None:
@@ -274,7 +307,12 @@ def test_no_sound_when_none_is_wanted(rich: dict[str, Path], tmp_path: Path) -> 
     through(rich["mkv"], tmp_path / "b.mkv", in_audio="none", end=0.2)
     for name in ("a.mkv", "b.mkv"):
         with av.open(str(tmp_path / name)) as container:
-            assert [s.type for s in container.streams] == ["video", "subtitle", "attachment", "video"]
+            assert [s.type for s in container.streams] == [
+                "video",
+                "subtitle",
+                "attachment",
+                "video",
+            ]
 
 
 def test_gaps_in_sound_stay_where_they_are(tmp_path: Path) -> None:
@@ -296,7 +334,9 @@ def test_gaps_in_sound_stay_where_they_are(tmp_path: Path) -> None:
     assert np.abs(after[13 * 1920 : 19 * 1920]).max() < 0.02
 
 
-def test_a_part_keeps_its_chapters_and_lines(rich: dict[str, Path], coded: dict[str, Path], tmp_path: Path) -> None:
+def test_a_part_keeps_its_chapters_and_lines(
+    rich: dict[str, Path], coded: dict[str, Path], tmp_path: Path
+) -> None:
     stcodec.decode(coded["mkv"], tmp_path / "a.mkv", start=0.2, end=0.8)
     through(rich["mkv"], tmp_path / "b.mkv", start=0.2, end=0.8)
     for path in (tmp_path / "a.mkv", tmp_path / "b.mkv"):
@@ -312,7 +352,8 @@ def test_a_part_keeps_its_chapters_and_lines(rich: dict[str, Path], coded: dict[
 def test_a_data_track_such_as_gps_is_carried(tmp_path: Path) -> None:
     source = write_rich(tmp_path / "in.mp4", ["aac"])
     data = source.read_bytes()
-    # The track of text becomes one of GoPro's telemetry: another handler and another format of its samples.
+    # The track of text becomes one of GoPro's telemetry: another handler and another format of its
+    # samples.
     assert data.count(b"sbtl") == data.count(b"tx3g") == 1
     source.write_bytes(data.replace(b"sbtl", b"meta").replace(b"tx3g", b"gpmd"))
     before = packets_of(source, "data")
@@ -325,15 +366,26 @@ def test_a_data_track_such_as_gps_is_carried(tmp_path: Path) -> None:
 
 
 def test_tags_of_any_name_and_time_codes_survive(tmp_path: Path) -> None:
-    tags = {"com.apple.quicktime.make": "Maker", "com.android.version": "14", "title": "T", "timecode": "01:02:03:04"}
+    tags = {
+        "com.apple.quicktime.make": "Maker",
+        "com.android.version": "14",
+        "title": "T",
+        "timecode": "01:02:03:04",
+    }
     source = write_clip(
-        tmp_path / "in.mp4", clip(3), "libx264", tags=tags, container_options={"movflags": "use_metadata_tags"}
+        tmp_path / "in.mp4",
+        clip(3),
+        "libx264",
+        tags=tags,
+        container_options={"movflags": "use_metadata_tags"},
     )
     for ending in ("mp4", "mov", "mkv"):
         target = tmp_path / f"out.{ending}"
         assert copy(source, target) == []
         with av.open(str(target)) as container:
-            found = {k.lower(): v for k, v in container.metadata.items()} | dict(container.streams.video[0].metadata)
+            found = {k.lower(): v for k, v in container.metadata.items()} | dict(
+                container.streams.video[0].metadata
+            )
             assert {k: found.get(k) or found.get(k.upper()) for k in tags} == tags
             assert len([s for s in container.streams if s.type == "data"]) == (ending != "mkv")
 
@@ -385,7 +437,12 @@ def test_sound_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
 
 def test_the_command_takes_the_choices(rich: dict[str, Path], tmp_path: Path) -> None:
     coded, target = tmp_path / "a.stp", tmp_path / "a.mp4"
-    assert run("encode", rich["mkv"], coded, "--model", "dct", "--audio", "opus:64", "--end", "0.6").returncode == 0
+    assert (
+        run(
+            "encode", rich["mkv"], coded, "--model", "dct", "--audio", "opus:64", "--end", "0.6"
+        ).returncode
+        == 0
+    )
     done = run("decode", coded, target, "--no-audio")
     assert done.returncode == 0
     assert done.stderr.count("font.ttf") == 1

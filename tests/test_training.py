@@ -1,4 +1,5 @@
-"""A tiny model from a folder to a file: packed, looked at, trained, killed, resumed, exported; it codes and is measured."""
+"""A tiny model from a folder to a file: packed, looked at, trained, killed, resumed, exported; it
+codes and is measured."""
 
 from __future__ import annotations
 
@@ -90,14 +91,28 @@ def test_shards_are_no_larger_than_asked_for(folder: Path, tmp_path: Path) -> No
     assert len(whole) == 1
     limit = whole[0].stat().st_size
     parts = pack.pack(
-        folder, tmp_path / "b", PackSettings(frames=8, crf=30, shard_megabytes=limit / 1e6), lambda _: None
+        folder,
+        tmp_path / "b",
+        PackSettings(frames=8, crf=30, shard_megabytes=limit / 1e6),
+        lambda _: None,
     )
     assert len(parts) > 1 and all(s.stat().st_size <= limit for s in parts)
     assert [len(found) for found in pack.read(tmp_path / "b")] == [2, 1]
 
 
 def test_a_picture_of_what_is_trained_on(packed: Path, tmp_path: Path) -> None:
-    training("look", packed, tmp_path / "sheet.png", *CROPS, "--batch", 3, "--photo-share", 0.4, "--screen-share", 0.3)
+    training(
+        "look",
+        packed,
+        tmp_path / "sheet.png",
+        *CROPS,
+        "--batch",
+        3,
+        "--photo-share",
+        0.4,
+        "--screen-share",
+        0.3,
+    )
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (6 * 82, 3 * 66)
         assert np.asarray(sheet).std() > 10
@@ -107,11 +122,29 @@ def test_a_run_that_is_killed_goes_on_and_gives_a_model(
     folder: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, model = tmp_path / "run", tmp_path / "my.safetensors"
-    common = ("train", packed, place, *TINY, *CROPS, "--steps", 20, "--every", 5, "--log-every", 5, "--threads", 1)
+    common = (
+        "train",
+        packed,
+        place,
+        *TINY,
+        *CROPS,
+        "--steps",
+        20,
+        "--every",
+        5,
+        "--log-every",
+        5,
+        "--threads",
+        1,
+    )
     command = [sys.executable, "-m", "stcodec.training", *map(str, common)]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not (place / "checkpoint.pt").exists() and time.monotonic() < deadline and first.poll() is None:
+    while (
+        not (place / "checkpoint.pt").exists()
+        and time.monotonic() < deadline
+        and first.poll() is None
+    ):
         time.sleep(0.05)
     os.kill(first.pid, signal.SIGKILL)
     assert first.wait() == -signal.SIGKILL
@@ -140,20 +173,48 @@ def test_a_run_that_is_killed_goes_on_and_gives_a_model(
     stcodec.decode(coded, back)
     with av.open(str(back)) as container:
         assert len(list(container.decode(video=0))) == 10
-    measured = run("bench", "rd", clip, "--models", "my", "--qualities", "10,30,50", "--json", tmp_path / "b.json")
+    measured = run(
+        "bench",
+        "rd",
+        clip,
+        "--models",
+        "my",
+        "--qualities",
+        "10,30,50",
+        "--json",
+        tmp_path / "b.json",
+    )
     assert measured.returncode == 0, measured.stderr
     assert len(json.loads((tmp_path / "b.json").read_text())["curves"][-1]["points"]) == 3
 
 
-def test_compiled_networks_learn_the_same(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Graphs are made, forward and backward, as always, but run as they are: machine code takes a minute or more.
+def test_compiled_networks_learn_the_same(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Graphs are made, forward and backward, as always, but run as they are: machine code takes a
+    # minute or more.
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    common = (*TINY, *CROPS, "--intra", "--intra-width", 16, "--steps", 4, "--log-every", 1, "--threads", 1)
+    common = (
+        *TINY,
+        *CROPS,
+        "--intra",
+        "--intra-width",
+        16,
+        "--steps",
+        4,
+        "--log-every",
+        1,
+        "--threads",
+        1,
+    )
     said, _ = training("train", packed, tmp_path / "compiled", *common, "--compile")
     assert "without compilation" not in said
     training("train", packed, tmp_path / "plain", *common)
     compiled, plain = (
-        [json.loads(line)["loss"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        [
+            json.loads(line)["loss"]
+            for line in (tmp_path / name / "log.jsonl").read_text().splitlines()
+        ]
         for name in ("compiled", "plain")
     )
     assert compiled == pytest.approx(plain, rel=1e-3)
@@ -166,7 +227,9 @@ def test_a_run_goes_on_without_a_compiler_that_fails(
         raise AssertionError("wrong layout\nand more")
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
-    said, _ = training("train", packed, tmp_path / "run", *TINY, *CROPS, "--steps", 2, "--threads", 1, "--compile")
+    said, _ = training(
+        "train", packed, tmp_path / "run", *TINY, *CROPS, "--steps", 2, "--threads", 1, "--compile"
+    )
     assert said.count("goes on without compilation, which failed: wrong layout\n") == 1
     assert "step 2," in said
 
@@ -175,7 +238,20 @@ def test_intra_frames_are_trained_alone(
     folder: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, target = tmp_path / "run", tmp_path / "own.safetensors"
-    common = ("--intra", "--intra-width", 16, *CROPS, "--batch", 2, "--steps", 4, "--log-every", 2, "--threads", 1)
+    common = (
+        "--intra",
+        "--intra-width",
+        16,
+        *CROPS,
+        "--batch",
+        2,
+        "--steps",
+        4,
+        "--log-every",
+        2,
+        "--threads",
+        1,
+    )
     assert "2 clips, 1 photos" in training("train", packed, place, "--base", "dct", *common)[0]
     training("export", packed, place, target, *CROPS, "--rounds", 0)
     base, own = load_model("dct"), load_model(str(target))
@@ -200,7 +276,9 @@ runpy.run_module("stcodec.training", run_name="__main__")
 """
 
 
-def test_the_launcher_trains_without_pyav_and_the_entropy_coder(folder: Path, packed: Path, tmp_path: Path) -> None:
+def test_the_launcher_trains_without_pyav_and_the_entropy_coder(
+    folder: Path, packed: Path, tmp_path: Path
+) -> None:
     if importlib.util.find_spec("cv2") is None:
         # Without OpenCV photos can be read, but no clips.
         packed, photos = tmp_path / "p", tmp_path / "photos"
@@ -213,17 +291,38 @@ def test_the_launcher_trains_without_pyav_and_the_entropy_coder(folder: Path, pa
     python.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {script} "$@"\n')
     python.chmod(0o755)
     launcher = Path(__file__).parent.parent / "stcodec" / "training" / "gpu_run.sh"
-    command = [launcher, packed, tmp_path / "run", 5, *TINY, *CROPS, "--steps", 2, "--log-every", 1, "--threads", 1]
+    command = [
+        launcher,
+        packed,
+        tmp_path / "run",
+        5,
+        *TINY,
+        *CROPS,
+        "--steps",
+        2,
+        "--log-every",
+        1,
+        "--threads",
+        1,
+    ]
     environment = {**os.environ, "PYTHON": str(python), "WAIT": "100", "COLLECT": "collected"}
     done = subprocess.run(
-        list(map(str, command)), env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False
+        list(map(str, command)),
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "step 2" in done.stdout
     collected = sorted((tmp_path / "collected").iterdir())
     assert max(p.stat().st_size for p in collected) <= 15 << 20
     parts = [p for p in collected if p.name.startswith("checkpoint.pt")]
-    assert b"".join(p.read_bytes() for p in parts) == (tmp_path / "run" / "checkpoint.pt").read_bytes()
+    assert (
+        b"".join(p.read_bytes() for p in parts) == (tmp_path / "run" / "checkpoint.pt").read_bytes()
+    )
     assert {p.name for p in collected if p not in parts} == {
         "ema.safetensors",
         "log.jsonl",
@@ -238,11 +337,17 @@ def test_the_launcher_trains_without_pyav_and_the_entropy_coder(folder: Path, pa
         (("train", "{empty}", "{empty}/run"), "holds no shards", 3),
         (("pack", "{empty}", "{empty}/p"), "holds no videos and no photos", 3),
         (("plot", "{empty}", "{empty}/p.png"), "there is no log", 3),
-        (("export", "{packed}", "{empty}", "{empty}/m.safetensors"), "does not say how the run was started", 3),
+        (
+            ("export", "{packed}", "{empty}", "{empty}/m.safetensors"),
+            "does not say how the run was started",
+            3,
+        ),
         (("train", "{packed}", "{empty}/run", "--height", "60"), "multiples of 16", 2),
     ],
 )
-def test_errors_are_one_line(arguments: tuple[str, ...], message: str, code: int, packed: Path, tmp_path: Path) -> None:
+def test_errors_are_one_line(
+    arguments: tuple[str, ...], message: str, code: int, packed: Path, tmp_path: Path
+) -> None:
     filled = [a.format(empty=tmp_path, packed=packed) for a in arguments]
     _, said = training(*filled, code=code)
     assert message in said

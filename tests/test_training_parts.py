@@ -1,4 +1,5 @@
-"""The batched codec of the training loop against the codec itself, gradients, and what a GPU must not wait for."""
+"""The batched codec of the training loop against the codec itself, gradients, and what a GPU must
+not wait for."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ def model() -> Model:
     return load_model("stc-1")
 
 
-def random_clip(seed: int = 0, frames: int = 16, height: int = 96, width: int = 112) -> tuple[torch.Tensor, ...]:
+def random_clip(
+    seed: int = 0, frames: int = 16, height: int = 96, width: int = 112
+) -> tuple[torch.Tensor, ...]:
     """A smooth texture that moves by (1, 2) samples per frame."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand(1, 1, height + 40, width + 60, generator=generator)
@@ -58,7 +61,10 @@ def data() -> Data:
 def test_batched_prediction_is_that_of_the_codec() -> None:
     torch.manual_seed(1)
     n, h, w = 2, 48, 64
-    pictures = [Frames(torch.rand(n, 1, h, w), *(torch.rand(n, 1, h // 2, w // 2) for _ in "uv")) for _ in range(2)]
+    pictures = [
+        Frames(torch.rand(n, 1, h, w), *(torch.rand(n, 1, h // 2, w // 2) for _ in "uv"))
+        for _ in range(2)
+    ]
     vectors = torch.randint(-160, 160, (n, 2, 2, h // 8, w // 8), dtype=torch.int16)
     modes = torch.randint(0, 3, (n, h // 16, w // 16), dtype=torch.uint8)
     sides = [[p.take([i]) for i in range(n)] for p in pictures]
@@ -78,7 +84,11 @@ def test_batched_passes_are_those_of_the_codec(model: Model, kind: int) -> None:
     torch.manual_seed(kind)
     n, rows, columns, channels = 2, 5, 6, 96
     size = torch.exp(-torch.linspace(0, 5, channels)) * 20
-    latents = torch.randn(n, channels, rows, columns) * size[None, :, None, None] * torch.rand(n, 1, rows, columns)
+    latents = (
+        torch.randn(n, channels, rows, columns)
+        * size[None, :, None, None]
+        * torch.rand(n, 1, rows, columns)
+    )
     mean, step = latents * 0.4, torch.full((n, channels, 1, 1), 0.7)
     references = torch.poisson(latents.abs().permute(0, 2, 3, 1))
     modes = None if kind == 0 else torch.randint(0, 3, (n, rows, columns))
@@ -143,7 +153,8 @@ def test_key_frames_alone_cost_what_they_cost_among_others(model: Model) -> None
             loop.loss(loop.find_motion(some))
     assert sorted(seen[0]) == [0, 1] and sorted(seen[1]) == [0, 1, 2, 3, 4]
     for kind in (0, 1):
-        # Without the motion of other frames, what changes in the intra frame is estimated otherwise.
+        # Without the motion of other frames, what changes in the intra frame is estimated
+        # otherwise.
         torch.testing.assert_close(seen[0][kind], seen[1][kind], rtol=0.02, atol=0)
 
 
@@ -162,7 +173,9 @@ def test_a_step_down_the_gradient_lowers_the_loss(model: Model, data: Data, dens
     parameters = trained.parameters_of("network") + trained.parameters_of("passes")
     for parameter in parameters:
         parameter.requires_grad_(True)
-    loop = Engine(trained.network, trained.passes, Settings("log", through=dense, dense_search=dense))
+    loop = Engine(
+        trained.network, trained.passes, Settings("log", through=dense, dense_search=dense)
+    )
     batch = loop.find_motion(data.batch(1))
     optimiser = torch.optim.Adam(parameters, lr=3e-4)
     losses = []
@@ -172,7 +185,9 @@ def test_a_step_down_the_gradient_lowers_the_loss(model: Model, data: Data, dens
         outcome.loss.backward()
         if not losses:
             # One chunk alone never reads the memory that it leaves.
-            without = {name for name, p in trained.named_parameters() if p.requires_grad and p.grad is None}
+            without = {
+                name for name, p in trained.named_parameters() if p.requires_grad and p.grad is None
+            }
             assert without == {"network.memory.gate.weight", "network.memory.gate.bias"}
             assert all(bool(p.grad.isfinite().all()) for p in parameters if p.grad is not None)
         optimiser.step()
@@ -200,20 +215,29 @@ class Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = str(func)
-        if any(word in name for word in ("_local_scalar_dense", "nonzero", "is_nonzero", "unique", "masked_select")):
+        if any(
+            word in name
+            for word in ("_local_scalar_dense", "nonzero", "is_nonzero", "unique", "masked_select")
+        ):
             self.waits.add(name)
         return func(*args, **(kwargs or {}))
 
 
 def test_nothing_in_a_step_waits_for_the_device(model: Model, data: Data) -> None:
-    loop = Engine(model.network, Passes(model.network, model.groups, model.tables), Settings(dense_search=True))
+    loop = Engine(
+        model.network,
+        Passes(model.network, model.groups, model.tables),
+        Settings(dense_search=True),
+    )
     batch = data.batch(0)
     with Watch() as watch, torch.no_grad():
         loop.loss(loop.find_motion(batch))
     assert watch.waits == set()
 
 
-def run_of(model: Model, data: Data, folder: Path, steps: int, say: Callable[[str], None], **options: Any) -> Run:
+def run_of(
+    model: Model, data: Data, folder: Path, steps: int, say: Callable[[str], None], **options: Any
+) -> Run:
     """A run of six steps that stops early, as if killed after a checkpoint."""
     settings = RunSettings(steps=6, minutes=1e9, every=1000, log_every=2, warm_up=1, **options)
     one = Run(start_from(model, model.config), data, folder, settings, Settings(), say)
@@ -231,13 +255,18 @@ def tiny() -> Model:
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "soap"])
-def test_a_resumed_run_is_the_run_itself(tiny: Model, data: Data, tmp_path: Path, optimiser: str) -> None:
+def test_a_resumed_run_is_the_run_itself(
+    tiny: Model, data: Data, tmp_path: Path, optimiser: str
+) -> None:
     said: list[str] = []
     whole = run_of(tiny, data, tmp_path / "a", 3, said.append, optimiser=optimiser)
     run_of(tiny, data, tmp_path / "b", 1, said.append, optimiser=optimiser)
     parts = run_of(tiny, data, tmp_path / "b", 3, said.append, optimiser=optimiser)
     assert any("goes on from step 1" in line for line in said)
-    for a, b in ((whole.trained.state_dict(), parts.trained.state_dict()), (whole.average, parts.average)):
+    for a, b in (
+        (whole.trained.state_dict(), parts.trained.state_dict()),
+        (whole.average, parts.average),
+    ):
         for name, value in a.items():
             torch.testing.assert_close(value, b[name], atol=1e-6, rtol=1e-4)
 

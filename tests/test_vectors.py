@@ -32,13 +32,19 @@ def random_case(
     modes[~available[:, 1]] = 1
     modes[~available[:, 0]] = 2
     hints = rng.integers(-size, size + 1, (n, 2, 2, rows, columns))
-    fields = Fields(torch.from_numpy(fine.astype(np.int16)), torch.from_numpy(modes.astype(np.uint8)))
+    fields = Fields(
+        torch.from_numpy(fine.astype(np.int16)), torch.from_numpy(modes.astype(np.uint8))
+    )
     return fields, shape, available, hints
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 11), st.integers(1, 13), st.sampled_from([0, 3, 60, 4000])
+    st.integers(0, 10**6),
+    st.integers(1, 4),
+    st.integers(1, 11),
+    st.integers(1, 13),
+    st.sampled_from([0, 3, 60, 4000]),
 )
 def test_round_trip(seed: int, n: int, rows: int, columns: int, size: int) -> None:
     fields, shape, available, hints = random_case(seed, n, rows, columns, size)

@@ -19,7 +19,9 @@ from tests.conftest import make_video, read_times
 def copy(source: Path, target: Path, format: str) -> list[Picture]:
     found = []
     with VideoReader(source) as video:
-        writer = open_writer(target, video.info, video.streams, video.metadata, format=format, crf=5)
+        writer = open_writer(
+            target, video.info, video.streams, video.metadata, format=format, crf=5
+        )
         for item in video:
             writer.write(item)
             if isinstance(item, Picture):
@@ -43,7 +45,8 @@ def test_420_planes_are_exact(tmp_path: Path, pix_fmt: str, width: int, height: 
 
 
 @pytest.mark.parametrize(
-    ("pix_fmt", "depth"), [("yuv444p", 8), ("yuv422p", 8), ("gray", 8), ("bgr0", 8), ("yuv422p10le", 10)]
+    ("pix_fmt", "depth"),
+    [("yuv444p", 8), ("yuv422p", 8), ("gray", 8), ("bgr0", 8), ("yuv422p10le", 10)],
 )
 def test_other_formats_are_converted_and_said_so(tmp_path: Path, pix_fmt: str, depth: int) -> None:
     path = tmp_path / "a.mkv"
@@ -62,7 +65,9 @@ def test_times_survive(tmp_path: Path, bee: Path, format: str) -> None:
     for a, b in zip(read_times(bee), read_times(target), strict=True):
         assert abs(a - b) <= tolerance
     with av.open(str(bee)) as a, av.open(str(target)) as b:
-        sounds = [[(p.pts * p.time_base, bytes(p)) for p in c.demux(audio=0) if p.size] for c in (a, b)]
+        sounds = [
+            [(p.pts * p.time_base, bytes(p)) for p in c.demux(audio=0) if p.size] for c in (a, b)
+        ]
     kept = {data: time for time, data in sounds[1]}
     for time, data in sounds[0]:
         if time >= 0:
@@ -85,14 +90,24 @@ def test_colour_and_aspect(tmp_path: Path) -> None:
 
     def tags(stream: object) -> None:
         context = stream.codec_context  # type: ignore[attr-defined]
-        context.color_range, context.colorspace, context.color_primaries, context.color_trc = 2, 9, 9, 16
+        context.color_range, context.colorspace, context.color_primaries, context.color_trc = (
+            2,
+            9,
+            9,
+            16,
+        )
         context.sample_aspect_ratio = Fraction(16, 11)
 
     make_video(source, codec="libx264", prepare=tags)
     copy(source, target, "mp4")
     with av.open(str(target)) as container:
         frame = next(container.decode(video=0))
-        assert (frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc) == (2, 9, 9, 16)
+        assert (frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc) == (
+            2,
+            9,
+            9,
+            16,
+        )
         assert container.streams.video[0].sample_aspect_ratio == Fraction(16, 11)
 
 
@@ -108,7 +123,9 @@ def test_no_video_and_no_media(tmp_path: Path) -> None:
     sound, text = tmp_path / "s.wav", tmp_path / "t.mp4"
     with av.open(str(sound), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 800), np.int16), format="s16", layout="mono"
+        )
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))
     text.write_text("hello")

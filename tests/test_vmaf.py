@@ -16,8 +16,12 @@ from stcodec.quality import vmaf as vmaf_module
 from stcodec.quality.vmaf import VmafMeter, available, vmaf
 from tests.media import moving_planes
 
-INFO = VideoInfo(160, 96, 8, Fraction(1, 25), Fraction(25), Fraction(1), 0, 0, 2, 2, 2, 0, None, None)
-needs_vmaf = pytest.mark.skipif(available() is None, reason="no ffmpeg with libvmaf (pip install 'stcodec[bench]')")
+INFO = VideoInfo(
+    160, 96, 8, Fraction(1, 25), Fraction(25), Fraction(1), 0, 0, 2, 2, 2, 0, None, None
+)
+needs_vmaf = pytest.mark.skipif(
+    available() is None, reason="no ffmpeg with libvmaf (pip install 'stcodec[bench]')"
+)
 
 
 def blurred(planes: Planes) -> Planes:
@@ -45,7 +49,10 @@ def test_scores_of_files_and_of_pictures_are_the_same(tmp_path: Path, bits: int)
     info = replace(INFO, bit_depth=bits)
     # Another frame rate: pictures are paired by number.
     other = replace(info, frame_rate=Fraction(30))
-    a, b = write(tmp_path / "a b,[1]:'.y4m", reference, info), write(tmp_path / "-b.y4m", distorted, other)
+    a, b = (
+        write(tmp_path / "a b,[1]:'.y4m", reference, info),
+        write(tmp_path / "-b.y4m", distorted, other),
+    )
     of_files = vmaf(a, b)
     with VmafMeter(info, threads=1) as meter:
         for pair in zip(reference, distorted, strict=True):

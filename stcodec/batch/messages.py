@@ -38,7 +38,11 @@ def fields(event: Event, batch: Batch) -> dict[str, Any]:
 
 def planned_fields(entry: Entry, batch: Batch) -> dict[str, Any]:
     """What a dry run says of a file."""
-    actions = {"waiting": "decode" if batch.settings.decode else "encode", "skipped": "skip", "failed": "fail"}
+    actions = {
+        "waiting": "decode" if batch.settings.decode else "encode",
+        "skipped": "skip",
+        "failed": "fail",
+    }
     return {
         "input": entry.task.source,
         "output": _output(entry, batch),
@@ -57,7 +61,10 @@ def ended_fields(batch: Batch, seconds: float) -> dict[str, Any]:
     """The last object of a batch."""
     done = [e for e in batch.entries if e.state == "done"]
     return {
-        **{state: sum(e.state == state for e in batch.entries) for state in ("done", "skipped", "failed")},
+        **{
+            state: sum(e.state == state for e in batch.entries)
+            for state in ("done", "skipped", "failed")
+        },
         "input_bytes": sum(e.result["input_bytes"] for e in done),
         "output_bytes": sum(e.result["output_bytes"] for e in done),
         "seconds": round(seconds, 3),
@@ -66,14 +73,20 @@ def ended_fields(batch: Batch, seconds: float) -> dict[str, Any]:
 
 def table(entries: Sequence[Entry]) -> list[str]:
     """A row per file, and one that sums up."""
-    rows = [(e.state, e.task.source, _outcome(e) if e.state == "done" else _why(e)) for e in entries]
+    rows = [
+        (e.state, e.task.source, _outcome(e) if e.state == "done" else _why(e)) for e in entries
+    ]
     width = max((len(name) for _, name, _ in rows), default=0)
     lines = [f"{state:<8} {name:<{width}}  {what}".rstrip() for state, name, what in rows]
     states = [e.state for e in entries]
-    counts = [f"{states.count(s)} {s}" for s in ("done", "skipped", "failed", "waiting") if s in states]
+    counts = [
+        f"{states.count(s)} {s}" for s in ("done", "skipped", "failed", "waiting") if s in states
+    ]
     done = [e.result for e in entries if e.state == "done"]
     if done:
-        counts.append(f"{_sizes(sum(r['input_bytes'] for r in done), sum(r['output_bytes'] for r in done))}")
+        counts.append(
+            f"{_sizes(sum(r['input_bytes'] for r in done), sum(r['output_bytes'] for r in done))}"
+        )
     return [*lines, ", ".join(counts)]
 
 

@@ -36,11 +36,14 @@ class Plan:
     problems: tuple[tuple[str, str], ...]
 
 
-def make_plan(inputs: Sequence[str], output: str, *, decode: bool, ending: str, recursive: bool) -> Plan:
-    """Look for files in `inputs`, folders or files; the folders under an input are mirrored in `output`.
+def make_plan(
+    inputs: Sequence[str], output: str, *, decode: bool, ending: str, recursive: bool
+) -> Plan:
+    """Look for files in `inputs`, folders or files; the folders under an input are mirrored in
+    `output`.
 
-    Hidden files and folders, links to folders, and `output` itself are passed over. UsageError where two inputs have the same
-    output, or an output would replace an input.
+    Hidden files and folders, links to folders, and `output` itself are passed over. UsageError
+    where two inputs have the same output, or an output would replace an input.
     """
     problems: list[tuple[str, str]] = []
     wanted = CODED if decode else VIDEOS
@@ -57,16 +60,24 @@ def make_plan(inputs: Sequence[str], output: str, *, decode: bool, ending: str, 
             target = os.path.splitext(place)[0] + ending
             other = tasks.setdefault(target, source)
             if os.path.realpath(other) != os.path.realpath(source):
-                raise UsageError(f"{other} and {source} have the same output {os.path.join(output, target)}")
+                raise UsageError(
+                    f"{other} and {source} have the same output {os.path.join(output, target)}"
+                )
     sources = {os.path.realpath(source) for source in tasks.values()}
     for target, source in tasks.items():
         if os.path.realpath(os.path.join(output, target)) in sources:
-            raise UsageError(f"the output of {source} would replace the input {os.path.join(output, target)}")
+            raise UsageError(
+                f"the output of {source} would replace the input {os.path.join(output, target)}"
+            )
     return Plan(tuple(Task(source, target) for target, source in tasks.items()), tuple(problems))
 
 
 def _search(
-    folder: str, output: str, wanted: frozenset[str], recursive: bool, problems: list[tuple[str, str]]
+    folder: str,
+    output: str,
+    wanted: frozenset[str],
+    recursive: bool,
+    problems: list[tuple[str, str]],
 ) -> Iterator[tuple[str, str]]:
     """(path, path under `folder`) of the files with a wanted ending."""
 
@@ -79,5 +90,9 @@ def _search(
         folders[:] = sorted(f for f in keep if os.path.realpath(os.path.join(root, f)) != inside)
         for name in sorted(files):
             path = os.path.join(root, name)
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in wanted and os.path.isfile(path):
+            if (
+                not name.startswith(".")
+                and os.path.splitext(name)[1].lower() in wanted
+                and os.path.isfile(path)
+            ):
                 yield path, os.path.relpath(path, folder)

@@ -21,7 +21,8 @@ class Pool(Protocol):
     """Does jobs, several at a time."""
 
     def run(self, jobs: Sequence[Record]) -> Iterator[tuple[int, Record]]:
-        """(number of the job, record) as they come: {"started": true}, then those of `worker.execute`."""
+        """(number of the job, record) as they come: {"started": true}, then those of
+        `worker.execute`."""
 
     def close(self) -> None:
         """End all that is at work, and wait for it."""
@@ -98,7 +99,15 @@ class LocalPool:
                     if ended := "progress" not in record:
                         break
                 if not ended:
-                    records.put((number, {"failed": f"{job['source']}: {_death(process.wait())}", "exit_code": 1}))
+                    records.put(
+                        (
+                            number,
+                            {
+                                "failed": f"{job['source']}: {_death(process.wait())}",
+                                "exit_code": 1,
+                            },
+                        )
+                    )
             except (OSError, ValueError) as error:
                 records.put((number, {"failed": f"{job['source']}: {error}", "exit_code": 1}))
 
@@ -111,7 +120,9 @@ class LocalPool:
             if process is None or process.poll() is not None:
                 command = [sys.executable, "-m", "stcodec.batch.worker"]
                 pipe = subprocess.PIPE
-                process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, encoding="utf-8")
+                process = subprocess.Popen(
+                    command, stdin=pipe, stdout=pipe, text=True, encoding="utf-8"
+                )
                 self._processes[slot] = process
             return process
 
@@ -119,5 +130,7 @@ class LocalPool:
 def _death(code: int) -> str:
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-        return f"its process was ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+        return f"its process was ended by {name}" + (
+            " (out of memory?)" if name == "SIGKILL" else ""
+        )
     return f"its process ended with exit code {code}"

@@ -1,4 +1,5 @@
-"""The machines of a Ray cluster, which all see the same files under the same names, as a pool for jobs."""
+"""The machines of a Ray cluster, which all see the same files under the same names, as a pool for
+jobs."""
 
 from __future__ import annotations
 
@@ -19,10 +20,12 @@ _TRIES_AFTER_A_LOST_NODE = 1
 
 
 class RayPool:
-    """Jobs as tasks of the cluster at `address`: each asks for CPUs, with a CUDA device also for a GPU, and runs where they are.
+    """Jobs as tasks of the cluster at `address`: each asks for CPUs, with a CUDA device also for a
+    GPU, and runs where they are.
 
-    count: tasks at a time, 0: as many as the cluster has room for. threads: CPUs of a task, 0: 4, or what the largest node has.
-    UsageError where Ray is not installed or the cluster lacks what is asked for, StcodecError where it cannot be reached.
+    count: tasks at a time, 0: as many as the cluster has room for. threads: CPUs of a task, 0: 4,
+    or what the largest node has. UsageError where Ray is not installed or the cluster lacks what is
+    asked for, StcodecError where it cannot be reached.
     """
 
     def __init__(self, address: str, device: str, count: int, threads: int) -> None:
@@ -32,16 +35,22 @@ class RayPool:
             raise UsageError("--ray needs Ray: pip install 'stcodec[ray]'") from error
         self._ray: Any = ray
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # tasks without a GPU see what is there
+        os.environ.setdefault(
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
+        )  # tasks without a GPU see what is there
         # Ray tells of dead workers there, whatever it is asked.
         self._stdout = contextlib.ExitStack()
         self._stdout.enter_context(report.stdout_for_json_alone())
         handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
-            ray.init(address, logging_level=logging.ERROR, log_to_driver=False, configure_logging=True)
+            ray.init(
+                address, logging_level=logging.ERROR, log_to_driver=False, configure_logging=True
+            )
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             self._stdout.close()
-            raise StcodecError(f"{address}: no Ray cluster can be reached there ({_first_line(error)})") from error
+            raise StcodecError(
+                f"{address}: no Ray cluster can be reached there ({_first_line(error)})"
+            ) from error
         for number, handler in handlers.items():
             signal.signal(number, handler)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -75,7 +84,13 @@ class RayPool:
                 number, job = waiting.pop()
                 # A task sees the GPU that it was given, and no other, as the first.
                 options = {**job["options"], "device": "cuda"} if self._gpus else job["options"]
-                sent = {**job, "options": options, "threads": self._threads, "slot": 0, "folder": os.getcwd()}
+                sent = {
+                    **job,
+                    "options": options,
+                    "threads": self._threads,
+                    "slot": 0,
+                    "folder": os.getcwd(),
+                }
                 self._running[task.remote(sent)] = number
             ready, _ = ray.wait(list(self._running), num_returns=1, timeout=1)
             for stream in ready:
@@ -83,18 +98,29 @@ class RayPool:
                 try:
                     record = ray.get(next(stream))
                 except StopIteration:
-                    record = {"failed": f"{jobs[number]['source']}: its task ended without a result", "exit_code": 1}
+                    record = {
+                        "failed": f"{jobs[number]['source']}: its task ended without a result",
+                        "exit_code": 1,
+                    }
                 except lost as error:
-                    record = {"failed": f"{jobs[number]['source']}: {_first_line(error)}", "exit_code": 1}
+                    record = {
+                        "failed": f"{jobs[number]['source']}: {_first_line(error)}",
+                        "exit_code": 1,
+                    }
                     if tries[number]:
                         tries[number] -= 1
                         del self._running[stream]
-                        with contextlib.suppress(OSError):  # it may have been complete, and nobody was told
+                        with contextlib.suppress(
+                            OSError
+                        ):  # it may have been complete, and nobody was told
                             os.unlink(jobs[number]["target"])
                         waiting.append((number, jobs[number]))
                         continue
                 except ray.exceptions.RayError as error:
-                    record = {"failed": f"{jobs[number]['source']}: {_first_line(error)}", "exit_code": 1}
+                    record = {
+                        "failed": f"{jobs[number]['source']}: {_first_line(error)}",
+                        "exit_code": 1,
+                    }
                 if "done" in record or "failed" in record:
                     del self._running[stream]
                 yield number, record

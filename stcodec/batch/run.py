@@ -25,9 +25,10 @@ _CORES_PER_JOB = 4
 
 @dataclass(frozen=True)
 class Settings:
-    """What a batch is to do. options: fields of EncodeOptions, or of DecodeOptions if `decode`; jobs: files at a time, 0: one for
-    every 4 cores; overwrite: replace outputs that this batch did not make as it would now; part: (k, n) takes every n-th file from
-    the k-th on, so that n machines share the work."""
+    """What a batch is to do. options: fields of EncodeOptions, or of DecodeOptions if `decode`;
+    jobs: files at a time, 0: one for every 4 cores; overwrite: replace outputs that this batch did
+    not make as it would now; part: (k, n) takes every n-th file from the k-th on, so that n
+    machines share the work."""
 
     inputs: tuple[str, ...]
     output: str
@@ -44,8 +45,8 @@ class Settings:
 class Entry:
     """A file and what became of it.
 
-    state: "waiting", "done", "skipped" or "failed"; reason: why; replaces: an output that is there may go; result: fields of
-    EncodeResult or DecodeResult, with output_bytes.
+    state: "waiting", "done", "skipped" or "failed"; reason: why; replaces: an output that is there
+    may go; result: fields of EncodeResult or DecodeResult, with output_bytes.
     """
 
     task: Task
@@ -66,7 +67,8 @@ class Event:
 
 
 class Batch:
-    """A batch that has been planned: `entries` say what there is and what is done. Making it changes nothing.
+    """A batch that has been planned: `entries` say what there is and what is done. Making it
+    changes nothing.
 
     UsageError for options or outputs that make no sense, InputError where there is no input at all.
     """
@@ -84,11 +86,15 @@ class Batch:
             recursive=settings.recursive,
         )
         if not found.tasks and not found.problems:
-            raise InputError(f"{', '.join(settings.inputs)}: no {'.stp file' if settings.decode else 'video'} found")
+            raise InputError(
+                f"{', '.join(settings.inputs)}: no {'.stp file' if settings.decode else 'video'} found"
+            )
         part, parts = settings.part
         self._state = State(settings.output, f"-{part}-of-{parts}" if parts > 1 else "")
         mine = slice(part - 1, None, parts)
-        self.entries = [Entry(Task(path, ""), "failed", why, 3) for path, why in found.problems[mine]]
+        self.entries = [
+            Entry(Task(path, ""), "failed", why, 3) for path, why in found.problems[mine]
+        ]
         self.entries += [self._look(task) for task in found.tasks[mine]]
         self.waiting = [e for e in self.entries if e.state == "waiting"]
         wanted = settings.jobs or max(1, cores() // _CORES_PER_JOB)
@@ -101,26 +107,40 @@ class Batch:
             return Entry(task)
         known = self._state.done.get(task.target)
         if known is not None and self._same(task, known):
-            if path.is_file() and path.stat().st_size == known["output_bytes"] and digest(path) == known["sha256"]:
+            if (
+                path.is_file()
+                and path.stat().st_size == known["output_bytes"]
+                and digest(path) == known["sha256"]
+            ):
                 return Entry(task, "skipped", "done and intact")
             return Entry(task, reason="damaged since it was made", replaces=True)
         if self.settings.overwrite and path.is_file():
             return Entry(task, replaces=True)
-        why = "was made of another input or with other options" if known is not None else "already exists"
+        why = (
+            "was made of another input or with other options"
+            if known is not None
+            else "already exists"
+        )
         return Entry(task, "failed", f"{path}: {why} (-y overwrites)", OutputExistsError.exit_code)
 
     def _same(self, task: Task, known: dict[str, Any]) -> bool:
         """Would the output be made of the same input with the same options?"""
         try:
-            now = {"input": os.path.abspath(task.source), "options": self._options, **signature(task.source)}
+            now = {
+                "input": os.path.abspath(task.source),
+                "options": self._options,
+                **signature(task.source),
+            }
         except OSError:
             return False
         return all(known.get(name) == value for name, value in now.items())
 
     def run(self, pool: Callable[[int], Pool] = LocalPool) -> Generator[Event, None, None]:
-        """Do what is waiting; yields what happens. An output has its name when it is complete, and `Entry.state` then says so.
+        """Do what is waiting; yields what happens. An output has its name when it is complete, and
+        `Entry.state` then says so.
 
-        Whatever ends this early ends the work and removes what is not complete; the next batch goes on after what was complete.
+        Whatever ends this early ends the work and removes what is not complete; the next batch goes
+        on after what was complete.
         """
         for entry in self.entries:
             if entry.state != "waiting":
@@ -141,12 +161,20 @@ class Batch:
                     entry.result = record["done"]
                     try:
                         self._finish(entry, jobs[number]["target"], before[number])
-                        yield Event("decoded" if settings.decode else "encoded", entry, entry.result)
+                        yield Event(
+                            "decoded" if settings.decode else "encoded", entry, entry.result
+                        )
                     except OSError as error:
-                        yield _failed(entry, f"{error.filename2 or error.filename}: {error.strerror}", 1)
+                        yield _failed(
+                            entry, f"{error.filename2 or error.filename}: {error.strerror}", 1
+                        )
                 elif "failed" in record:
                     final = os.path.join(settings.output, entry.task.target)
-                    yield _failed(entry, record["failed"].replace(jobs[number]["target"], final), record["exit_code"])
+                    yield _failed(
+                        entry,
+                        record["failed"].replace(jobs[number]["target"], final),
+                        record["exit_code"],
+                    )
                 elif "progress" in record:
                     frames, total = record["progress"]
                     yield Event("progress", entry, {"frames": frames, "total": total})
@@ -174,12 +202,15 @@ class Batch:
             return {}
 
     def _finish(self, entry: Entry, made: str, before: dict[str, int]) -> None:
-        """Give a complete output its name. What is written down first tells the next run that the output is this batch's."""
+        """Give a complete output its name. What is written down first tells the next run that the
+        output is this batch's."""
         target = Path(self.settings.output, entry.task.target)
         target.parent.mkdir(parents=True, exist_ok=True)
         sha256 = entry.result.pop("sha256")
         if not entry.replaces and os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, "came into being meanwhile (-y overwrites)", str(target))
+            raise FileExistsError(
+                errno.EEXIST, "came into being meanwhile (-y overwrites)", str(target)
+            )
         self._state.add(
             "done",
             input=os.path.abspath(entry.task.source),

@@ -1,4 +1,5 @@
-"""What a batch has done, kept beside its outputs so that it outlives the process: lines of JSON, each written through."""
+"""What a batch has done, kept beside its outputs so that it outlives the process: lines of JSON,
+each written through."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ def to_json(value: object) -> str:
 
 def from_json(text: str) -> Any:
     """The inverse of `to_json`; ValueError for anything else."""
-    return json.loads(text, object_hook=lambda v: Fraction(v["fraction"]) if set(v) == {"fraction"} else v)
+    return json.loads(
+        text, object_hook=lambda v: Fraction(v["fraction"]) if set(v) == {"fraction"} else v
+    )
 
 
 def digest(path: str | os.PathLike[str]) -> str:
@@ -47,8 +50,9 @@ def signature(path: str | os.PathLike[str]) -> dict[str, int]:
 class State:
     """The state of the batches that write into the folder `output`; reading it changes nothing.
 
-    `done`: what is known of each output, by its path under `output`; `settings`: those of the last run. A process killed while it
-    wrote leaves a torn last line, which is passed over. Processes that write at the same time have a `part` each.
+    `done`: what is known of each output, by its path under `output`; `settings`: those of the last
+    run. A process killed while it wrote leaves a torn last line, which is passed over. Processes
+    that write at the same time have a `part` each.
     """
 
     def __init__(self, output: str, part: str = "") -> None:
@@ -76,7 +80,8 @@ class State:
         return self._folder / f"work{self._part}"
 
     def open(self) -> None:
-        """Begin to write; clears what a killed run has left. StcodecError if another process is at it, OSError."""
+        """Begin to write; clears what a killed run has left. StcodecError if another process is at
+        it, OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
         log = open(self._folder / f"state{self._part}.jsonl", "a+", encoding="utf-8")  # noqa: SIM115
         try:

@@ -1,4 +1,5 @@
-"""A process that encodes or decodes one file after another: jobs come as lines of JSON on stdin, records go to stdout."""
+"""A process that encodes or decodes one file after another: jobs come as lines of JSON on stdin,
+records go to stdout."""
 
 from __future__ import annotations
 
@@ -22,8 +23,9 @@ Record = dict[str, Any]
 
 
 def execute(job: Record) -> Iterator[Record]:
-    """Do a job: {source, target, decode, options, threads, slot}. Yields {"progress": [frames, total]} and at the end
-    {"done": {...}} or {"failed": message, "exit_code": code}; raises nothing but what interrupts."""
+    """Do a job: {source, target, decode, options, threads, slot}. Yields {"progress": [frames,
+    total]} and at the end {"done": {...}} or {"failed": message, "exit_code": code}; raises nothing
+    but what interrupts."""
     last = time.monotonic()
     try:
         for step in _steps(job):
@@ -76,7 +78,8 @@ def _device(job: Record) -> str:
 
 
 def main() -> None:
-    """Work until stdin ends. If it ends in the middle of a job, so does the job: whoever wanted it has gone."""
+    """Work until stdin ends. If it ends in the middle of a job, so does the job: whoever wanted it
+    has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the batch hears it too, and ends its workers
     signal.signal(signal.SIGTERM, _interrupt)
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -25,8 +25,8 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Complexity:
-    """Parameters (floating-point networks, integer scale networks), and 1000 multiply-accumulates per pixel by stage
-    (`timing.STAGES`, or "other")."""
+    """Parameters (floating-point networks, integer scale networks), and 1000 multiply-accumulates
+    per pixel by stage (`timing.STAGES`, or "other")."""
 
     parameters: int
     scale_parameters: int
@@ -35,7 +35,8 @@ class Complexity:
 
 
 def complexity(name: str, pictures: list[Planes], quality: int) -> Complexity:
-    """Count the matrix products and convolutions of coding the second of two chunks (16 8-bit pictures, even size).
+    """Count the matrix products and convolutions of coding the second of two chunks (16 8-bit
+    pictures, even size).
 
     Elementwise work, gathers and entropy coding have no multiply-accumulates in this count.
     """
@@ -58,7 +59,8 @@ def complexity(name: str, pictures: list[Planes], quality: int) -> Complexity:
 
 
 def _count(work: Callable[[], Result]) -> tuple[Result, dict[str, float]]:
-    """What `work` returns, and its multiply-accumulates by stage: the stages' clock counts them instead of seconds."""
+    """What `work` returns, and its multiply-accumulates by stage: the stages' clock counts them
+    instead of seconds."""
     with FlopCounterMode(display=False) as counter:
         with collect(clock=lambda: counter.get_total_flops() / 2) as stages:
             result = work()
@@ -70,7 +72,8 @@ def _count(work: Callable[[], Result]) -> tuple[Result, dict[str, float]]:
 
 @torch.no_grad()
 def networks_alone(model: Model, height: int, width: int) -> float:
-    """Frames per second of the networks (prior, filter, memory, scales) of 8 frames as they are coded, one after another.
+    """Frames per second of the networks (prior, filter, memory, scales) of 8 frames as they are
+    coded, one after another.
 
     Encoder and decoder run the same ones; all threads of torch work on each.
     """
@@ -81,7 +84,9 @@ def networks_alone(model: Model, height: int, width: int) -> float:
     state = network.memory.start(1, rows, columns) if config.width else x[:, :0]
     quality = torch.full((1,), 32.0)
     known = torch.randint(
-        0, 8, (rows * columns, scales.input_size(config.patch.channels, False) - config.patch.channels)
+        0,
+        8,
+        (rows * columns, scales.input_size(config.patch.channels, False) - config.patch.channels),
     )
     own = torch.randint(0, 8, (rows * columns, config.patch.channels)).float()
 

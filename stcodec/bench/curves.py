@@ -1,7 +1,7 @@
 """Points and curves of rate and distortion, BD-rate, and the tables of them. No torch, no codecs.
 
-BD-rate (Bjontegaard, VCEG-M33, 2001) is by the package `bjontegaard` with Akima interpolation: the mean difference of the logarithm of
-the rate over the range of quality that both curves cover.
+BD-rate (Bjontegaard, VCEG-M33, 2001) is by the package `bjontegaard` with Akima interpolation: the
+mean difference of the logarithm of the rate over the range of quality that both curves cover.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ LEAST_OVERLAP = 0.25
 
 @dataclass(frozen=True)
 class Point:
-    """One encode of a clip: its setting (quality or CRF), bytes, and quality of the decoded pictures.
+    """One encode of a clip: its setting (quality or CRF), bytes, and quality of the decoded
+    pictures.
 
-    bytes: of the whole file; stream_bytes: of the coded video alone. PSNR in dB; ms_ssim in 0..1 and vmaf in 0..100, None where
-    not measured.
+    bytes: of the whole file; stream_bytes: of the coded video alone. PSNR in dB; ms_ssim in 0..1
+    and vmaf in 0..100, None where not measured.
     """
 
     setting: int
@@ -41,7 +42,8 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """All encodes of a clip by one codec; BD-rate against the anchor in percent per key of `BD_RATES` (None: no overlap)."""
+    """All encodes of a clip by one codec; BD-rate against the anchor in percent per key of
+    `BD_RATES` (None: no overlap)."""
 
     clip: str
     kind: str
@@ -66,7 +68,8 @@ class Comparison:
 
 
 def ms_ssim_db(value: float | None) -> float | None:
-    """MS-SSIM on a logarithmic scale, on which curves are smooth: -10 log10(1 - x) dB, at most 60."""
+    """MS-SSIM on a logarithmic scale, on which curves are smooth: -10 log10(1 - x) dB, at most
+    60."""
     return None if value is None else -10 * math.log10(max(1 - value, 1e-6))
 
 
@@ -77,19 +80,24 @@ BD_RATES = {
     "psnr-y": Comparison("PSNR Y", lambda p: p.psnr_y),
     "psnr-u": Comparison("PSNR U", lambda p: p.psnr_u),
     "psnr-v": Comparison("PSNR V", lambda p: p.psnr_v),
-    "psnr-streams": Comparison("PSNR 6:1:1, coded video alone", lambda p: p.psnr_611, lambda p: p.stream_bytes),
+    "psnr-streams": Comparison(
+        "PSNR 6:1:1, coded video alone", lambda p: p.psnr_611, lambda p: p.stream_bytes
+    ),
 }
 
 
 def bd_rate(anchor: Sequence[Point], tested: Sequence[Point], key: str = "psnr") -> float | None:
     """BD-rate in percent for a key of `BD_RATES`.
 
-    None where the quality was not measured, does not rise with the rate, or hardly overlaps (see `LEAST_OVERLAP`).
+    None where the quality was not measured, does not rise with the rate, or hardly overlaps (see
+    `LEAST_OVERLAP`).
     """
     compare = BD_RATES[key]
     axes = []
     for points in (anchor, tested):
-        pairs = sorted((compare.rate(p), q) for p in points if (q := compare.quality(p)) is not None)
+        pairs = sorted(
+            (compare.rate(p), q) for p in points if (q := compare.quality(p)) is not None
+        )
         rates, values = ([float(pair[i]) for pair in pairs] for i in (0, 1))
         if len(values) < max(2, len(points)) or any(b <= a for a, b in itertools.pairwise(values)):
             return None
@@ -110,7 +118,14 @@ def with_bd_rates(curves: Sequence[Curve]) -> list[Curve]:
     """The curves of one clip, with BD-rates against that of the anchor."""
     anchor = next(c for c in curves if c.codec == ANCHOR).points
     return [
-        Curve(c.clip, c.kind, c.codec, c.settings, c.points, {key: bd_rate(anchor, c.points, key) for key in BD_RATES})
+        Curve(
+            c.clip,
+            c.kind,
+            c.codec,
+            c.settings,
+            c.points,
+            {key: bd_rate(anchor, c.points, key) for key in BD_RATES},
+        )
         for c in curves
     ]
 
@@ -133,12 +148,15 @@ def clip_table(curves: Sequence[Curve]) -> list[str]:
     lines.append("|---|" + "---:|" * len(keys))
     for c in curves:
         if c.codec != ANCHOR:
-            lines.append(f"| {c.codec} | " + " | ".join(percent(c.bd_rate.get(k)) for k in keys) + " |")
+            lines.append(
+                f"| {c.codec} | " + " | ".join(percent(c.bd_rate.get(k)) for k in keys) + " |"
+            )
     return lines
 
 
 def summary(curves: Sequence[Curve], key: str = "psnr") -> list[str]:
-    """Lines of a table: BD-rate per clip, per kind of content and on average, a column per codec."""
+    """Lines of a table: BD-rate per clip, per kind of content and on average, a column per
+    codec."""
     codecs = _codecs(curves)
     clips = list(dict.fromkeys((curve.clip, curve.kind) for curve in curves))
     lines = [f"| {BD_RATES[key].label}: BD-rate against {ANCHOR} | " + " | ".join(codecs) + " |"]
@@ -155,9 +173,13 @@ def summary(curves: Sequence[Curve], key: str = "psnr") -> list[str]:
 
 
 def overview(curves: Sequence[Curve]) -> list[str]:
-    """Lines of a table: the mean BD-rate over all clips, a row per comparison, a column per codec."""
+    """Lines of a table: the mean BD-rate over all clips, a row per comparison, a column per
+    codec."""
     codecs = _codecs(curves)
-    lines = [f"| mean BD-rate against {ANCHOR} | " + " | ".join(codecs) + " |", "|---|" + "---:|" * len(codecs)]
+    lines = [
+        f"| mean BD-rate against {ANCHOR} | " + " | ".join(codecs) + " |",
+        "|---|" + "---:|" * len(codecs),
+    ]
     return lines + [_row(BD_RATES[key].label, curves, codecs, key) for key in measured(curves)]
 
 

@@ -17,7 +17,9 @@ def main(source: Path) -> None:
     """Encode and decode `source` at three qualities and print a table."""
     info = first_info(source)
     report.say(f"{source}: {info.width}x{info.height}, {report.human_size(source.stat().st_size)}")
-    report.say(f"{'quality':>7} {'size':>10} {'ratio':>8} {'PSNR 6:1:1':>11} {'encode':>12} {'decode':>12}")
+    report.say(
+        f"{'quality':>7} {'size':>10} {'ratio':>8} {'PSNR 6:1:1':>11} {'encode':>12} {'decode':>12}"
+    )
     if not choice.compiled():
         report.say("compiling the motion search for this machine, once")
         choice.warm_up()
@@ -34,7 +36,9 @@ def main(source: Path) -> None:
                 f"{meter.result().psnr_611:>8.2f} dB {encoded.frames / encoded.seconds:>6.1f} frm/s "
                 f"{decoded.frames / decoded.seconds:>6.1f} frm/s"
             )
-    report.say("ratio: against the size of the input file; speeds include start-up and reading or writing the video")
+    report.say(
+        "ratio: against the size of the input file; speeds include start-up and reading or writing the video"
+    )
 
 
 if __name__ == "__main__":

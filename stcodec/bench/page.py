@@ -61,7 +61,8 @@ then the one at the top of this page."""
 
 
 def page(results: list[dict[str, Any]], output: Path, command: str) -> str:
-    """Markdown from the contents of result files, for `output`; plots go into a folder of its name beside it."""
+    """Markdown from the contents of result files, for `output`; plots go into a folder of its name
+    beside it."""
     parts = [_HOW.format(command=command)]
     numbers = itertools.count(1)
     for result in results:
@@ -96,13 +97,21 @@ def _rate_distortion(result: dict[str, Any], output: Path, number: int) -> list[
         parts.append(f"### {BD_RATES[key].label}")
         if key in measured(curves):
             parts.append("\n".join(summary(curves, key)))
-        parts.append(f"![{BD_RATES[key].label} over bytes, a panel per clip]({folder.name}/{path.name})")
-    parts += ["### Coded video alone, without container", "\n".join(summary(curves, "psnr-streams"))]
+        parts.append(
+            f"![{BD_RATES[key].label} over bytes, a panel per clip]({folder.name}/{path.name})"
+        )
+    parts += [
+        "### Coded video alone, without container",
+        "\n".join(summary(curves, "psnr-streams")),
+    ]
     return [*parts, "### All points", "\n".join(_points(curves))]
 
 
 def _clips(clips: list[dict[str, Any]]) -> list[str]:
-    lines = ["| clip | content | scale | size | frames | frames/s |", "|---|---|---:|---:|---:|---:|"]
+    lines = [
+        "| clip | content | scale | size | frames | frames/s |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
     for c in clips:
         cells = [
             c["name"],
@@ -136,7 +145,11 @@ def complexity_line(values: dict[str, Any]) -> str:
 def _speed(result: dict[str, Any]) -> list[str]:
     speeds = [Speed.from_json(s) for s in result["speed"]]
     machine, counted = result["machine"], result["complexity"]
-    load = "not known" if machine["load"] is None else f"{machine['load']:.1f} on {machine['cores']} cores"
+    load = (
+        "not known"
+        if machine["load"] is None
+        else f"{machine['load']:.1f} on {machine['cores']} cores"
+    )
     limits = _SPEED_LIMITS.format(load=load)
     if machine["load"] is not None and machine["load"] > 1.5 * machine["cores"]:
         limits += _DISTURBED
@@ -160,17 +173,34 @@ def _speed_table(speeds: list[Speed]) -> list[str]:
     for s in speeds:
         encode, decode = (f"{s.frames / run.seconds:.2f}" for run in (s.encode, s.decode))
         work = [f"{s.frames / run.cpu_seconds:.2f}" for run in (s.encode, s.decode)]
-        memory = [f"{run.megabytes:.0f} ({run.start_megabytes:.0f})" for run in (s.encode, s.decode)]
+        memory = [
+            f"{run.megabytes:.0f} ({run.start_megabytes:.0f})" for run in (s.encode, s.decode)
+        ]
         alone = "" if s.networks is None else f"{s.networks:.2f}"
         name = f"{s.size}, {s.width}x{s.height}, {s.frames} frames"
-        cells = [name, f"{s.codec} ({s.settings})", encode, decode, alone, *work, *memory, f"{s.bytes / 1000:.1f}"]
+        cells = [
+            name,
+            f"{s.codec} ({s.settings})",
+            encode,
+            decode,
+            alone,
+            *work,
+            *memory,
+            f"{s.bytes / 1000:.1f}",
+        ]
         lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, "", "In brackets: memory before the work begins, which is that of Python and its packages."]
+    return [
+        *lines,
+        "",
+        "In brackets: memory before the work begins, which is that of Python and its packages.",
+    ]
 
 
 def _stage_text(own: list[Speed]) -> str:
     busy = {label: [_busy(getattr(s, label)) for s in own] for label in ("encode", "decode")}
-    text = ", ".join(f"{label} {' / '.join(f'{b:.2f}' for b in values)}" for label, values in busy.items())
+    text = ", ".join(
+        f"{label} {' / '.join(f'{b:.2f}' for b in values)}" for label, values in busy.items()
+    )
     return (
         "Milliseconds per frame in each stage, over all threads: they work at the same time, so that the sum may exceed "
         f"the wall clock, and a stage that waits for a core counts the wait. Cores kept busy, by size: {text}."
@@ -182,21 +212,39 @@ def _busy(run: Run) -> float:
 
 
 def _stage_table(own: list[Speed]) -> list[str]:
-    runs = [(s, label, run) for s in own for label, run in (("encode", s.encode), ("decode", s.decode))]
+    runs = [
+        (s, label, run) for s in own for label, run in (("encode", s.encode), ("decode", s.decode))
+    ]
     names = list(
-        dict.fromkeys(name for _, _, run in sorted(runs, key=lambda r: r[1] != "encode") for name in stages_of(run))
+        dict.fromkeys(
+            name
+            for _, _, run in sorted(runs, key=lambda r: r[1] != "encode")
+            for name in stages_of(run)
+        )
     )
-    lines = ["| | " + " | ".join(f"{label} {s.size}" for s, label, _ in runs) + " |", "|---|" + "---:|" * len(runs)]
+    lines = [
+        "| | " + " | ".join(f"{label} {s.size}" for s, label, _ in runs) + " |",
+        "|---|" + "---:|" * len(runs),
+    ]
     for name in names:
-        cells = [f"{1000 * run.stages[name] / s.frames:.2f}" if name in run.stages else "" for s, _, run in runs]
+        cells = [
+            f"{1000 * run.stages[name] / s.frames:.2f}" if name in run.stages else ""
+            for s, _, run in runs
+        ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines.append("| wall clock | " + " | ".join(f"{1000 * run.seconds / s.frames:.2f}" for s, _, run in runs) + " |")
+    lines.append(
+        "| wall clock | "
+        + " | ".join(f"{1000 * run.seconds / s.frames:.2f}" for s, _, run in runs)
+        + " |"
+    )
     return lines
 
 
 def _complexity_table(counted: dict[str, Any]) -> list[str]:
     lines = ["| kMAC per pixel | encode | decode |", "|---|---:|---:|"]
     for name in dict.fromkeys([*counted["encode"], *counted["decode"]]):
-        cells = [f"{v:.2f}" if (v := counted[side].get(name)) else "" for side in ("encode", "decode")]
+        cells = [
+            f"{v:.2f}" if (v := counted[side].get(name)) else "" for side in ("encode", "decode")
+        ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines

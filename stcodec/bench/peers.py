@@ -1,8 +1,9 @@
 """The other codecs: PyAV's encoders at their usual settings, whole MP4 files, real decodes.
 
-A peer is called `<encoder>-<preset>[-<tune>]`: x264-medium, x264-veryslow-psnr, x265-slow, svtav1-p6. Nothing but preset, tune and
-constant rate factor differs from the encoder's defaults, except where libavcodec's own defaults would harm it: PyAV asks for
-threads within a picture, upon which x264 cuts pictures into slices, which its own default does not.
+A peer is called `<encoder>-<preset>[-<tune>]`: x264-medium, x264-veryslow-psnr, x265-slow,
+svtav1-p6. Nothing but preset, tune and constant rate factor differs from the encoder's defaults,
+except where libavcodec's own defaults would harm it: PyAV asks for threads within a picture, upon
+which x264 cuts pictures into slices, which its own default does not.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ EXAMPLES = "x264-medium, x264-veryslow, x264-veryslow-psnr, x265-medium, svtav1-
 
 @dataclass(frozen=True)
 class Peer:
-    """An encoder of libavcodec, its preset and options, and the constant rate factors that it is measured at."""
+    """An encoder of libavcodec, its preset and options, and the constant rate factors that it is
+    measured at."""
 
     encoder: str
     preset: str
@@ -41,7 +43,9 @@ class Peer:
     def settings(self) -> str:
         """All of it in words."""
         shown = [f"{k}={v}" for k, v in self.options if v not in ("log-level=none", "frame")]
-        return ", ".join([self.encoder, f"preset {self.preset}", *shown, f"CRF {' '.join(map(str, self.crfs))}"])
+        return ", ".join(
+            [self.encoder, f"preset {self.preset}", *shown, f"CRF {' '.join(map(str, self.crfs))}"]
+        )
 
 
 def find_peer(name: str) -> Peer:
@@ -63,7 +67,8 @@ def find_peers(names: str) -> dict[str, Peer]:
 
 
 def encode(clip: Clip, peer: Peer, crf: int, target: Path, threads: int = 0) -> float:
-    """Encode a clip into an MP4 file with so many threads (0: the encoder's choice); returns seconds, reading included."""
+    """Encode a clip into an MP4 file with so many threads (0: the encoder's choice); returns
+    seconds, reading included."""
     os.environ.setdefault("SVT_LOG", "1")  # errors only
     info = first_info(clip.path)
     start = time.perf_counter()
@@ -85,7 +90,8 @@ def encode(clip: Clip, peer: Peer, crf: int, target: Path, threads: int = 0) -> 
 
 
 def coded_bytes(path: Path) -> int:
-    """Bytes of the video alone: packets and parameter sets, without the container and the text of the encoder about itself."""
+    """Bytes of the video alone: packets and parameter sets, without the container and the text of
+    the encoder about itself."""
     import av
 
     size = 0

@@ -21,16 +21,22 @@ def check(base: Path) -> None:
 
 def plotted(curves: Sequence[Curve]) -> list[str]:
     """Those keys of `PLOTTED` that were measured at every point."""
-    return [k for k in PLOTTED if all(BD_RATES[k].quality(p) is not None for c in curves for p in c.points)]
+    return [
+        k
+        for k in PLOTTED
+        if all(BD_RATES[k].quality(p) is not None for c in curves for p in c.points)
+    ]
 
 
 def paths(base: Path, curves: Sequence[Curve]) -> dict[str, Path]:
-    """Where the plot of each metric goes: `base` for PSNR, with the metric in its name for the others."""
+    """Where the plot of each metric goes: `base` for PSNR, with the metric in its name for the
+    others."""
     return {k: base if k == "psnr" else base.with_stem(f"{base.stem}-{k}") for k in plotted(curves)}
 
 
 def plot(curves: Sequence[Curve], base: Path) -> list[Path]:
-    """Write one PNG (or SVG, by the ending) per metric, a panel per clip; returns the files. See `paths`."""
+    """Write one PNG (or SVG, by the ending) per metric, a panel per clip; returns the files. See
+    `paths`."""
     check(base)
     if not curves:
         raise StcodecError("there is nothing to plot")
@@ -51,9 +57,16 @@ def _plot(curves: Sequence[Curve], key: str, path: Path) -> None:
     clips = list(dict.fromkeys(c.clip for c in curves))
     codecs = list(dict.fromkeys(c.codec for c in curves))
     own = [c for c in codecs if c.startswith("stp:")]
-    styles: dict[str, dict[str, object]] = {c: {"color": f"C{i % 10}", "linewidth": 1} for i, c in enumerate(codecs)}
+    styles: dict[str, dict[str, object]] = {
+        c: {"color": f"C{i % 10}", "linewidth": 1} for i, c in enumerate(codecs)
+    }
     for i, c in enumerate(own):
-        styles[c] = {"color": "black", "linewidth": 1.8, "linestyle": ("-", "--", ":", "-.")[i % 4], "zorder": 3}
+        styles[c] = {
+            "color": "black",
+            "linewidth": 1.8,
+            "linestyle": ("-", "--", ":", "-.")[i % 4],
+            "zorder": 3,
+        }
     columns = min(3, len(clips))
     rows = -(-len(clips) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(4.8 * columns, 3.6 * rows), squeeze=False)
@@ -79,7 +92,11 @@ def _plot(curves: Sequence[Curve], key: str, path: Path) -> None:
         axis.grid(True, alpha=0.25)
     axes[0][0].legend(fontsize=8)
     figure.tight_layout()
-    figure.savefig(path, dpi=_WIDTH / 14.4, metadata={"Software": None} if path.suffix.lower() == ".png" else None)
+    figure.savefig(
+        path,
+        dpi=_WIDTH / 14.4,
+        metadata={"Software": None} if path.suffix.lower() == ".png" else None,
+    )
     plt.close(figure)
     if path.suffix.lower() == ".png":
         _shrink(path)

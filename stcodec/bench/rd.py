@@ -1,4 +1,5 @@
-"""Rate and distortion: whole files and real decodes, of `.stp` at several qualities and of the peers at several CRFs."""
+"""Rate and distortion: whole files and real decodes, of `.stp` at several qualities and of the
+peers at several CRFs."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ _CACHE_VERSION = 1
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure. table: of `sources.read_table`; scale None: the table's; frames 0: all; cache: a folder for peers' results."""
+    """What to measure. table: of `sources.read_table`; scale None: the table's; frames 0: all;
+    cache: a folder for peers' results."""
 
     clips: Sequence[Path]
     table: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -44,7 +46,8 @@ class Plan:
 
 
 def measure(plan: Plan, log: Callable[[str], None]) -> Iterator[tuple[Clip, list[Curve]]]:
-    """Measure clip after clip with every codec; yields it and its curves, the anchor's first. Its file is gone by then."""
+    """Measure clip after clip with every codec; yields it and its curves, the anchor's first. Its
+    file is gone by then."""
     wanted = {ANCHOR: peer_codecs.find_peer(ANCHOR), **plan.peers}
     with tempfile.TemporaryDirectory(prefix="stcodec-bench-") as name:
         for number, source in enumerate(plan.clips, 1):
@@ -67,7 +70,9 @@ def measure(plan: Plan, log: Callable[[str], None]) -> Iterator[tuple[Clip, list
 
 def line(curve: Curve) -> str:
     """One line for people."""
-    points = "  ".join(f"{p.setting}: {p.bytes / 1000:.1f} kB {p.psnr_611:.2f} dB" for p in curve.points)
+    points = "  ".join(
+        f"{p.setting}: {p.bytes / 1000:.1f} kB {p.psnr_611:.2f} dB" for p in curve.points
+    )
     rate = f" {percent(curve.bd_rate.get('psnr')):>8}" if curve.bd_rate else ""
     return f"  {curve.codec:<18}{rate}  {points}"
 
@@ -94,7 +99,9 @@ class _ClipBench:
                 overwrite=True,
             )
             stcodec.decode(coded, back, overwrite=True)
-            points.append(self._point(quality, coded.stat().st_size, inspect.info(coded).video_bytes, back))
+            points.append(
+                self._point(quality, coded.stat().st_size, inspect.info(coded).video_bytes, back)
+            )
         loaded = load_model(model)
         label = f"stp:{loaded.id}" + ("" if motion == "mctf" else f":{motion}")
         qualities = " ".join(map(str, self._plan.qualities))
@@ -138,7 +145,18 @@ class _ClipBench:
 
         wanted = [m for m in METRICS if m in self._plan.metrics]
         tool = Path(vmaf.available() or "").name if "vmaf" in wanted else ""
-        key = repr((_CACHE_VERSION, self._digest, peer, crf, wanted, tool, av.__version__, av.library_versions))
+        key = repr(
+            (
+                _CACHE_VERSION,
+                self._digest,
+                peer,
+                crf,
+                wanted,
+                tool,
+                av.__version__,
+                av.library_versions,
+            )
+        )
         return self._plan.cache / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
     def _point(self, setting: int, size: int, stream: int, decoded: Path) -> Point:
@@ -150,7 +168,9 @@ class _ClipBench:
         score = None
         if "vmaf" in wanted:
             score = statistics.fmean(vmaf.vmaf(self._clip.path, decoded))
-        return Point(setting, size, stream, q.psnr_611, q.psnr_y, q.psnr_u, q.psnr_v, q.ms_ssim, score)
+        return Point(
+            setting, size, stream, q.psnr_611, q.psnr_y, q.psnr_u, q.psnr_v, q.ms_ssim, score
+        )
 
 
 def _digest(path: Path) -> str:

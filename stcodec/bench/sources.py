@@ -1,4 +1,5 @@
-"""Sources of a benchmark: exact 4:2:0 planes, scaled if asked for, as a y4m file; and the table of clips."""
+"""Sources of a benchmark: exact 4:2:0 planes, scaled if asked for, as a y4m file; and the table of
+clips."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ from stcodec.media.writer import Y4MWriter
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip of a benchmark: its kind of content, the scale at which it is measured, a y4m file, and its properties."""
+    """A clip of a benchmark: its kind of content, the scale at which it is measured, a y4m file,
+    and its properties."""
 
     name: str
     kind: str
@@ -40,7 +42,8 @@ class Clip:
 
 
 def read_table(path: Path | None) -> dict[str, dict[str, str]]:
-    """Rows of a tab-separated table of clips by file name; needs the columns path, kind and evaluate_at_scale."""
+    """Rows of a tab-separated table of clips by file name; needs the columns path, kind and
+    evaluate_at_scale."""
     if path is None:
         return {}
     check_input(path)
@@ -55,8 +58,11 @@ def read_table(path: Path | None) -> dict[str, dict[str, str]]:
     return {Path(row["path"]).name: row for row in rows}
 
 
-def prepare(source: Path, folder: Path, table: dict[str, dict[str, str]], scale: float | None, frames: int) -> Clip:
-    """Write `source` (at most `frames` pictures, 0: all) as 8-bit planes of even size into `folder`."""
+def prepare(
+    source: Path, folder: Path, table: dict[str, dict[str, str]], scale: float | None, frames: int
+) -> Clip:
+    """Write `source` (at most `frames` pictures, 0: all) as 8-bit planes of even size into
+    `folder`."""
     row = table.get(source.name, {})
     factor = scale if scale is not None else _scale(row.get("evaluate_at_scale") or "1", source)
     path = folder / f"{source.stem}.y4m"
@@ -72,7 +78,10 @@ def prepare(source: Path, folder: Path, table: dict[str, dict[str, str]], scale:
         count = 0
         pictures = (item for item in video if isinstance(item, Picture))
         for item in itertools.islice(pictures, frames or None):
-            planes = tuple(_resize(p, height // s, width // s) for p, s in zip(item.planes, (1, 2, 2), strict=True))
+            planes = tuple(
+                _resize(p, height // s, width // s)
+                for p, s in zip(item.planes, (1, 2, 2), strict=True)
+            )
             writer.write(Picture(planes, item.pts, item.duration))  # type: ignore[arg-type]
             count += 1
     return Clip(source.stem, row.get("kind") or "other", factor, path, width, height, count, rate)
@@ -94,7 +103,9 @@ def _resize(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     import torch.nn.functional as F
 
     tensor = torch.from_numpy(plane.astype(np.float32))[None, None]
-    small = F.interpolate(tensor, (height, width), mode="bicubic", antialias=True, align_corners=False)
+    small = F.interpolate(
+        tensor, (height, width), mode="bicubic", antialias=True, align_corners=False
+    )
     return small[0, 0].round().clamp(0, 255).to(torch.uint8).numpy()
 
 

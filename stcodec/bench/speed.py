@@ -1,6 +1,8 @@
-"""Speed: frames per second of encode and decode, where the time goes, memory, and how much arithmetic it takes.
+"""Speed: frames per second of encode and decode, where the time goes, memory, and how much
+arithmetic it takes.
 
-Every encode and decode runs in a process of its own, one after another, so that its peak memory is its own.
+Every encode and decode runs in a process of its own, one after another, so that its peak memory is
+its own.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ from stcodec.options import EncodeOptions
 
 @dataclass(frozen=True)
 class Run:
-    """One encode or decode: seconds of wall clock and of all threads' CPU time, start-up excluded; peak resident memory of its
-    process, of which `start_megabytes` before it began; seconds by stage where they are known (threads overlap)."""
+    """One encode or decode: seconds of wall clock and of all threads' CPU time, start-up excluded;
+    peak resident memory of its process, of which `start_megabytes` before it began; seconds by
+    stage where they are known (threads overlap)."""
 
     seconds: float
     cpu_seconds: float
@@ -37,7 +40,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Speed:
-    """A codec at a size. bytes: of the file; networks: frames per second of the networks alone (None for other codecs)."""
+    """A codec at a size. bytes: of the file; networks: frames per second of the networks alone
+    (None for other codecs)."""
 
     codec: str
     settings: str
@@ -53,7 +57,9 @@ class Speed:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Speed:
         """The inverse of `dataclasses.asdict`."""
-        return cls(**{**values, "encode": Run(**values["encode"]), "decode": Run(**values["decode"])})
+        return cls(
+            **{**values, "encode": Run(**values["encode"]), "decode": Run(**values["decode"])}
+        )
 
 
 def measure(
@@ -64,13 +70,20 @@ def measure(
     peers: dict[str, Peer],
     log: Callable[[str], None],
 ) -> Iterator[Speed]:
-    """Encode and decode `source`, scaled to every size (such as "720p"), with every codec, all in one run.
+    """Encode and decode `source`, scaled to every size (such as "720p"), with every codec, all in
+    one run.
 
     Of `options`, the threads (0: each codec's default) are for all codecs.
     """
     with tempfile.TemporaryDirectory(prefix="stcodec-bench-") as name:
         for size in sizes:
-            clip = prepare(source, Path(name), {}, int(size.removesuffix("p")) / first_info(source).height, frames)
+            clip = prepare(
+                source,
+                Path(name),
+                {},
+                int(size.removesuffix("p")) / first_info(source).height,
+                frames,
+            )
             own = _own(clip, size, options, Path(name))
             log(line(own))
             yield own
@@ -82,7 +95,8 @@ def measure(
 
 
 def count(source: Path, model: str, quality: int) -> Any:
-    """The `complexity.Complexity` of a model, counted on the first 16 pictures of `source` at 360 rows (repeated if fewer)."""
+    """The `complexity.Complexity` of a model, counted on the first 16 pictures of `source` at 360
+    rows (repeated if fewer)."""
     return in_child(_count, source, model, quality)
 
 
@@ -102,7 +116,16 @@ def _own(clip: Clip, size: str, options: EncodeOptions, folder: Path) -> Speed:
     decode, networks = in_child(_decode_own, coded, back, options, clip.height, clip.width)
     settings = f"quality {options.quality}, effort {options.effort}, {_words(options.threads)}"
     shape = clip.width, clip.height, clip.frames
-    return Speed(f"stp:{options.model}", settings, size, *shape, coded.stat().st_size, encode, decode, networks)
+    return Speed(
+        f"stp:{options.model}",
+        settings,
+        size,
+        *shape,
+        coded.stat().st_size,
+        encode,
+        decode,
+        networks,
+    )
 
 
 def _peer(clip: Clip, size: str, label: str, peer: Peer, threads: int, folder: Path) -> Speed:
@@ -111,7 +134,9 @@ def _peer(clip: Clip, size: str, label: str, peer: Peer, threads: int, folder: P
     encode = in_child(_encode_peer, clip, peer, crf, coded, threads)
     decode = in_child(_decode_peer, coded, back)
     shape = clip.width, clip.height, clip.frames
-    return Speed(label, f"CRF {crf}, {_words(threads)}", size, *shape, coded.stat().st_size, encode, decode)
+    return Speed(
+        label, f"CRF {crf}, {_words(threads)}", size, *shape, coded.stat().st_size, encode, decode
+    )
 
 
 def _words(threads: int) -> str:
@@ -139,7 +164,9 @@ def _encode_own(source: Path, coded: Path, options: EncodeOptions) -> Run:
     return _run(lambda: list(encode_steps(source, coded, options)))
 
 
-def _decode_own(coded: Path, back: Path, options: EncodeOptions, height: int, width: int) -> tuple[Run, float]:
+def _decode_own(
+    coded: Path, back: Path, options: EncodeOptions, height: int, width: int
+) -> tuple[Run, float]:
     import stcodec
     from stcodec.bench.complexity import networks_alone
     from stcodec.codec.model_files import load_model
@@ -173,7 +200,9 @@ def _peak_memory() -> float:
     status = Path("/proc/self/status")
     if status.exists():
         # What `getrusage` says includes the process that this one was started from.
-        peaks = [text.split()[1] for text in status.read_text().splitlines() if text.startswith("VmHWM:")]
+        peaks = [
+            text.split()[1] for text in status.read_text().splitlines() if text.startswith("VmHWM:")
+        ]
         if peaks:
             return int(peaks[0]) * 1024 / 1e6
     try:
@@ -192,7 +221,9 @@ def stages_of(run: Run) -> dict[str, float]:
 def line(speed: Speed) -> str:
     """What was measured of a codec at a size, for people."""
     rates = [f"{speed.frames / run.seconds:8.2f}" for run in (speed.encode, speed.decode)]
-    text = f"{speed.size:<6} {speed.codec:<18} encode {rates[0]} frames/s   decode {rates[1]} frames/s"
+    text = (
+        f"{speed.size:<6} {speed.codec:<18} encode {rates[0]} frames/s   decode {rates[1]} frames/s"
+    )
     text += f"   peak {speed.encode.megabytes:.0f}, {speed.decode.megabytes:.0f} MB"
     if speed.networks is not None:
         text += f"   networks alone {speed.networks:.2f} frames/s"

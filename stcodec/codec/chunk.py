@@ -1,4 +1,5 @@
-"""Chunks of pictures <-> payloads: the lifting tree, its latents and their bytes. No files, no printing.
+"""Chunks of pictures <-> payloads: the lifting tree, its latents and their bytes. No files, no
+printing.
 
 Payload (see docs/format.md): frame count, quality, tree, CRC-32 of the decoded symbols, ANS words.
 """
@@ -31,17 +32,20 @@ HEADER = struct.Struct("<BBBI")
 VECTORS_FLAG = 0x80
 INTRA, KEY = 0, 1
 
-# Sum of absolute differences, in steps, that is worth one bit in the search, which should rather find too much than too little.
+# Sum of absolute differences, in steps, that is worth one bit in the search, which should rather
+# find too much than too little.
 MOTION_BIT_COST = 1.2
 _MOST_WORKERS = 4  # frames of the widest step of a tree
 
-# Squared error in units of step**2 that is worth one bit: intra, key, and the three levels of two-sided frames.
+# Squared error in units of step**2 that is worth one bit: intra, key, and the three levels of
+# two-sided frames.
 RATE_WEIGHTS = (0.11, 0.18, 0.15, 0.20, 0.30)
 
 
 @dataclass
 class ChunkStats:
-    """Ideal bits of one chunk by part: its vectors, and its latents by kind of frame (0 intra, 1 key, 2..4 levels)."""
+    """Ideal bits of one chunk by part: its vectors, and its latents by kind of frame (0 intra, 1
+    key, 2..4 levels)."""
 
     vector_bits: float = 0.0
     latent_bits: dict[int, float] = field(default_factory=dict)
@@ -54,8 +58,8 @@ class ChunkStats:
 
 @dataclass
 class Decoded:
-    """What later steps need of a coded frame: its picture, if there is one yet, and the magnitudes of its symbols
-    [1, rows, columns, C]; `values`: its symbols, where there is no picture."""
+    """What later steps need of a coded frame: its picture, if there is one yet, and the magnitudes
+    of its symbols [1, rows, columns, C]; `values`: its symbols, where there is no picture."""
 
     picture: Frames | None
     magnitudes: Tensor
@@ -64,8 +68,9 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is expected of the N frames of a step: coefficients `base` of the motion-compensated prediction and the `mean` of the
-    latents, [N, C, rows, columns]; `size` [N, C, 1, 1] are the quantisation steps, for `kinds` and `qualities` [N]."""
+    """What is expected of the N frames of a step: coefficients `base` of the motion-compensated
+    prediction and the `mean` of the latents, [N, C, rows, columns]; `size` [N, C, 1, 1] are the
+    quantisation steps, for `kinds` and `qualities` [N]."""
 
     kind: int
     kinds: Tensor
@@ -77,7 +82,8 @@ class Prediction:
 
 @dataclass
 class ChunkRun:
-    """A chunk that is being coded: by what and how, its last step, and what is known of its frames and of the one before (-1)."""
+    """A chunk that is being coded: by what and how, its last step, and what is known of its frames
+    and of the one before (-1)."""
 
     coder: Coder
     last: Step
@@ -91,7 +97,8 @@ class ChunkRun:
 
 
 class ChunkCoder:
-    """State and steps that encoder and decoder share. With `workers` > 1, frames of one step are worked on at the same time."""
+    """State and steps that encoder and decoder share. With `workers` > 1, frames of one step are
+    worked on at the same time."""
 
     def __init__(
         self,
@@ -117,7 +124,9 @@ class ChunkCoder:
         self._memory: Tensor | None = None
         self._pool: ThreadPoolExecutor | None = None
         if workers > 1:
-            self._pool = ThreadPoolExecutor(min(workers, _MOST_WORKERS), initializer=flush_denormals)
+            self._pool = ThreadPoolExecutor(
+                min(workers, _MOST_WORKERS), initializer=flush_denormals
+            )
 
     def start_segment(self) -> None:
         """Forget everything: what follows decodes alone."""
@@ -133,9 +142,11 @@ class ChunkCoder:
         source: Source | None,
         pictures: bool,
     ) -> ChunkRun:
-        """Code a chunk step by step, coarse to fine, but for the last step, on which nothing of the next chunk depends.
+        """Code a chunk step by step, coarse to fine, but for the last step, on which nothing of the
+        next chunk depends.
 
-        `source` is the encoder's, None when decoding. Afterwards `finish_chunk` and the next chunk's start may run at the same time.
+        `source` is the encoder's, None when decoding. Afterwards `finish_chunk` and the next
+        chunk's start may run at the same time.
         """
         run = ChunkRun(coder, steps[-1], quality, use_motion, source, pictures)
         if self._previous is not None:
@@ -160,21 +171,30 @@ class ChunkCoder:
         return run.done
 
     def _code_frames(self, run: ChunkRun, step: Step, fields: Fields | None) -> None:
-        """Code the frames of a step one by one: at large sizes a batch of frames would only cost memory."""
+        """Code the frames of a step one by one: at large sizes a batch of frames would only cost
+        memory."""
         coder = run.coder
         singles, kind = step.singles(), INTRA if fields is None else step.level + 1
         known = dict(run.done)  # of the step itself nothing: no frame of it depends on another
 
         def code(i: int) -> tuple[Coder, Decoded]:
             own = SymbolWriter() if isinstance(coder, SymbolWriter) else coder
-            field = None if fields is None else Fields(fields.vectors[i : i + 1], fields.modes[i : i + 1])
+            field = (
+                None
+                if fields is None
+                else Fields(fields.vectors[i : i + 1], fields.modes[i : i + 1])
+            )
             with torch.no_grad():
                 context = self._context(singles[i], run.quality, field, known)
-                return own, self._code_step(own, singles[i], context, field, known, run.source, run.pictures)
+                return own, self._code_step(
+                    own, singles[i], context, field, known, run.source, run.pictures
+                )
 
         # What is written is put in order afterwards; what is read has its order.
         pool = self._pool if isinstance(coder, SymbolWriter) and len(singles) > 1 else None
-        coded = map(code, range(len(singles))) if pool is None else pool.map(code, range(len(singles)))
+        coded = (
+            map(code, range(len(singles))) if pool is None else pool.map(code, range(len(singles)))
+        )
         for single, (own, decoded) in zip(singles, coded, strict=True):
             run.done[single.frames[0]] = decoded
             if isinstance(coder, SymbolWriter) and isinstance(own, SymbolWriter):
@@ -192,7 +212,11 @@ class ChunkCoder:
         else:
             with stage("vectors"):
                 hints = step_hints(step, run.fields, shape)
-                wanted = None if run.source is None else self._choose_fields(run, step, hints, run.source)
+                wanted = (
+                    None
+                    if run.source is None
+                    else self._choose_fields(run, step, hints, run.source)
+                )
                 tables = self.model.vector_tables
                 before = coder.bits if isinstance(coder, SymbolWriter) else 0.0
                 fields = code_fields(coder, wanted, shape, available, hints, tables)
@@ -204,7 +228,9 @@ class ChunkCoder:
             run.fields[frame] = CodedField(fields.vectors[i].numpy(), frame, step.references[i])
         return Fields(fields.vectors.to(self.device), fields.modes.to(self.device))
 
-    def _choose_fields(self, run: ChunkRun, step: Step, hints: np.ndarray | None, source: Source) -> Fields:
+    def _choose_fields(
+        self, run: ChunkRun, step: Step, hints: np.ndarray | None, source: Source
+    ) -> Fields:
         """The encoder's choice of motion for the frames of a step."""
         kind = step.level + 1
         steps = self.network.luma_steps(self.network.quality_of(run.quality, kind), kind)
@@ -215,10 +241,14 @@ class ChunkCoder:
             first, second = (None if p is None else p.y[0, 0] for p in pictures)
             current = source.frames.y[step.frames[i], 0]
             hint = None if hints is None else hints[i : i + 1]
-            return choose_fields(current, (first, second), source.fields(step.frames[i]), hint, prices)
+            return choose_fields(
+                current, (first, second), source.fields(step.frames[i]), hint, prices
+            )
 
         numbers = range(len(step.frames))
-        chosen = list(map(choose, numbers) if self._pool is None else self._pool.map(choose, numbers))
+        chosen = list(
+            map(choose, numbers) if self._pool is None else self._pool.map(choose, numbers)
+        )
         return Fields(torch.cat([c.vectors for c in chosen]), torch.cat([c.modes for c in chosen]))
 
     def motion_bit_cost(self, quality: int) -> float:
@@ -227,7 +257,9 @@ class ChunkCoder:
         step = self.network.step(level, torch.tensor([KEY], device=self.device))
         return MOTION_BIT_COST * float(step.min())
 
-    def _context(self, step: Step, quality: int, fields: Fields | None, done: Mapping[int, Decoded]) -> StepContext:
+    def _context(
+        self, step: Step, quality: int, fields: Fields | None, done: Mapping[int, Decoded]
+    ) -> StepContext:
         n = len(step.frames)
         shape = (n, self.rows, self.columns, self.patch.channels)
         references = torch.zeros(shape, device=self.device)
@@ -236,7 +268,9 @@ class ChunkCoder:
                 if reference is not None:
                     references[i] += done[reference].magnitudes[0]
         if fields is None:
-            return StepContext(INTRA, self.network.quality_of(quality, INTRA), references, None, None)
+            return StepContext(
+                INTRA, self.network.quality_of(quality, INTRA), references, None, None
+            )
         row = torch.arange(self.rows, device=self.device) * self.patch.h // 16
         column = torch.arange(self.columns, device=self.device) * self.patch.w // 16
         modes = fields.modes[:, row][:, :, column].to(torch.int32)
@@ -257,7 +291,9 @@ class ChunkCoder:
         """Code the one frame of a step; what is known of others is `done`."""
         prediction = None
         if pictures:
-            before = {number: frame.picture for number, frame in done.items() if frame.picture is not None}
+            before = {
+                number: frame.picture for number, frame in done.items() if frame.picture is not None
+            }
             prediction = self._prediction(step, context.kind, context.quality, fields, before)
         wanted = None
         if source is not None:
@@ -272,8 +308,11 @@ class ChunkCoder:
             frames = self._restore(coded.decoded, coded.mean, prediction)
         return Decoded(frames, coded.magnitudes, coded.values)
 
-    def _rate_weight(self, step: Step, context: StepContext, source: Source | None) -> float | Tensor:
-        """The price of a bit in the one frame of a step, or in each of its patches [1, patches]: see `LatentCoder.code`."""
+    def _rate_weight(
+        self, step: Step, context: StepContext, source: Source | None
+    ) -> float | Tensor:
+        """The price of a bit in the one frame of a step, or in each of its patches [1, patches]:
+        see `LatentCoder.code`."""
         weight = RATE_WEIGHTS[context.kind]
         change = None if source is None else source.changes.get(step.frames[0])
         if change is None:
@@ -282,9 +321,15 @@ class ChunkCoder:
         return weight * price_factors(change, steps.square().mean()).view(1, -1)
 
     def _prediction(
-        self, step: Step, kind: int, quality: int, fields: Fields | None, before: Mapping[int, Frames]
+        self,
+        step: Step,
+        kind: int,
+        quality: int,
+        fields: Fields | None,
+        before: Mapping[int, Frames],
     ) -> Prediction:
-        """What is expected of the frames of a step, whose own quality this is, from the pictures decoded before."""
+        """What is expected of the frames of a step, whose own quality this is, from the pictures
+        decoded before."""
         n = len(step.frames)
         kinds = torch.full((n,), kind, dtype=torch.long, device=self.device)
         qualities = torch.full((n,), float(quality), device=self.device)
@@ -300,19 +345,27 @@ class ChunkCoder:
         """The pictures of decoded latents and their refined means; key frames renew the memory."""
         p = prediction
         with stage("network"):
-            restored, features = self.network.restore(decoded, mean, p.base, p.size, p.qualities, p.kinds)
+            restored, features = self.network.restore(
+                decoded, mean, p.base, p.size, p.qualities, p.kinds
+            )
             frames = unpatchify(self.network.inverse(restored), self.patch)
             frames = Frames(*(plane.clamp_(0.0, 1.0) for plane in frames))
         if p.kind <= KEY and features is not None:
             self._memory = self.network.memory(self._state(len(decoded)), features)
         return frames
 
-    def _predict(self, step: Step, fields: Fields | None, before: Mapping[int, Frames], n: int) -> Tensor:
-        """Coefficients of the motion-compensated prediction; of an intra frame, the mean of all pictures."""
+    def _predict(
+        self, step: Step, fields: Fields | None, before: Mapping[int, Frames], n: int
+    ) -> Tensor:
+        """Coefficients of the motion-compensated prediction; of an intra frame, the mean of all
+        pictures."""
         if fields is None:
             shape = (n, self.patch.channels, self.rows, self.columns)
             return self.network.intra_mean[None, :, None, None].expand(shape)
-        sides = [[None if (r := pair[k]) is None else before[r] for pair in step.references] for k in (0, 1)]
+        sides = [
+            [None if (r := pair[k]) is None else before[r] for pair in step.references]
+            for k in (0, 1)
+        ]
         frames = compensation.predict(sides[0], sides[1], fields)
         return self.network.transform(patchify(frames, self.patch))
 
@@ -326,9 +379,12 @@ class ChunkCoder:
 
 
 class Source:
-    """The encoder's side of a chunk: the pictures to code, the motion that was found between them, and what changes in key frames."""
+    """The encoder's side of a chunk: the pictures to code, the motion that was found between them,
+    and what changes in key frames."""
 
-    def __init__(self, frames: Frames, fields: dict[int, Fields], changes: dict[int, Tensor]) -> None:
+    def __init__(
+        self, frames: Frames, fields: dict[int, Fields], changes: dict[int, Tensor]
+    ) -> None:
         self.frames, self.changes = frames, changes
         self._fields = fields
 
@@ -347,7 +403,8 @@ def still_fields(shape: FieldShape, available: np.ndarray) -> Fields:
 
 
 def vector_spread(vectors: Tensor, grid: tuple[int, int]) -> Tensor:
-    """How far neighbouring vectors lie apart, per reference: int [N, 2, 2, h, w] -> [N, rows, columns, 2] integers."""
+    """How far neighbouring vectors lie apart, per reference: int [N, 2, 2, h, w] -> [N, rows,
+    columns, 2] integers."""
     v = vectors.to(torch.float32)
     spread = torch.zeros(v.shape[0], 2, *v.shape[-2:], device=v.device)
     down = (v[..., 1:, :] - v[..., :-1, :]).abs().amax(2)

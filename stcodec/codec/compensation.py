@@ -1,8 +1,10 @@
 """Motion-compensated prediction of pictures.
 
-Vectors count quarter luma samples, one per 8x8 luma block and reference; a pixel p of a block is predicted from p + v / 4 of the
-reference (v / 8 in chroma), beyond the picture's edge from the nearest sample. Luma is interpolated with 8 taps and chroma with 4,
-separable, windowed-sinc filters; neighbouring blocks overlap (overlapped block motion compensation, Orchard and Sullivan 1994).
+Vectors count quarter luma samples, one per 8x8 luma block and reference; a pixel p of a block is
+predicted from p + v / 4 of the reference (v / 8 in chroma), beyond the picture's edge from the
+nearest sample. Luma is interpolated with 8 taps and chroma with 4, separable, windowed-sinc
+filters; neighbouring blocks overlap (overlapped block motion compensation, Orchard and Sullivan
+1994).
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ OVERLAP = 2  # luma samples by which a block's prediction reaches into its neigh
 
 @functools.cache
 def filter_taps(count: int, phases: int) -> Tensor:
-    """Interpolation filters [phases, count]: sinc under a cosine window, unit sum; phase 0 is the identity."""
+    """Interpolation filters [phases, count]: sinc under a cosine window, unit sum; phase 0 is the
+    identity."""
     rows = []
     for phase in range(phases):
         x = torch.arange(count, dtype=torch.float64) - (count // 2 - 1) - phase / phases
@@ -59,10 +62,11 @@ def sample_tiles(
     phases: int,
     picture: Tensor | None = None,
 ) -> Tensor:
-    """Interpolated tiles [n, T, T], T = size + 2 overlap, around blocks with the corners (top, left) [n] at vectors [2, n].
+    """Interpolated tiles [n, T, T], T = size + 2 overlap, around blocks with the corners (top,
+    left) [n] at vectors [2, n].
 
-    padded: planes as from `pad`, one or, with `picture` [n], several; count: taps of the filters; phases: units of the vectors per
-    sample.
+    padded: planes as from `pad`, one or, with `picture` [n], several; count: taps of the filters;
+    phases: units of the vectors per sample.
     """
     tile, reach = size + 2 * overlap, size + 2 * overlap + count - 1
     height, width = padded.shape[-2:]
@@ -94,9 +98,14 @@ def _filters(count: int, phases: int, tile: int) -> Tensor:
 
 
 def _blend(tiles: Tensor, rows: int, columns: int, size: int, overlap: int) -> Tensor:
-    """Overlap-add of tiles [rows columns, T, T] under their windows -> [rows size, columns size]."""
+    """Overlap-add of tiles [rows columns, T, T] under their windows -> [rows size, columns
+    size]."""
     tile, o = size + 2 * overlap, overlap
-    tiles = (tiles * _tile(size, overlap).to(tiles.device)).view(rows, columns, tile, tile).transpose(1, 2)
+    tiles = (
+        (tiles * _tile(size, overlap).to(tiles.device))
+        .view(rows, columns, tile, tile)
+        .transpose(1, 2)
+    )
     lines = tiles[..., o : o + size].contiguous()
     lines[:, :, :-1, size - o :] += tiles[:, :, 1:, :o]
     lines[:, :, 1:, :o] += tiles[:, :, :-1, size + o :]
@@ -107,17 +116,20 @@ def _blend(tiles: Tensor, rows: int, columns: int, size: int, overlap: int) -> T
 
 
 def _edge(grid: Tensor) -> Tensor:
-    """A ring of copies of the nearest 8x8 block, two wide: [..., gh, gw] -> [..., gh + 4, gw + 4]."""
+    """A ring of copies of the nearest 8x8 block, two wide: [..., gh, gw] -> [..., gh + 4, gw +
+    4]."""
     shape = grid.shape
     grown = F.pad(grid.reshape(1, -1, *shape[-2:]).float(), (2, 2, 2, 2), mode="replicate")
     return grown.view(*shape[:-2], shape[-2] + 4, shape[-1] + 4)
 
 
-def predict(first: Sequence[Frames | None], second: Sequence[Frames | None], fields: Fields) -> Frames:
+def predict(
+    first: Sequence[Frames | None], second: Sequence[Frames | None], fields: Fields
+) -> Frames:
     """Motion-compensated prediction of N frames.
 
-    first, second: for each frame one reference picture (batch size 1) or None where the modes never use it. Returns
-    Frames of batch size N; samples are not rounded.
+    first, second: for each frame one reference picture (batch size 1) or None where the modes never
+    use it. Returns Frames of batch size N; samples are not rounded.
     """
     pictures = []
     for i, pair in enumerate(zip(first, second, strict=True)):
@@ -126,7 +138,9 @@ def predict(first: Sequence[Frames | None], second: Sequence[Frames | None], fie
     return Frames(*(torch.cat(planes) for planes in zip(*pictures, strict=True)))
 
 
-def _predict_one(pair: tuple[Frames | None, Frames | None], vectors: Tensor, modes: Tensor) -> Frames:
+def _predict_one(
+    pair: tuple[Frames | None, Frames | None], vectors: Tensor, modes: Tensor
+) -> Frames:
     """Prediction of one frame: vectors [2, 2, gh, gw], modes [gh, gw] per 8x8 block.
 
     16x16 blocks whose vectors are equal are taken whole, which changes nothing: windows sum to one.
@@ -141,7 +155,8 @@ def _predict_one(pair: tuple[Frames | None, Frames | None], vectors: Tensor, mod
 
 
 def predict_luma(reference: Tensor, vectors: Tensor) -> Tensor:
-    """Motion-compensated luma [1, 1, H, W] from one picture's by vectors [2, H/8, W/8]; see `predict`."""
+    """Motion-compensated luma [1, 1, H, W] from one picture's by vectors [2, H/8, W/8]; see
+    `predict`."""
     if not bool(vectors.any()):
         return reference
     modes = torch.ones(vectors.shape[1:], device=vectors.device)
@@ -158,16 +173,22 @@ def _parts(vectors: Tensor, modes: Tensor) -> tuple[list[_Users], list[_Users]]:
 
 
 def _plane(
-    references: Sequence[Tensor | None], parts: tuple[list[_Users], list[_Users]], grid: torch.Size, index: int
+    references: Sequence[Tensor | None],
+    parts: tuple[list[_Users], list[_Users]],
+    grid: torch.Size,
+    index: int,
 ) -> Tensor:
-    """Prediction [1, 1, H, W] of plane `index` (0 luma) on a grid [gh, gw] of 8x8 blocks, from planes of the two references."""
+    """Prediction [1, 1, H, W] of plane `index` (0 luma) on a grid [gh, gw] of 8x8 blocks, from
+    planes of the two references."""
     block, filters = (BLOCK, (OVERLAP, LUMA_TAPS, LUMA_PHASES))
     if index > 0:
         block, filters = (BLOCK // 2, (OVERLAP // 2, CHROMA_TAPS, CHROMA_PHASES))
     padded = [None if r is None else pad(r) for r in references]
     canvas: Tensor | None = None
     for blocks, sides in zip((2, 1), parts, strict=True):
-        layer = _layer(padded, sides, torch.Size((grid[0] + 4, grid[1] + 4)), block, blocks, filters)
+        layer = _layer(
+            padded, sides, torch.Size((grid[0] + 4, grid[1] + 4)), block, blocks, filters
+        )
         canvas = layer if canvas is None else canvas if layer is None else canvas + layer
     assert canvas is not None
     return canvas[2 * block : -2 * block, 2 * block : -2 * block][None, None].contiguous()
@@ -183,7 +204,8 @@ def _twice(grid: Tensor) -> Tensor:
 
 
 class _Users(NamedTuple):
-    """The blocks that use one reference: numbers, rows and columns [n], weights [n], vectors [2, n]."""
+    """The blocks that use one reference: numbers, rows and columns [n], weights [n], vectors [2,
+    n]."""
 
     at: Tensor
     row: Tensor
@@ -192,7 +214,9 @@ class _Users(NamedTuple):
     vectors: Tensor
 
 
-def _whereabouts(chosen: Tensor, weights: list[Tensor], vectors: Tensor, stride: int) -> list[_Users]:
+def _whereabouts(
+    chosen: Tensor, weights: list[Tensor], vectors: Tensor, stride: int
+) -> list[_Users]:
     """Of the chosen blocks, `stride` 8x8 blocks wide, those that use each reference."""
     found = []
     for side in (0, 1):
@@ -211,7 +235,8 @@ def _layer(
     blocks: int,
     filters: tuple[int, int, int],
 ) -> Tensor | None:
-    """The share of a plane, with its ring, that blocks of `blocks` x `blocks` blocks have; None if there are none.
+    """The share of a plane, with its ring, that blocks of `blocks` x `blocks` blocks have; None if
+    there are none.
 
     filters: overlap in samples, taps, phases.
     """

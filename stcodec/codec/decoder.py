@@ -1,4 +1,5 @@
-"""Payloads -> pictures, in two halves: symbols need no pictures, so those of the next chunk can be read at the same time."""
+"""Payloads -> pictures, in two halves: symbols need no pictures, so those of the next chunk can be
+read at the same time."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ from stcodec.errors import DamagedFileError
 
 @dataclass(frozen=True)
 class FrameSymbols:
-    """What was read of one frame: its step (of this frame alone), kind, motion and dequantised symbols."""
+    """What was read of one frame: its step (of this frame alone), kind, motion and dequantised
+    symbols."""
 
     step: Step
     kind: int
@@ -31,7 +33,8 @@ class FrameSymbols:
 
 @dataclass(frozen=True)
 class ChunkSymbols:
-    """What was read of a chunk: how many of its 8 frames are shown, and all of them in the order of decoding."""
+    """What was read of a chunk: how many of its 8 frames are shown, and all of them in the order of
+    decoding."""
 
     count: int
     first: bool
@@ -42,7 +45,8 @@ class ChunkSymbols:
 class ChunkDecoder(ChunkCoder):
     """Decodes the chunks of a video in order, from the first chunk of any segment on.
 
-    `read` and `pictures` keep their states apart: one thread may read ahead while another makes pictures.
+    `read` and `pictures` keep their states apart: one thread may read ahead while another makes
+    pictures.
     """
 
     def __init__(
@@ -59,11 +63,13 @@ class ChunkDecoder(ChunkCoder):
         self._before: Frames | None = None
 
     def decode(self, payload: bytes, first: bool) -> list[Planes]:
-        """The pictures of a chunk; DamagedFileError where the symbols are not those that were encoded."""
+        """The pictures of a chunk; DamagedFileError where the symbols are not those that were
+        encoded."""
         return self.pictures(self.read(payload, first))
 
     def check(self, payload: bytes, first: bool) -> int:
-        """Decode the symbols only and check them; returns the number of frames. DamagedFileError as in `decode`."""
+        """Decode the symbols only and check them; returns the number of frames. DamagedFileError as
+        in `decode`."""
         return self.read(payload, first).count
 
     def read(self, payload: bytes, first: bool) -> ChunkSymbols:
@@ -81,7 +87,9 @@ class ChunkDecoder(ChunkCoder):
         self._read = []
         reader = SymbolReader(payload[HEADER.size :])
         steps = tree_steps(tree, first)
-        self.finish_chunk(self.start_chunk(reader, steps, quality, use_motion, None, pictures=False))
+        self.finish_chunk(
+            self.start_chunk(reader, steps, quality, use_motion, None, pictures=False)
+        )
         reader.finish()
         if reader.crc != crc:
             raise DamagedFileError("decoded symbols are not those that were encoded")
@@ -119,11 +127,20 @@ class ChunkDecoder(ChunkCoder):
         for level in range(4):
             frames = [f for f in symbols.frames if f.step.level == level]
             # Key frames follow from each other, through the pictures and the memory.
-            made = map(make, frames) if self._pool is None or level == 0 else self._pool.map(make, frames)
+            made = (
+                map(make, frames)
+                if self._pool is None or level == 0
+                else self._pool.map(make, frames)
+            )
             for frame, picture in zip(frames, made, strict=True):
                 done[frame.step.frames[0]] = picture
         self._before = done[CHUNK_FRAMES - 1]
-        return Frames(*(torch.cat(planes) for planes in zip(*(done[i] for i in range(symbols.count)), strict=True)))
+        return Frames(
+            *(
+                torch.cat(planes)
+                for planes in zip(*(done[i] for i in range(symbols.count)), strict=True)
+            )
+        )
 
     def _picture(self, frame: FrameSymbols, quality: int, done: dict[int, Frames]) -> Frames:
         quality = self.network.quality_of(quality, frame.kind)

@@ -1,11 +1,13 @@
 """Frozen probability tables and the ANS coder: integers in, bytes out.
 
-Every symbol comes with the index of a table. Tables hold integer probabilities out of 2**24, so that two machines can never
-disagree about them. The coder is the streaming range-ANS coder of `constriction` (Bamler, "Understanding Entropy Coding With
-Asymmetric Numeral Systems", 2022): 64-bit state, 32-bit words, 24-bit probabilities. The symbols of one call are coded
-grouped by table index, in increasing order of index and, within a group, in the order given.
+Every symbol comes with the index of a table. Tables hold integer probabilities out of 2**24, so
+that two machines can never disagree about them. The coder is the streaming range-ANS coder of
+`constriction` (Bamler, "Understanding Entropy Coding With Asymmetric Numeral Systems", 2022):
+64-bit state, 32-bit words, 24-bit probabilities. The symbols of one call are coded grouped by table
+index, in increasing order of index and, within a group, in the order given.
 
-A `SymbolWriter` and a `SymbolReader` have the same `code` method, so one function can be both encoder and decoder.
+A `SymbolWriter` and a `SymbolReader` have the same `code` method, so one function can be both
+encoder and decoder.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ _RAW_BITS = 16
 
 @functools.cache
 def _stream() -> Any:
-    """The library's streaming coders, imported when symbols are written or read: training does neither."""
+    """The library's streaming coders, imported when symbols are written or read: training does
+    neither."""
     import constriction
 
     return constriction.stream
@@ -36,8 +39,9 @@ def _stream() -> Any:
 class Tables:
     """Frozen symmetric-alphabet tables, one per index.
 
-    `counts[i]` holds the integer probabilities (sum 2**24, each >= 1) of the values -K..K and, last, of the escape, so its
-    length is 2K + 2. Index 0 has no table: such a symbol is not coded and is zero.
+    `counts[i]` holds the integer probabilities (sum 2**24, each >= 1) of the values -K..K and,
+    last, of the escape, so its length is 2K + 2. Index 0 has no table: such a symbol is not coded
+    and is zero.
     """
 
     def __init__(self, counts: Sequence[np.ndarray]) -> None:
@@ -46,19 +50,28 @@ class Tables:
         for index, row in enumerate(counts, start=1):
             row = np.asarray(row, dtype=np.int64)
             if row.size < 4 or row.size % 2 or row.min() < 1 or row.sum() != TOTAL:
-                raise ValueError(f"table {index}: probabilities must be positive integers with the sum 2**24")
+                raise ValueError(
+                    f"table {index}: probabilities must be positive integers with the sum 2**24"
+                )
             self.counts.append(row)
             self.supports[index] = (row.size - 2) // 2
-        # Ideal bits of every letter of every table, one after the other, and where each table starts.
-        self.bits = np.concatenate([PRECISION - np.log2(row) for row in self.counts]).astype(np.float32)
+        # Ideal bits of every letter of every table, one after the other, and where each table
+        # starts.
+        self.bits = np.concatenate([PRECISION - np.log2(row) for row in self.counts]).astype(
+            np.float32
+        )
         self.starts = np.cumsum([0, 0] + [row.size for row in self.counts])[:-1].astype(np.int32)
 
     @functools.cached_property
     def models(self) -> list[object]:
         """The library's model of every table; None at index 0."""
         categorical = _stream().model.Categorical
-        # The library gives every value one count and shares out the rest in proportion, so this is exact.
-        return [None, *(categorical((row - 1).astype(np.float64), perfect=False) for row in self.counts)]
+        # The library gives every value one count and shares out the rest in proportion, so this is
+        # exact.
+        return [
+            None,
+            *(categorical((row - 1).astype(np.float64), perfect=False) for row in self.counts),
+        ]
 
     def __len__(self) -> int:
         """Number of indices, index 0 included."""
@@ -70,7 +83,8 @@ class Tables:
         return cls([quantise_probabilities(row) for row in rows])
 
     def costs(self) -> np.ndarray:
-        """Bits of the magnitude m at each index, float32 [len(self), M + 2]; the last column stands for an escape.
+        """Bits of the magnitude m at each index, float32 [len(self), M + 2]; the last column stands
+        for an escape.
 
         Index 0 costs nothing for m = 0 and 1e9 for anything else.
         """
@@ -86,7 +100,8 @@ class Tables:
 
 
 def quantise_probabilities(row: np.ndarray) -> np.ndarray:
-    """Float probabilities -> integers >= 1 with the sum 2**24 (the largest entry absorbs the rounding)."""
+    """Float probabilities -> integers >= 1 with the sum 2**24 (the largest entry absorbs the
+    rounding)."""
     row = np.asarray(row, dtype=np.float64)
     counts = np.maximum(1, np.round(row / row.sum() * TOTAL)).astype(np.int64)
     counts[np.argmax(counts)] += TOTAL - counts.sum()
@@ -97,12 +112,14 @@ class Coder(Protocol):
     """What encoder and decoder share: `code` returns the symbols, whichever side they come from."""
 
     def code(self, symbols: np.ndarray | None, index: np.ndarray, tables: Tables) -> np.ndarray:
-        """Code int32 [n] symbols (None when reading) under the tables `index` (uint8 [n]); returns int32 [n]."""
+        """Code int32 [n] symbols (None when reading) under the tables `index` (uint8 [n]); returns
+        int32 [n]."""
         ...
 
 
 def _groups(index: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the coded symbols sorted by index (stable), and how many there are of each index."""
+    """Positions of the coded symbols sorted by index (stable), and how many there are of each
+    index."""
     coded = np.flatnonzero(index)
     order = coded[np.argsort(index[coded], kind="stable")]
     return order, np.bincount(index[coded], minlength=count)
@@ -146,7 +163,8 @@ class SymbolWriter:
         return symbols
 
     def _escape(self, value: int, k: int) -> None:
-        """Sign and bit length as one of 64 equally likely values, then the bits below the leading one."""
+        """Sign and bit length as one of 64 equally likely values, then the bits below the leading
+        one."""
         rest = abs(value) - k
         length = rest.bit_length() - 1
         self._uniform(2 * length + (value < 0), 64)
@@ -206,7 +224,12 @@ class SymbolReader:
         length, negative = divmod(int(self._coder.decode(_stream().model.Uniform(64))), 2)
         rest = 1 << length
         for shift in range(0, length, _RAW_BITS):
-            rest |= int(self._coder.decode(_stream().model.Uniform(1 << min(_RAW_BITS, length - shift)))) << shift
+            rest |= (
+                int(
+                    self._coder.decode(_stream().model.Uniform(1 << min(_RAW_BITS, length - shift)))
+                )
+                << shift
+            )
         if rest + k > MAX_SYMBOL:
             raise DamagedFileError("a decoded symbol is out of range")
         return -(rest + k) if negative else rest + k

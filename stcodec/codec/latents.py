@@ -1,8 +1,8 @@
 """The lattice passes: latents of the frames of one step <-> coded symbols.
 
-One class is both encoder and decoder; it differs only in the coder that it is given and in whether it has the latents.
-Scale indices never see a floating-point number (see `scales.py`), so a decoder that lacks the means, or has them with other
-rounding errors, still reads the same symbols.
+One class is both encoder and decoder; it differs only in the coder that it is given and in whether
+it has the latents. Scale indices never see a floating-point number (see `scales.py`), so a decoder
+that lacks the means, or has them with other rounding errors, still reads the same symbols.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class StepContext:
 
 @dataclass
 class CodedLatents:
-    """decoded [N, C, rows, columns] float, mean likewise (both None without means); magnitudes [N, rows, columns, C].
+    """decoded [N, C, rows, columns] float, mean likewise (both None without means); magnitudes [N,
+    rows, columns, C].
 
     values: without means, the dequantised symbols in units of the step (see `SparseValues`).
     """
@@ -56,7 +57,8 @@ class CodedLatents:
 
 @dataclass(frozen=True)
 class SparseValues:
-    """A float tensor [N, rows * columns, C] that is mostly zero: where in the flat tensor it is not, and what is there."""
+    """A float tensor [N, rows * columns, C] that is mostly zero: where in the flat tensor it is
+    not, and what is there."""
 
     at: Tensor
     values: Tensor
@@ -80,9 +82,12 @@ def _rows(grid: Tensor) -> Tensor:
 
 
 class _Means:
-    """The floating-point side of the passes: means, refined by what neighbours turned out to be, and decoded latents."""
+    """The floating-point side of the passes: means, refined by what neighbours turned out to be,
+    and decoded latents."""
 
-    def __init__(self, mean: Tensor, step: Tensor, network: Network, kind: int, quality: float) -> None:
+    def __init__(
+        self, mean: Tensor, step: Tensor, network: Network, kind: int, quality: float
+    ) -> None:
         self.base = _rows(mean)
         self.refined = self.base.clone()
         n, patches, channels = self.base.shape
@@ -100,15 +105,20 @@ class _Means:
         close = None
         if near is not None:
             close = self.errors.index_select(1, near).view(n, len(at), 4 * channels)
-            here = here + close @ self._network.spatial[scales.predictor_number(self._kind, lattice)]
+            here = (
+                here + close @ self._network.spatial[scales.predictor_number(self._kind, lattice)]
+            )
         features = None
         if self._kind == 0 and self._network.config.intra_width:
             scaled = None if close is None else close * self.inverse.repeat(1, 1, 4)
             features = self._network.surroundings.look(scaled, lattice, self._quality, (n, len(at)))
         return _Expected(at, here, features)
 
-    def group(self, expected: _Expected, group: int, start: int, end: int, values: Tensor) -> Tensor:
-        """Means [N, p, end - start] of a frequency group, given the dequantised symbols `values` [N, p, C] of those before."""
+    def group(
+        self, expected: _Expected, group: int, start: int, end: int, values: Tensor
+    ) -> Tensor:
+        """Means [N, p, end - start] of a frequency group, given the dequantised symbols `values`
+        [N, p, C] of those before."""
         here = expected.here
         if expected.features is not None:
             features, contrast = expected.features
@@ -134,7 +144,8 @@ class _Means:
 
 @dataclass
 class _Expected:
-    """Patches `at` of a pass; `here` [N, p, C]: their means, as far as they are known; what the network makes of the neighbours."""
+    """Patches `at` of a pass; `here` [N, p, C]: their means, as far as they are known; what the
+    network makes of the neighbours."""
 
     at: Tensor
     here: Tensor
@@ -145,21 +156,31 @@ class Observer(Protocol):
     """What training sees of every pass; see `LatentCoder.observer`."""
 
     def symbols(
-        self, kind: int, group: int, context: int, inputs: Tensor, index: Tensor, symbols: Tensor, scaled: Tensor
+        self,
+        kind: int,
+        group: int,
+        context: int,
+        inputs: Tensor,
+        index: Tensor,
+        symbols: Tensor,
+        scaled: Tensor,
     ) -> None:
-        """Of a frame of `kind` (0 intra), frequency group and context class: scale network inputs [n, inputs], indices, symbols and
-        latents in units of the step [n, outputs]."""
+        """Of a frame of `kind` (0 intra), frequency group and context class: scale network inputs
+        [n, inputs], indices, symbols and latents in units of the step [n, outputs]."""
         ...
 
     def spatial(self, kind: int, lattice: int, near: Tensor, error: Tensor) -> None:
-        """Decoded errors of the four neighbours [n, 4 C] and the error to predict [n, C], in units of the step."""
+        """Decoded errors of the four neighbours [n, 4 C] and the error to predict [n, C], in units
+        of the step."""
         ...
 
 
 class LatentCoder:
     """Codes latents under a model's scale networks and tables, on one device."""
 
-    def __init__(self, network: Network, groups: ScaleNetworks, tables: Tables, device: torch.device) -> None:
+    def __init__(
+        self, network: Network, groups: ScaleNetworks, tables: Tables, device: torch.device
+    ) -> None:
         self._network = network
         self._groups = groups
         self._tables = tables
@@ -178,9 +199,10 @@ class LatentCoder:
     ) -> CodedLatents:
         """Code the frames of one step.
 
-        latents [N, C, rows, columns] when encoding, else None; mean (the same shape) and step [N, C, 1, 1] None to read
-        symbols alone. rate_weight: encoder only, squared error, in units of step**2, that is worth one bit (rate-distortion
-        optimised quantisation); a positive number, or one for each patch [N, rows * columns].
+        latents [N, C, rows, columns] when encoding, else None; mean (the same shape) and step [N,
+        C, 1, 1] None to read symbols alone. rate_weight: encoder only, squared error, in units of
+        step**2, that is worth one bit (rate-distortion optimised quantisation); a positive number,
+        or one for each patch [N, rows * columns].
         """
         n, rows, columns, channels = context.references.shape
         patches = rows * columns
@@ -196,12 +218,16 @@ class LatentCoder:
         target = None if latents is None else _rows(latents)
         weights = torch.as_tensor(rate_weight, device=self._device).expand(n, patches)
         ends, groups = self._network.config.groups, self._groups.of(context.kind)
-        for lattice, (at, near) in enumerate(scales.lattice_positions(rows, columns, context.kind, self._device)):
+        for lattice, (at, near) in enumerate(
+            scales.lattice_positions(rows, columns, context.kind, self._device)
+        ):
             if not len(at):
                 continue
             own = torch.zeros(n, len(at), channels, device=self._device)
             with stage("scales"):
-                known = self._known_inputs(context.kind, magnitudes, near, fixed.index_select(1, at))
+                known = self._known_inputs(
+                    context.kind, magnitudes, near, fixed.index_select(1, at)
+                )
             expected = wanted_here = None
             weight = weights.index_select(1, at).reshape(-1)
             if means is not None:
@@ -214,18 +240,28 @@ class LatentCoder:
             start = 0
             for number, (group, end) in enumerate(zip(groups, ends, strict=True)):
                 with stage("scales"):
-                    lower = scales.log_magnitude(own[..., :start]).view(n * len(at), start) if start else None
+                    lower = (
+                        scales.log_magnitude(own[..., :start]).view(n * len(at), start)
+                        if start
+                        else None
+                    )
                     index = group.indices(known, context_class, lower)
                 scaled = None
                 if means is not None and expected is not None:
                     mean_here = means.group(expected, number, start, end, values)
                     if wanted_here is not None:
-                        off = (wanted_here[..., start:end] - mean_here).mul_(means.inverse[..., start:end])
+                        off = (wanted_here[..., start:end] - mean_here).mul_(
+                            means.inverse[..., start:end]
+                        )
                         scaled = off.reshape(n * len(at), -1)
                 index, wanted = self._code_floor(coder, index, scaled, weight)
                 if self.observer is not None and wanted is not None and scaled is not None:
-                    inputs = torch.cat([scales.log_magnitude(own).view(n * len(at), -1), known], dim=-1)
-                    self.observer.symbols(context.kind, number, context_class, inputs, index, wanted, scaled)
+                    inputs = torch.cat(
+                        [scales.log_magnitude(own).view(n * len(at), -1), known], dim=-1
+                    )
+                    self.observer.symbols(
+                        context.kind, number, context_class, inputs, index, wanted, scaled
+                    )
                 symbols = self._code(coder, wanted, index).view(n, len(at), end - start)
                 own[..., start:end] = symbols.abs().clamp_(max=scales.LARGEST_MAGNITUDE)
                 values[..., start:end] = self._dequantise(symbols, index)
@@ -244,11 +280,14 @@ class LatentCoder:
     def reconstruct(
         self, values: SparseValues, mean: Tensor, step: Tensor, kind: int, quality: float
     ) -> tuple[Tensor, Tensor]:
-        """Decoded latents and refined means [N, C, rows, columns] of frames of `quality` from symbols that were read without means."""
+        """Decoded latents and refined means [N, C, rows, columns] of frames of `quality` from
+        symbols that were read without means."""
         n, channels, rows, columns = mean.shape
         means = _Means(mean, step, self._network, kind, quality)
         dense = values.dense((n, rows * columns, channels))
-        for lattice, (at, near) in enumerate(scales.lattice_positions(rows, columns, kind, self._device)):
+        for lattice, (at, near) in enumerate(
+            scales.lattice_positions(rows, columns, kind, self._device)
+        ):
             if not len(at):
                 continue
             expected, here = means.look(lattice, at, near), dense.index_select(1, at)
@@ -260,8 +299,11 @@ class LatentCoder:
             means.put(expected, here)
         return means.grids(rows, columns)
 
-    def _known_inputs(self, kind: int, magnitudes: Tensor, near: Tensor | None, fixed: Tensor) -> Tensor:
-        """The inputs of the scale networks [n * p, F] that do not depend on the patch; fixed [n, p, ...]: of all passes."""
+    def _known_inputs(
+        self, kind: int, magnitudes: Tensor, near: Tensor | None, fixed: Tensor
+    ) -> Tensor:
+        """The inputs of the scale networks [n * p, F] that do not depend on the patch; fixed [n, p,
+        ...]: of all passes."""
         n, p, channels = len(fixed), fixed.shape[1], magnitudes.shape[2]
         if near is None:
             sides = torch.zeros(n, p, 4, channels, device=self._device)
@@ -273,7 +315,13 @@ class LatentCoder:
         return torch.cat([*logs, fixed], dim=-1).view(n * p, -1)
 
     def _observe_spatial(
-        self, means: _Means, target: Tensor, lattice: int, kind: int, at: Tensor, near: Tensor | None
+        self,
+        means: _Means,
+        target: Tensor,
+        lattice: int,
+        kind: int,
+        at: Tensor,
+        near: Tensor | None,
     ) -> None:
         if self.observer is None or near is None:
             return
@@ -296,10 +344,11 @@ class LatentCoder:
     def _code_floor(
         self, coder: Coder, index: Tensor, scaled: Tensor | None, rate_weight: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """Code whether index 0 is in use in this call; returns the indices that are, and the symbols when encoding.
+        """Code whether index 0 is in use in this call; returns the indices that are, and the
+        symbols when encoding.
 
-        Index 0 costs nothing but cannot code what the scale network did not expect; then the encoder raises all indices
-        to 1 at least.
+        Index 0 costs nothing but cannot code what the scale network did not expect; then the
+        encoder raises all indices to 1 at least.
         """
         wanted = flag = None
         if scaled is not None:
@@ -317,10 +366,11 @@ class LatentCoder:
         return index, wanted
 
     def _quantise(self, x: Tensor, index: Tensor, rate_weight: Tensor) -> tuple[Tensor, float]:
-        """Symbols int32 for latents [n, outputs] in units of the step, whose bits have the price rate_weight [n]: of the nearest
-        integer, the one below it and zero, the cheapest.
+        """Symbols int32 for latents [n, outputs] in units of the step, whose bits have the price
+        rate_weight [n]: of the nearest integer, the one below it and zero, the cheapest.
 
-        Also what index 0 costs, in bits: the squared error that another index would save, less the bits of coding it.
+        Also what index 0 costs, in bits: the squared error that another index would save, less the
+        bits of coding it.
         """
         symbols = torch.zeros(x.shape, dtype=torch.int32, device=x.device)
         flat = x.reshape(-1)
@@ -339,7 +389,10 @@ class LatentCoder:
             if candidate is nearest and bool(skipped.any()):
                 lost = float(((best_cost - cost) / weight)[skipped].clamp_(min=0).sum())
             better = (cost < best_cost) & (candidate > 0) & ~skipped
-            best, best_cost = torch.where(better, candidate, best), torch.where(better, cost, best_cost)
+            best, best_cost = (
+                torch.where(better, candidate, best),
+                torch.where(better, cost, best_cost),
+            )
         symbols.view(-1)[at] = (best * value.sign()).to(torch.int32)
         return symbols, lost
 

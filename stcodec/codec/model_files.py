@@ -1,8 +1,10 @@
-"""Models: from an id or a path to a safetensors file, its hash, and the parts of the codec that it holds.
+"""Models: from an id or a path to a safetensors file, its hash, and the parts of the codec that it
+holds.
 
-Tensors in the file: `network.*` (floating point, float16 or float32), `scales.{intra,other}.G.{w1,b1,w2,b2}` (int8 and int32, one
-set per frequency group), `tables.sizes` and `tables.counts` (int32: all frozen tables one after another), `vectors.*` (int32). The
-file's metadata holds the `ModelConfig` as JSON under `config`.
+Tensors in the file: `network.*` (floating point, float16 or float32),
+`scales.{intra,other}.G.{w1,b1,w2,b2}` (int8 and int32, one set per frequency group), `tables.sizes`
+and `tables.counts` (int32: all frozen tables one after another), `vectors.*` (int32). The file's
+metadata holds the `ModelConfig` as JSON under `config`.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ class Model:
 
     def to(self, device: torch.device) -> Model:
         """The same model with its networks on `device`."""
-        return dataclasses.replace(self, network=self.network.to(device), groups=self.groups.to(device))
+        return dataclasses.replace(
+            self, network=self.network.to(device), groups=self.groups.to(device)
+        )
 
 
 def model_folders() -> list[Path]:
@@ -56,7 +60,8 @@ def model_folders() -> list[Path]:
 
 
 def find_model(name: str) -> Path:
-    """The file of a model given by id ("stc-1") or path ("my.safetensors"); ModelError if there is none."""
+    """The file of a model given by id ("stc-1") or path ("my.safetensors"); ModelError if there is
+    none."""
     if name.endswith(".safetensors"):
         path = Path(name)
         if path.is_file():
@@ -68,11 +73,14 @@ def find_model(name: str) -> Path:
         path = folder / f"{name}.safetensors"
         if path.is_file():
             return path
-    raise ModelError(f"model {name!r} is not installed (looked in {', '.join(map(str, model_folders()))})")
+    raise ModelError(
+        f"model {name!r} is not installed (looked in {', '.join(map(str, model_folders()))})"
+    )
 
 
 def load_model(name: str, device: torch.device | str = "cpu", sha256: bytes | None = None) -> Model:
-    """Load a model by id or path; with `sha256`, raise ModelError unless it is the very same file."""
+    """Load a model by id or path; with `sha256`, raise ModelError unless it is the very same
+    file."""
     path = find_model(name)
     digest = hashlib.sha256(path.read_bytes()).digest()
     if sha256 is not None and digest != sha256:
@@ -90,10 +98,16 @@ def load_model(name: str, device: torch.device | str = "cpu", sha256: bytes | No
     return model.to(torch.device(device))
 
 
-def _assemble(name: str, digest: bytes, config_json: dict[str, object], tensors: dict[str, torch.Tensor]) -> Model:
+def _assemble(
+    name: str, digest: bytes, config_json: dict[str, object], tensors: dict[str, torch.Tensor]
+) -> Model:
     config = config_from_json(config_json)
     network = Network(config)
-    state = {k.removeprefix("network."): v.float() for k, v in tensors.items() if k.startswith("network.")}
+    state = {
+        k.removeprefix("network."): v.float()
+        for k, v in tensors.items()
+        if k.startswith("network.")
+    }
     network.load_state_dict(state, strict=False)
     missing = set(dict(network.named_parameters())) - set(state)
     if missing:
@@ -102,7 +116,9 @@ def _assemble(name: str, digest: bytes, config_json: dict[str, object], tensors:
     groups = ScaleNetworks(
         *(
             [
-                GroupNetwork(*(tensors[f"scales.{network_name(kind, g)}.{part}"].float() for part in _PARTS))
+                GroupNetwork(
+                    *(tensors[f"scales.{network_name(kind, g)}.{part}"].float() for part in _PARTS)
+                )
                 for g in range(len(config.groups))
             ]
             for kind in (0, 1)
@@ -110,8 +126,14 @@ def _assemble(name: str, digest: bytes, config_json: dict[str, object], tensors:
     )
     sizes = tensors["tables.sizes"].numpy().astype(np.int64)
     counts = np.split(tensors["tables.counts"].numpy().astype(np.int64), np.cumsum(sizes)[:-1])
-    vectors = {k.removeprefix("vectors."): v.numpy() for k, v in tensors.items() if k.startswith("vectors.")}
-    return Model(name, digest, config, network, groups, Tables(counts), VectorTables.unpack(vectors))
+    vectors = {
+        k.removeprefix("vectors."): v.numpy()
+        for k, v in tensors.items()
+        if k.startswith("vectors.")
+    }
+    return Model(
+        name, digest, config, network, groups, Tables(counts), VectorTables.unpack(vectors)
+    )
 
 
 def save_model(

@@ -1,8 +1,9 @@
 """The floating-point networks of the codec, each once, top to bottom.
 
-All of them work at one resolution, one vector per patch, on tensors [N, C, rows, columns] whose vectors lie in one piece in memory
-(torch's channels_last). Every residual branch ends in a
-zero-initialised layer, so that an untrained network *is* the linear DCT codec, and training starts from there.
+All of them work at one resolution, one vector per patch, on tensors [N, C, rows, columns] whose
+vectors lie in one piece in memory (torch's channels_last). Every residual branch ends in a
+zero-initialised layer, so that an untrained network *is* the linear DCT codec, and training starts
+from there.
 """
 
 from __future__ import annotations
@@ -26,10 +27,16 @@ Quality = TypeVar("Quality", int, Tensor)
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Shape of a model; stored with its weights. `width` 0 leaves the linear codec without networks."""
+    """Shape of a model; stored with its weights. `width` 0 leaves the linear codec without
+    networks."""
 
     patch: PatchSize = PatchSize()
-    groups: tuple[int, ...] = (6, 24, 48, 96)  # ends of the frequency groups in the channel order of `dct_basis`
+    groups: tuple[int, ...] = (
+        6,
+        24,
+        48,
+        96,
+    )  # ends of the frequency groups in the channel order of `dct_basis`
     width: int = 0
     prior_blocks: int = 3
     filter_blocks: int = 4
@@ -37,11 +44,13 @@ class ModelConfig:
     intra_width: int = 0  # 0: intra frames are predicted from neighbours linearly
     scale_hidden: int = 64
     intra_scale_hidden: int = 96
-    # Added to the quality of each kind of frame. Those that others are predicted from are finer by `Network.step_gain` already.
+    # Added to the quality of each kind of frame. Those that others are predicted from are finer by
+    # `Network.step_gain` already.
     kind_qualities: tuple[int, ...] = (3, -2, 0, 2, 3)
 
     def __post_init__(self) -> None:
-        """Raise ValueError if the groups do not cover the channels, or kinds of frames lack a quality."""
+        """Raise ValueError if the groups do not cover the channels, or kinds of frames lack a
+        quality."""
         if len(self.kind_qualities) != FRAME_KINDS:
             raise ValueError("each kind of frame needs its quality")
         if list(self.groups) != sorted(set(self.groups)) or self.groups[-1] != self.patch.channels:
@@ -80,13 +89,16 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, width, rows, columns] -> the same shape."""
-        x = self.project(self.depthwise(nn.functional.leaky_relu(self.expand(x), 0.1, inplace=True))).add_(x)
+        x = self.project(
+            self.depthwise(nn.functional.leaky_relu(self.expand(x), 0.1, inplace=True))
+        ).add_(x)
         value, gate = self.gate(x).chunk(2, dim=1)
         return self.merge(value * gate.clamp(0.0, 1.0)).add_(x)
 
 
 def _between_knots(knots: Tensor, quality: Tensor) -> Tensor:
-    """Vectors [N, W] at quality float [N], piecewise linear between those of `knots` [8, W], evenly spaced over 0..63."""
+    """Vectors [N, W] at quality float [N], piecewise linear between those of `knots` [8, W], evenly
+    spaced over 0..63."""
     position = quality.clamp(0, QUALITY_LEVELS - 1) * ((_QUALITY_KNOTS - 1) / (QUALITY_LEVELS - 1))
     low = position.floor().clamp(max=_QUALITY_KNOTS - 2).long()
     part = (position - low)[:, None]
@@ -94,7 +106,8 @@ def _between_knots(knots: Tensor, quality: Tensor) -> Tensor:
 
 
 class Condition(nn.Module):
-    """Per-channel scale and shift from quality (piecewise linear over 8 knots) and kind of frame."""
+    """Per-channel scale and shift from quality (piecewise linear over 8 knots) and kind of
+    frame."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -123,7 +136,8 @@ class Trunk(nn.Module):
 
 
 class Memory(nn.Module):
-    """Gated recurrent state [1, M, rows, columns] over the key frames of a segment; starts from a learned null."""
+    """Gated recurrent state [1, M, rows, columns] over the key frames of a segment; starts from a
+    learned null."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
@@ -142,10 +156,12 @@ class Memory(nn.Module):
 
 
 class Surroundings(nn.Module):
-    """What a patch of an intra frame looks like, from its four decoded neighbours and its own lower frequencies.
+    """What a patch of an intra frame looks like, from its four decoded neighbours and its own lower
+    frequencies.
 
-    Works on rows of patches [..., C], not on grids, in units of the quantisation step. What it says is added to the linear
-    prediction. Contrasts are divided by their size, and what comes out is multiplied by it: an edge goes on whatever its height.
+    Works on rows of patches [..., C], not on grids, in units of the quantisation step. What it says
+    is added to the linear prediction. Contrasts are divided by their size, and what comes out is
+    multiplied by it: an edge goes on whatever its height.
     """
 
     def __init__(self, width: int, channels: int, groups: tuple[int, ...], dc: int) -> None:
@@ -161,7 +177,9 @@ class Surroundings(nn.Module):
             nn.Linear(width + (2 * start - dc if start else 0) + 1, half) for start in self.starts()
         )
         self.middle = nn.ModuleList(nn.Linear(half, half) for _ in groups)
-        last = [nn.Linear(half, end - start) for start, end in zip(self.starts(), groups, strict=True)]
+        last = [
+            nn.Linear(half, end - start) for start, end in zip(self.starts(), groups, strict=True)
+        ]
         for layer in last:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -171,8 +189,11 @@ class Surroundings(nn.Module):
         """First channel of each group."""
         return (0, *self._groups[:-1])
 
-    def look(self, near: Tensor | None, lattice: int, quality: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Features [n, p, width] and squared contrast [n, p, 1] of neighbours' decoded errors [n, p, 4 C] (None: there are none).
+    def look(
+        self, near: Tensor | None, lattice: int, quality: Tensor, shape: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Features [n, p, width] and squared contrast [n, p, 1] of neighbours' decoded errors [n,
+        p, 4 C] (None: there are none).
 
         Errors are relative to the mean of all pictures; quality float [n] in 0..63.
         """
@@ -192,11 +213,13 @@ class Surroundings(nn.Module):
             x = x + second(nn.functional.leaky_relu(first(nn.functional.leaky_relu(x, 0.1)), 0.1))
         return x, contrast
 
-    def correct(self, group: int, features: Tensor, contrast: Tensor, own: Tensor, values: Tensor) -> Tensor:
+    def correct(
+        self, group: int, features: Tensor, contrast: Tensor, own: Tensor, values: Tensor
+    ) -> Tensor:
         """What is added to the expected latents [n, p, outputs] of a frequency group.
 
-        own [n, p, start]: decoded errors of the groups before, relative to the mean of all pictures; values: those to what
-        was expected, that is, the dequantised symbols.
+        own [n, p, start]: decoded errors of the groups before, relative to the mean of all
+        pictures; values: those to what was expected, that is, the dequantised symbols.
         """
         own = torch.cat([own[..., self._dc :], values], dim=2) if group else values
         size = (contrast + (own * own).sum(2, keepdim=True) + 1.0).sqrt()
@@ -212,7 +235,8 @@ def _cat(parts: list[Tensor]) -> Tensor:
 
 
 def compress(x: Tensor) -> Tensor:
-    """Coefficients in units of the step -> network input: linear around zero, logarithmic far out."""
+    """Coefficients in units of the step -> network input: linear around zero, logarithmic far
+    out."""
     if x.requires_grad:
         return torch.asinh(x)
     # The same, several times faster than the library's.
@@ -220,7 +244,8 @@ def compress(x: Tensor) -> Tensor:
 
 
 class Network(nn.Module):
-    """Everything floating point: the linear basis and mean predictor, and the prior and filter around them."""
+    """Everything floating point: the linear basis and mean predictor, and the prior and filter
+    around them."""
 
     basis: Tensor
 
@@ -231,7 +256,8 @@ class Network(nn.Module):
         basis, frequency = dct_basis(config.patch)
         self.register_buffer("basis", basis)
         self._dc = int((frequency == 0).sum())
-        # Linear prediction of a patch from the decoded errors of four neighbours; see `scales.predictor_number`.
+        # Linear prediction of a patch from the decoded errors of four neighbours; see
+        # `scales.predictor_number`.
         self.spatial = nn.Parameter(torch.zeros(PREDICTORS, 4 * channels, channels))
         self.intra_mean = nn.Parameter(basis.sum(1) * 0.5)
         # log2 of the step of each kind of frame and channel, relative to that of the quality level.
@@ -248,18 +274,25 @@ class Network(nn.Module):
             self.surroundings = Surroundings(config.intra_width, channels, config.groups, self._dc)
 
     def quality_of(self, quality: Quality, kind: int) -> Quality:
-        """The quality that a frame of a kind (0..4) has in a chunk of `quality` 0..63 (a tensor: [N]); may lie outside."""
+        """The quality that a frame of a kind (0..4) has in a chunk of `quality` 0..63 (a tensor:
+        [N]); may lie outside."""
         return quality + self.config.kind_qualities[kind]
 
     def step(self, quality: Tensor, kind: Tensor) -> Tensor:
-        """Quantisation steps [N, C, 1, 1] in sample units of [0, 1], for quality float [N] (of the frame) and kind int64 [N]."""
-        log_step = math.log2(COARSEST_STEP) + quality * (math.log2(FINEST_STEP / COARSEST_STEP) / (QUALITY_LEVELS - 1))
+        """Quantisation steps [N, C, 1, 1] in sample units of [0, 1], for quality float [N] (of the
+        frame) and kind int64 [N]."""
+        log_step = math.log2(COARSEST_STEP) + quality * (
+            math.log2(FINEST_STEP / COARSEST_STEP) / (QUALITY_LEVELS - 1)
+        )
         return torch.exp2(log_step[:, None] + self.step_gain[kind])[:, :, None, None]
 
     def luma_steps(self, quality: float, kind: int) -> Tensor:
-        """Quantisation steps [h, w] of the luma coefficients of a patch, by frequency; see `step`."""
+        """Quantisation steps [h, w] of the luma coefficients of a patch, by frequency; see
+        `step`."""
         device = self.step_gain.device
-        step = self.step(torch.tensor([float(quality)], device=device), torch.tensor([kind], device=device))
+        step = self.step(
+            torch.tensor([float(quality)], device=device), torch.tensor([kind], device=device)
+        )
         return step.view(-1)[luma_grid(self.config.patch)]
 
     def transform(self, patches: Tensor) -> Tensor:
@@ -271,18 +304,24 @@ class Network(nn.Module):
         return (coefficients.permute(0, 2, 3, 1) @ self.basis).permute(0, 3, 1, 2)
 
     def _flatten_dc(self, x: Tensor) -> Tensor:
-        """Take the mean of the 3x3 neighbourhood off the DC rows: the networks see contrast, not brightness."""
+        """Take the mean of the 3x3 neighbourhood off the DC rows: the networks see contrast, not
+        brightness."""
         dc = x[:, : self._dc]
         # Not `pad`: the compiler is wrong about the layout of its gradient.
         wide = torch.cat([dc[..., :1], dc, dc[..., -1:]], dim=3)
-        mean = nn.functional.avg_pool2d(torch.cat([wide[:, :, :1], wide, wide[:, :, -1:]], dim=2), 3, 1)
+        mean = nn.functional.avg_pool2d(
+            torch.cat([wide[:, :, :1], wide, wide[:, :, -1:]], dim=2), 3, 1
+        )
         return _cat([dc - mean, x[:, self._dc :]])
 
-    def predict(self, predicted: Tensor, state: Tensor, step: Tensor, quality: Tensor, kind: Tensor) -> Tensor:
-        """The mean of the latent: motion-compensated coefficients plus what the prior network corrects.
+    def predict(
+        self, predicted: Tensor, state: Tensor, step: Tensor, quality: Tensor, kind: Tensor
+    ) -> Tensor:
+        """The mean of the latent: motion-compensated coefficients plus what the prior network
+        corrects.
 
-        predicted: coefficients [N, C, rows, columns] of the prediction; state: memory [N, M, rows, columns];
-        step [N, C, 1, 1]; quality float [N]; kind int64 [N].
+        predicted: coefficients [N, C, rows, columns] of the prediction; state: memory [N, M, rows,
+        columns]; step [N, C, 1, 1]; quality float [N]; kind int64 [N].
         """
         if not self.config.width:
             return predicted
@@ -291,12 +330,23 @@ class Network(nn.Module):
         return predicted + step * self.prior_out(features)
 
     def restore(
-        self, decoded: Tensor, mean: Tensor, predicted: Tensor, step: Tensor, quality: Tensor, kind: Tensor
+        self,
+        decoded: Tensor,
+        mean: Tensor,
+        predicted: Tensor,
+        step: Tensor,
+        quality: Tensor,
+        kind: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
-        """In-loop restoration of decoded coefficients; also the features that the memory is updated from."""
+        """In-loop restoration of decoded coefficients; also the features that the memory is updated
+        from."""
         if not self.config.width:
             return decoded, None
-        parts = [self._flatten_dc(decoded) / step, (decoded - mean) / step, (decoded - predicted) / step]
+        parts = [
+            self._flatten_dc(decoded) / step,
+            (decoded - mean) / step,
+            (decoded - predicted) / step,
+        ]
         inputs = _cat([compress(part) for part in parts])
         features = self.filter(inputs, quality, kind)
         return decoded + step * self.filter_out(features), features

@@ -1,8 +1,8 @@
 """Frames <-> patches: padding, pixel patches, chunks.
 
-A picture is 4:2:0: luma [H, W] and two chroma planes of half the size. A *patch vector* holds the samples of one
-patch of one frame, `h*w` luma samples followed by `h*w/4` samples of U and of V, 96 numbers for 8x8. The spacetime
-patch of a chunk is the concatenation over its `t` frames.
+A picture is 4:2:0: luma [H, W] and two chroma planes of half the size. A *patch vector* holds the
+samples of one patch of one frame, `h*w` luma samples followed by `h*w/4` samples of U and of V, 96
+numbers for 8x8. The spacetime patch of a chunk is the concatenation over its `t` frames.
 """
 
 from __future__ import annotations
@@ -77,20 +77,27 @@ def frames_from_planes(
     return Frames(*planes)
 
 
-def integers_from_frames(frames: Frames, height: int, width: int, bit_depth: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Round to the samples of a `bit_depth`, crop the padding: y [N, 1, height, width], u and v [N, 1, ceil(height/2), ceil(width/2)],
-    uint8 or (10 bits) int16, on the device of `frames`."""
+def integers_from_frames(
+    frames: Frames, height: int, width: int, bit_depth: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Round to the samples of a `bit_depth`, crop the padding: y [N, 1, height, width], u and v [N,
+    1, ceil(height/2), ceil(width/2)], uint8 or (10 bits) int16, on the device of `frames`."""
     peak = (1 << bit_depth) - 1
     half = (height + 1) // 2, (width + 1) // 2
     y, u, v = (
-        tensor[..., :h, :w].mul(peak).round_().clamp_(0, peak).to(torch.uint8 if bit_depth == 8 else torch.int16)
+        tensor[..., :h, :w]
+        .mul(peak)
+        .round_()
+        .clamp_(0, peak)
+        .to(torch.uint8 if bit_depth == 8 else torch.int16)
         for tensor, (h, w) in zip(frames, [(height, width), half, half], strict=True)
     )
     return y, u, v
 
 
 def planes_from_frames(frames: Frames, height: int, width: int, bit_depth: int) -> list[Planes]:
-    """Round to integers, crop the padding; the inverse of `frames_from_planes` for pictures that are integers."""
+    """Round to integers, crop the padding; the inverse of `frames_from_planes` for pictures that
+    are integers."""
     dtype = np.uint8 if bit_depth == 8 else np.uint16
     integers = integers_from_frames(frames, height, width, bit_depth)
     planes = [tensor[:, 0].cpu().numpy().astype(dtype, copy=False) for tensor in integers]
@@ -98,15 +105,21 @@ def planes_from_frames(frames: Frames, height: int, width: int, bit_depth: int) 
 
 
 def _parts(vectors: Tensor, patch: PatchSize) -> tuple[tuple[Tensor, int, int], ...]:
-    """Views [N, H/h, W/w, block height, block width] of the three planes in rows of patch vectors [N, H/h, W/w, C]."""
+    """Views [N, H/h, W/w, block height, block width] of the three planes in rows of patch vectors
+    [N, H/h, W/w, C]."""
     h, w = patch.h, patch.w
     luma, chroma = h * w, (h // 2) * (w // 2)
-    starts = ((0, luma, h, w), (luma, chroma, h // 2, w // 2), (luma + chroma, chroma, h // 2, w // 2))
+    starts = (
+        (0, luma, h, w),
+        (luma, chroma, h // 2, w // 2),
+        (luma + chroma, chroma, h // 2, w // 2),
+    )
     return tuple((vectors[..., a : a + n].unflatten(-1, (y, x)), y, x) for a, n, y, x in starts)
 
 
 def patchify(frames: Frames, patch: PatchSize) -> Tensor:
-    """Frames -> patch vectors [N, patch.channels, H/h, W/w]; a permutation, hence exact. A vector lies in one piece in memory."""
+    """Frames -> patch vectors [N, patch.channels, H/h, W/w]; a permutation, hence exact. A vector
+    lies in one piece in memory."""
     n, _, height, width = frames.y.shape
     vectors = frames.y.new_empty(n, height // patch.h, width // patch.w, patch.channels)
     for plane, (part, h, w) in zip(frames, _parts(vectors, patch), strict=True):
@@ -118,4 +131,6 @@ def unpatchify(vectors: Tensor, patch: PatchSize) -> Frames:
     """Patch vectors [N, patch.channels, H/h, W/w] -> Frames; the inverse of `patchify`."""
     n, _, rows, columns = vectors.shape
     parts = _parts(vectors.permute(0, 2, 3, 1), patch)
-    return Frames(*(part.transpose(2, 3).reshape(n, 1, rows * h, columns * w) for part, h, w in parts))
+    return Frames(
+        *(part.transpose(2, 3).reshape(n, 1, rows * h, columns * w) for part, h, w in parts)
+    )

@@ -1,13 +1,15 @@
 """The integer scale network: which table codes each symbol, from integers alone.
 
-A probability that two machines compute differently turns a file into noise, so nothing here may round. Inputs are small
-integers (magnitudes of symbols decoded before, mapped to a logarithmic scale; quality; motion modes), weights are int8,
-sums stay below 2**24, and the result is divided by a power of two with floor. Floating-point arithmetic on such integers is
-exact in any summation order, so the network runs as ordinary float32 matrix products on a CPU, and as float64 on an
+A probability that two machines compute differently turns a file into noise, so nothing here may
+round. Inputs are small integers (magnitudes of symbols decoded before, mapped to a logarithmic
+scale; quality; motion modes), weights are int8, sums stay below 2**24, and the result is divided by
+a power of two with floor. Floating-point arithmetic on such integers is exact in any summation
+order, so the network runs as ordinary float32 matrix products on a CPU, and as float64 on an
 accelerator (where float32 products may be taken in reduced precision).
 
-Per patch and frequency group: `hidden = clamp(floor((x W1 + b1[c]) / 2**6), 0, 255)`, `index = clamp(floor((hidden W2 + b2[c]) /
-2**8), 0, 63)`, with `c` the context class: one for every lattice pass of the five kinds of frame.
+Per patch and frequency group: `hidden = clamp(floor((x W1 + b1[c]) / 2**6), 0, 255)`, `index =
+clamp(floor((hidden W2 + b2[c]) / 2**8), 0, 63)`, with `c` the context class: one for every lattice
+pass of the five kinds of frame.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ _LOG_TABLE = torch.tensor([min(INPUT_MAX, _rounded_log(m)) for m in range(LARGES
 
 
 def log_magnitude(magnitude: Tensor) -> Tensor:
-    """Integer magnitudes (any float or int tensor >= 0) -> about 6 log2(1 + m), integers 0..60, by table."""
+    """Integer magnitudes (any float or int tensor >= 0) -> about 6 log2(1 + m), integers 0..60, by
+    table."""
     table = _log_table(magnitude.device)
     # 32-bit indices are twice as fast as 64-bit ones.
     index = magnitude.clamp(max=LARGEST_MAGNITUDE).to(torch.int32)
@@ -59,7 +62,8 @@ def _log_table(device: torch.device) -> Tensor:
 
 
 def input_size(channels: int, intra: bool) -> int:
-    """Number of inputs of the scale networks for patches of `channels` coefficients: of intra frames, or of all others."""
+    """Number of inputs of the scale networks for patches of `channels` coefficients: of intra
+    frames, or of all others."""
     return 5 * channels + BANDS + SCALARS if intra else 3 * channels + 2 * BANDS + SCALARS
 
 
@@ -69,30 +73,37 @@ def lattices(kind: int) -> int:
 
 
 def context_class(kind: int, lattice: int) -> int:
-    """Which biases of the scale networks serve a pass: intra frames have networks of their own, other kinds share theirs."""
+    """Which biases of the scale networks serve a pass: intra frames have networks of their own,
+    other kinds share theirs."""
     return lattice if kind == 0 else (kind - 1) * LATTICES + lattice
 
 
 def predictor_number(kind: int, lattice: int) -> int:
     """Which predictor from neighbours serves a pass; the first pass of a frame has none."""
-    return lattice - 1 if kind == 0 else INTRA_LATTICES - 1 + (kind - 1) * (LATTICES - 1) + lattice - 1
+    return (
+        lattice - 1 if kind == 0 else INTRA_LATTICES - 1 + (kind - 1) * (LATTICES - 1) + lattice - 1
+    )
 
 
 def lattice_positions(
     rows: int, columns: int, kind: int, device: torch.device
 ) -> tuple[tuple[Tensor, Tensor | None], ...]:
-    """Positions of the patches of each lattice of a frame of `kind`, and of their four neighbours that are decoded before them.
+    """Positions of the patches of each lattice of a frame of `kind`, and of their four neighbours
+    that are decoded before them.
 
-    The first lattice has every d-th row and column, d = 8 in intra frames and 2 in others, and no neighbours. Then, for each
-    d halved, B adds the middles of squares, with the diagonal neighbours, and C the middles of sides, with those left, right,
-    above and below, until d is 1. Positions int64 [p] count through the grid; neighbours int64 [p * 4] likewise, rows *
-    columns standing for "outside the picture".
+    The first lattice has every d-th row and column, d = 8 in intra frames and 2 in others, and no
+    neighbours. Then, for each d halved, B adds the middles of squares, with the diagonal
+    neighbours, and C the middles of sides, with those left, right, above and below, until d is 1.
+    Positions int64 [p] count through the grid; neighbours int64 [p * 4] likewise, rows * columns
+    standing for "outside the picture".
     """
     return _positions(rows, columns, 1 << (lattices(kind) - 1) // 2, device)
 
 
 @functools.lru_cache(maxsize=8)
-def _positions(rows: int, columns: int, spacing: int, device: torch.device) -> tuple[tuple[Tensor, Tensor | None], ...]:
+def _positions(
+    rows: int, columns: int, spacing: int, device: torch.device
+) -> tuple[tuple[Tensor, Tensor | None], ...]:
     row, column = (n.ravel() for n in np.indices((rows, columns)))
     first = np.flatnonzero((row % spacing == 0) & (column % spacing == 0))
     found: list[tuple[Tensor, Tensor | None]] = [(torch.from_numpy(first).to(device), None)]
@@ -124,7 +135,8 @@ def box_sum(grid: Tensor) -> Tensor:
 
 
 def band_sums(grid: Tensor) -> Tensor:
-    """Sums over `BANDS` slices of the channels, narrow at low frequencies: integers [..., C] -> [..., BANDS]."""
+    """Sums over `BANDS` slices of the channels, narrow at low frequencies: integers [..., C] ->
+    [..., BANDS]."""
     if grid.device.type in ("cpu", "mps"):
         return grid @ _band_matrix(grid.shape[-1], grid.device)
     # CUDA may round in products of float32.
@@ -145,9 +157,10 @@ def scalar_inputs(
 ) -> Tensor:
     """The inputs that are not magnitudes, [count, SCALARS] integers as float32.
 
-    quality: of the frame, taken for 0 or 63 beyond them; modes: int [count] motion mode of each patch (0 both references, 1 or 2
-    one of them), None where nothing is predicted; motion: int [count, 2], how far the vectors of a patch and of its neighbours
-    lie apart, per reference, in quarter samples.
+    quality: of the frame, taken for 0 or 63 beyond them; modes: int [count] motion mode of each
+    patch (0 both references, 1 or 2 one of them), None where nothing is predicted; motion: int
+    [count, 2], how far the vectors of a patch and of its neighbours lie apart, per reference, in
+    quarter samples.
     """
     scalars = torch.zeros(count, SCALARS, device=device)
     quality = min(max(quality, 0), LARGEST_QUALITY)
@@ -165,9 +178,11 @@ def scalar_inputs(
 
 @dataclass
 class GroupNetwork:
-    """The network of one frequency group; all tensors hold integers as float32 (float64 on an accelerator).
+    """The network of one frequency group; all tensors hold integers as float32 (float64 on an
+    accelerator).
 
-    w1 [inputs, hidden] int8, b1 [classes, hidden]; w2 [hidden, outputs] int8, b2 [classes, outputs]; see `context_class`.
+    w1 [inputs, hidden] int8, b1 [classes, hidden]; w2 [hidden, outputs] int8, b2 [classes,
+    outputs]; see `context_class`.
     """
 
     w1: Tensor
@@ -176,16 +191,26 @@ class GroupNetwork:
     b2: Tensor
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a sum could leave the range in which float32 is exact on integers."""
-        for weight, bias, largest in ((self.w1, self.b1, INPUT_MAX), (self.w2, self.b2, HIDDEN_MAX)):
-            if any(bool((t != t.round()).any()) for t in (weight, bias)) or float(weight.abs().max()) > 127:
-                raise ValueError("the scale network's weights must be integers, int8 for the products")
+        """Raise ValueError where a sum could leave the range in which float32 is exact on
+        integers."""
+        for weight, bias, largest in (
+            (self.w1, self.b1, INPUT_MAX),
+            (self.w2, self.b2, HIDDEN_MAX),
+        ):
+            if (
+                any(bool((t != t.round()).any()) for t in (weight, bias))
+                or float(weight.abs().max()) > 127
+            ):
+                raise ValueError(
+                    "the scale network's weights must be integers, int8 for the products"
+                )
             bound = weight.abs().sum(0).double() * largest + bias.abs().max(0).values.double()
             if float(bound.max()) >= _EXACT:
                 raise ValueError("the scale network's sums could exceed 2**24")
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> GroupNetwork:
-        """A copy on `device`; the arithmetic is exact in `dtype` float32 (CPU only), float64 and int64."""
+        """A copy on `device`; the arithmetic is exact in `dtype` float32 (CPU only), float64 and
+        int64."""
         if dtype is None:
             dtype = torch.float32 if torch.device(device).type in ("cpu", "mps") else torch.float64
         return GroupNetwork(*(t.to(device, dtype) for t in (self.w1, self.b1, self.w2, self.b2)))
@@ -200,7 +225,9 @@ class GroupNetwork:
         if own is not None:
             hidden = hidden.addmm_(own.to(dtype), self.w1[: own.shape[1]])
         hidden = _shift_down(hidden, SHIFT_1).clamp_(0, HIDDEN_MAX)
-        index = _shift_down(torch.addmm(self.b2[context], hidden, self.w2), SHIFT_2).clamp_(0, SCALE_COUNT - 1)
+        index = _shift_down(torch.addmm(self.b2[context], hidden, self.w2), SHIFT_2).clamp_(
+            0, SCALE_COUNT - 1
+        )
         return index.to(torch.uint8)
 
 
@@ -222,7 +249,11 @@ class ScaleNetworks:
 
     def named(self) -> list[tuple[str, GroupNetwork]]:
         """All of them with their names, those of intra frames first: see `network_name`."""
-        return [(network_name(kind, g), group) for kind in (0, 1) for g, group in enumerate(self.of(kind))]
+        return [
+            (network_name(kind, g), group)
+            for kind in (0, 1)
+            for g, group in enumerate(self.of(kind))
+        ]
 
     def map(self, change: Callable[[str, GroupNetwork], GroupNetwork]) -> ScaleNetworks:
         """What `change` makes of each, given its name."""

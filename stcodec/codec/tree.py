@@ -1,8 +1,8 @@
 """The lifting tree of a chunk: which frames are predicted from which, and in what order.
 
-A chunk is a tree of predict-only lifting steps (Sweldens 1996; motion-compensated: Secker and Taubman 2001): every frame but
-the root is replaced by its difference from a prediction out of frames that are inverted before it, so the inverse is exact
-whatever the vectors are.
+A chunk is a tree of predict-only lifting steps (Sweldens 1996; motion-compensated: Secker and
+Taubman 2001): every frame but the root is replaced by its difference from a prediction out of
+frames that are inverted before it, so the inverse is exact whatever the vectors are.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from stcodec.codec.patches import Frames
 
 @dataclass(frozen=True)
 class Step:
-    """Frames (0..7) that are coded together, and the two references of each: a frame, -1 = the last one of the chunk
-    before, None = there is none. level 0 = key, 3 = leaf."""
+    """Frames (0..7) that are coded together, and the two references of each: a frame, -1 = the last
+    one of the chunk before, None = there is none. level 0 = key, 3 = leaf."""
 
     frames: tuple[int, ...]
     references: tuple[tuple[int | None, int | None], ...]
@@ -26,7 +26,9 @@ class Step:
 
     def singles(self) -> tuple[Step, ...]:
         """One step per frame."""
-        return tuple(Step((f,), (r,), self.level) for f, r in zip(self.frames, self.references, strict=True))
+        return tuple(
+            Step((f,), (r,), self.level) for f, r in zip(self.frames, self.references, strict=True)
+        )
 
 
 _LEAVES = Step((0, 2, 4, 6), ((-1, 1), (1, 3), (3, 5), (5, 7)), 3)
@@ -49,21 +51,29 @@ def tree_steps(tree: int, first: bool) -> tuple[Step, ...]:
     return tuple(Step(s.frames, tuple(drop(p) for p in s.references), s.level) for s in TREES[tree])
 
 
-def lift(frames: Mapping[int, Frames], tree: Sequence[Step], motion: Sequence[Fields | None]) -> dict[int, Frames]:
-    """Forward lifting: frames by number (batch size 1 each) -> bands: the root as it is, every other frame minus its
-    prediction. `motion` holds the Fields of each step, None for a step without references. Inverse: `unlift`."""
+def lift(
+    frames: Mapping[int, Frames], tree: Sequence[Step], motion: Sequence[Fields | None]
+) -> dict[int, Frames]:
+    """Forward lifting: frames by number (batch size 1 each) -> bands: the root as it is, every
+    other frame minus its prediction. `motion` holds the Fields of each step, None for a step
+    without references. Inverse: `unlift`."""
     bands: dict[int, Frames] = {}
     for step, fields in zip(tree, motion, strict=True):
         for i, frame in enumerate(step.frames):
             bands[frame] = frames[frame]
             if fields is not None:
                 predicted = _of_step(frames, step, fields, i)
-                bands[frame] = Frames(*(a - b for a, b in zip(frames[frame], predicted, strict=True)))
+                bands[frame] = Frames(
+                    *(a - b for a, b in zip(frames[frame], predicted, strict=True))
+                )
     return bands
 
 
 def unlift(
-    bands: Mapping[int, Frames], tree: Sequence[Step], motion: Sequence[Fields | None], before: Frames | None
+    bands: Mapping[int, Frames],
+    tree: Sequence[Step],
+    motion: Sequence[Fields | None],
+    before: Frames | None,
 ) -> dict[int, Frames]:
     """Bands -> frames, coarse to fine; `before` is frame -1, if there is one."""
     frames: dict[int, Frames] = {} if before is None else {-1: before}
@@ -72,7 +82,9 @@ def unlift(
             frames[frame] = bands[frame]
             if fields is not None:
                 predicted = _of_step(frames, step, fields, i)
-                frames[frame] = Frames(*(a + b for a, b in zip(bands[frame], predicted, strict=True)))
+                frames[frame] = Frames(
+                    *(a + b for a, b in zip(bands[frame], predicted, strict=True))
+                )
     return frames
 
 

@@ -1,10 +1,13 @@
-"""Lossless coding of motion: modes, vectors, splits. Integers only, so every machine decodes the same vectors.
+"""Lossless coding of motion: modes, vectors, splits. Integers only, so every machine decodes the
+same vectors.
 
-The 16x16 blocks of a field are coded in lattice passes, coarse to fine: first every 64th block in both directions, then
-the centres of the squares that the known blocks form, then the middles of their sides, and so on. A vector is predicted by
-the componentwise median of the four nearest known vectors and a temporal hint; the spread of those, and how well the known
-neighbours were predicted themselves, say which table codes the difference. Modes come before vectors (a vector that is not
-used is not coded and takes its prediction), split flags and the 8x8 vectors of split blocks after them.
+The 16x16 blocks of a field are coded in lattice passes, coarse to fine: first every 64th block in
+both directions, then the centres of the squares that the known blocks form, then the middles of
+their sides, and so on. A vector is predicted by the componentwise median of the four nearest known
+vectors and a temporal hint; the spread of those, and how well the known neighbours were predicted
+themselves, say which table codes the difference. Modes come before vectors (a vector that is not
+used is not coded and takes its prediction), split flags and the 8x8 vectors of split blocks after
+them.
 """
 
 from __future__ import annotations
@@ -25,8 +28,8 @@ COARSEST = 64
 LIMIT = 1 << 13
 SPREADS, ACTIVITIES, COUNTS, SIDES = 8, 3, 5, 3
 RESIDUAL_BASE = 1
-# Residual tables: by spread and activity; for dy, for dx where the residual of dy is zero, and where it is not; with a hint
-# among the predictors, and without.
+# Residual tables: by spread and activity; for dy, for dx where the residual of dy is zero, and
+# where it is not; with a hint among the predictors, and without.
 RESIDUAL_SET = SPREADS * ACTIVITIES
 CHILD_BASE = RESIDUAL_BASE + 6 * RESIDUAL_SET
 MODE_BASE = CHILD_BASE + SPREADS
@@ -88,7 +91,11 @@ def default_tables() -> VectorTables:
         k = table_support(index)
         size = np.abs(np.arange(-k, k + 1)).astype(np.float64)
         if index < MODE_BASE:
-            spread = (index - CHILD_BASE) if index >= CHILD_BASE else (index - 1) % RESIDUAL_SET // ACTIVITIES
+            spread = (
+                (index - CHILD_BASE)
+                if index >= CHILD_BASE
+                else (index - 1) % RESIDUAL_SET // ACTIVITIES
+            )
             scale = 0.25 * 2.0 ** (0.75 * spread)
             row = np.exp(-size / scale) + 1e-5
         else:
@@ -99,7 +106,8 @@ def default_tables() -> VectorTables:
 
 @functools.cache
 def passes(rows: int, columns: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(positions [p], neighbours [4, p], at first [0, p]) of each pass, flat; a neighbour outside the grid is -1."""
+    """(positions [p], neighbours [4, p], at first [0, p]) of each pass, flat; a neighbour outside
+    the grid is -1."""
     r, c = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
     found: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -140,9 +148,9 @@ def code_fields(
 ) -> Fields:
     """Code the motion of one step; the same call writes (`fields` given) and reads (None).
 
-    available: bool [n, 2], which references exist (at least one per frame). hints: int [n, 2, 2, rows, columns], expected
-    vectors of the 16x16 blocks, or None. Returns what a decoder has: unused vectors take their prediction.
-    DamagedFileError if decoded vectors are out of range.
+    available: bool [n, 2], which references exist (at least one per frame). hints: int [n, 2, 2,
+    rows, columns], expected vectors of the 16x16 blocks, or None. Returns what a decoder has:
+    unused vectors take their prediction. DamagedFileError if decoded vectors are out of range.
     """
     wanted_modes = wanted = wanted_fine = None
     if fields is not None:
@@ -161,7 +169,11 @@ def code_fields(
 
 
 def _code_modes(
-    coder: Coder, wanted: np.ndarray | None, shape: FieldShape, available: np.ndarray, tables: Tables
+    coder: Coder,
+    wanted: np.ndarray | None,
+    shape: FieldShape,
+    available: np.ndarray,
+    tables: Tables,
 ) -> np.ndarray:
     cells = shape.rows * shape.columns
     modes = np.zeros((shape.n, cells + 1), dtype=np.int32)  # the last cell stands for "outside"
@@ -171,7 +183,9 @@ def _code_modes(
         index = mode_index(modes[both], near)
         symbols = None
         if wanted is not None:
-            symbols = wanted.reshape(shape.n, cells)[both][:, positions].reshape(-1).astype(np.int32) - 1
+            symbols = (
+                wanted.reshape(shape.n, cells)[both][:, positions].reshape(-1).astype(np.int32) - 1
+            )
         coded = coder.code(symbols, index.reshape(-1), tables).reshape(index.shape) + 1
         if coded.size and (coded.min() < 0 or coded.max() > 2):
             raise DamagedFileError("a decoded motion mode is out of range")
@@ -184,7 +198,8 @@ def _code_modes(
 
 
 def mode_index(modes: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """The tables uint8 [n, p] of modes, given those of the passes before, [n, cells + 1] (-1 outside)."""
+    """The tables uint8 [n, p] of modes, given those of the passes before, [n, cells + 1] (-1
+    outside)."""
     around = modes[:, near] if len(near) else np.full((len(modes), 1, near.shape[-1]), -1)
     average = (around == BI).sum(1)
     side = 1 + np.sign((around == SECOND).sum(1) - (around == FIRST).sum(1))
@@ -199,11 +214,14 @@ def _code_vectors(
     hints: np.ndarray | None,
     tables: Tables,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The 16x16 vectors [n, 2, 2, rows, columns] and, per block, the spread class of their predictors [n, rows, columns]."""
+    """The 16x16 vectors [n, 2, 2, rows, columns] and, per block, the spread class of their
+    predictors [n, rows, columns]."""
     n, cells = shape.n, shape.rows * shape.columns
     vectors = np.zeros((n, 2, 2, cells), dtype=np.int32)
     spreads = np.zeros((n, 2, cells), dtype=np.int32)
-    sizes = np.zeros((n, 2, cells + 1), dtype=np.int32)  # |residual|, both components; the last cell is "outside"
+    sizes = np.zeros(
+        (n, 2, cells + 1), dtype=np.int32
+    )  # |residual|, both components; the last cell is "outside"
     hint_all = None if hints is None else np.clip(hints, -LIMIT, LIMIT).reshape(n, 2, 2, cells)
     target = None if wanted is None else wanted.reshape(n, 2, 2, cells)
     coded_here = used.reshape(n, 2, cells)
@@ -221,18 +239,26 @@ def _code_vectors(
             if target is not None:
                 difference = target[:, :, component, positions] - prediction[:, :, component]
                 symbols = np.where(here, difference, 0).astype(np.int32).reshape(-1)
-            residual[:, :, component] = coder.code(symbols, index.reshape(-1), tables).reshape(here.shape)
+            residual[:, :, component] = coder.code(symbols, index.reshape(-1), tables).reshape(
+                here.shape
+            )
         vectors[..., positions] = prediction + residual
         sizes[:, :, positions] = np.abs(residual).sum(2)
         spreads[..., positions] = level
-    return vectors.reshape(n, 2, 2, shape.rows, shape.columns), spreads.max(1).reshape(n, shape.rows, shape.columns)
+    return vectors.reshape(n, 2, 2, shape.rows, shape.columns), spreads.max(1).reshape(
+        n, shape.rows, shape.columns
+    )
 
 
 def predict(
-    vectors: np.ndarray, sizes: np.ndarray, positions: np.ndarray, near: np.ndarray, hint: np.ndarray | None
+    vectors: np.ndarray,
+    sizes: np.ndarray,
+    positions: np.ndarray,
+    near: np.ndarray,
+    hint: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Prediction [n, 2, 2, p] of the vectors at `positions`; and, [n, 2, p], the class of how far their predictors lie apart, and the
-    table of dy's residual.
+    """Prediction [n, 2, 2, p] of the vectors at `positions`; and, [n, 2, p], the class of how far
+    their predictors lie apart, and the table of dy's residual.
 
     vectors [n, 2, 2, cells], sizes of residuals [n, 2, cells + 1]: of the passes before.
     """
@@ -247,10 +273,13 @@ def predict(
     return prediction, level, base + 3 * RESIDUAL_SET * (not len(near) or hint is None)
 
 
-def _median(vectors: np.ndarray, near: np.ndarray, hint: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _median(
+    vectors: np.ndarray, near: np.ndarray, hint: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """The median [n, 2, 2, p] of neighbours and hint, and how far they lie apart [n, 2, p]."""
     stack = np.stack([vectors[..., where] for where in near])
-    # A missing neighbour repeats the mean of the ones there are, so that the median stays among them.
+    # A missing neighbour repeats the mean of the ones there are, so that the median stays among
+    # them.
     weight = (near >= 0).astype(np.int64)[:, None, None, None, :]
     mean = (stack * weight).sum(0) // np.maximum(1, weight.sum(0))
     stack = np.where(weight > 0, stack, mean)
@@ -270,7 +299,8 @@ def _code_children(
     used: np.ndarray,
     tables: Tables,
 ) -> np.ndarray:
-    """Split flags, and the differences of three 8x8 vectors from the first one; [n, 2, 2, rows, 2, columns, 2]."""
+    """Split flags, and the differences of three 8x8 vectors from the first one; [n, 2, 2, rows, 2,
+    columns, 2]."""
     n, _, _, rows, columns = vectors.shape
     cells = rows * columns
     flags = np.zeros((n, cells + 1), dtype=np.int32)
@@ -287,24 +317,31 @@ def _code_children(
             raise DamagedFileError("a decoded split flag is out of range")
         flags[:, positions] = coded
     split = flags[:, :-1].reshape(n, rows, columns).astype(bool)
-    index = np.broadcast_to((spreads + CHILD_BASE)[:, None, None, :, None, :, None], fine.shape).copy()
+    index = np.broadcast_to(
+        (spreads + CHILD_BASE)[:, None, None, :, None, :, None], fine.shape
+    ).copy()
     index[~np.broadcast_to((split[:, None] & used)[:, :, None, :, None, :, None], fine.shape)] = 0
     index[..., 0, :, 0] = 0
-    symbols = None if difference is None else np.where(index > 0, difference, 0).astype(np.int32).reshape(-1)
+    symbols = (
+        None
+        if difference is None
+        else np.where(index > 0, difference, 0).astype(np.int32).reshape(-1)
+    )
     residual = coder.code(symbols, index.reshape(-1).astype(np.uint8), tables)
     return fine + residual.reshape(fine.shape)
 
 
 def split_index(flags: np.ndarray, near: np.ndarray, spreads: np.ndarray) -> np.ndarray:
-    """The tables uint8 [n, p] of split flags, given those of the passes before, [n, cells + 1] (0 outside), and the
-    classes of spread [n, p]."""
+    """The tables uint8 [n, p] of split flags, given those of the passes before, [n, cells + 1] (0
+    outside), and the classes of spread [n, p]."""
     count = flags[:, near].sum(1) if len(near) else np.zeros(spreads.shape, dtype=np.int64)
     return (SPLIT_BASE + count * 3 + np.minimum(2, spreads // 2)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class CodedField:
-    """Vectors [2, 2, H/8, W/8] of a coded frame, where it and its references lie in time (frames of the chunk)."""
+    """Vectors [2, 2, H/8, W/8] of a coded frame, where it and its references lie in time (frames of
+    the chunk)."""
 
     vectors: np.ndarray
     frame: int
@@ -312,10 +349,12 @@ class CodedField:
 
 
 def step_hints(step: Step, coded: Mapping[int, CodedField], shape: FieldShape) -> np.ndarray | None:
-    """Expected vectors of the frames of a step: those of a frame coded before, scaled by the distance in time.
+    """Expected vectors of the frames of a step: those of a frame coded before, scaled by the
+    distance in time.
 
-    The first reference of a frame that has motion itself is taken, and of its vectors those along the way to the other
-    reference if there are any. A key takes the motion of the key before. None if no frame of the step has a hint.
+    The first reference of a frame that has motion itself is taken, and of its vectors those along
+    the way to the other reference if there are any. A key takes the motion of the key before. None
+    if no frame of the step has a hint.
     """
     hints = np.zeros((shape.n, 2, 2, shape.rows, shape.columns), dtype=np.int32)
     found = False

@@ -36,10 +36,19 @@ _ENDINGS = ("mp4", "mkv", "mov", "y4m")
     required=True,
     help="The folder of the outputs; made if it is missing.",
 )
-@click.option("-r", "--recursive", is_flag=True, help="Folders in folders too; OUTDIR mirrors them.")
-@click.option("--decode", "decoding", is_flag=True, help="Decode .stp files instead of encoding videos.")
 @click.option(
-    "--to", "ending", type=click.Choice(_ENDINGS), default="mp4", show_default=True, help="What --decode makes."
+    "-r", "--recursive", is_flag=True, help="Folders in folders too; OUTDIR mirrors them."
+)
+@click.option(
+    "--decode", "decoding", is_flag=True, help="Decode .stp files instead of encoding videos."
+)
+@click.option(
+    "--to",
+    "ending",
+    type=click.Choice(_ENDINGS),
+    default="mp4",
+    show_default=True,
+    help="What --decode makes.",
 )
 @click.option(
     "--jobs",
@@ -54,13 +63,26 @@ _ENDINGS = ("mp4", "mkv", "mov", "y4m")
     metavar="K/N",
     help="Every N-th file from the K-th on: for N machines with one OUTDIR.",
 )
-@click.option("--ray", metavar="ADDRESS", help='Work on a Ray cluster: its address, or "auto" on one of its nodes.')
 @click.option(
-    "--resume", is_flag=True, help="Go on with the last batch of OUTDIR: its inputs and options, where none are given."
+    "--ray",
+    metavar="ADDRESS",
+    help='Work on a Ray cluster: its address, or "auto" on one of its nodes.',
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the last batch of OUTDIR: its inputs and options, where none are given.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @options_of(encode_command, decode_command)
-@click.option("-y", "-f", "--yes", "overwrite", is_flag=True, help="Replace outputs of other inputs or options.")
+@click.option(
+    "-y",
+    "-f",
+    "--yes",
+    "overwrite",
+    is_flag=True,
+    help="Replace outputs of other inputs or options.",
+)
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @json_option
 def batch(
@@ -81,8 +103,9 @@ def batch(
 ) -> None:
     """Encode many videos, or decode many .stp files, into the folder OUTDIR.
 
-    What is done and intact is skipped, so the same command goes on where one was killed; a file that fails does not stop the
-    others. The options of encode, and with --decode those of decode, hold for each file. Exit code 1 if any file failed.
+    What is done and intact is skipped, so the same command goes on where one was killed; a file
+    that fails does not stop the others. The options of encode, and with --decode those of decode,
+    hold for each file. Exit code 1 if any file failed.
     """
     from stcodec.batch.run import Batch, Settings
 
@@ -114,7 +137,9 @@ def _resumed(settings: Settings) -> Settings:
             return settings
         raise UsageError(f"{settings.output}: there is no batch to resume")
     if not settings.inputs:
-        settings = dataclasses.replace(settings, **{n: known[n] for n in ("recursive", "decode", "ending")})
+        settings = dataclasses.replace(
+            settings, **{n: known[n] for n in ("recursive", "decode", "ending")}
+        )
         settings = dataclasses.replace(settings, inputs=tuple(known["inputs"]))
     if settings.decode == known["decode"]:
         settings = dataclasses.replace(settings, options={**known["options"], **settings.options})
@@ -126,7 +151,9 @@ def _check_options(settings: Settings) -> None:
     foreign = set(settings.options) - {f.name for f in dataclasses.fields(kind)}
     if foreign:
         name = min(foreign).replace("_", "-")
-        raise UsageError(f"--{name} goes {'with encoding' if settings.decode else 'with --decode'} only")
+        raise UsageError(
+            f"--{name} goes {'with encoding' if settings.decode else 'with --decode'} only"
+        )
     targets = [name for name in TARGETS if name in settings.options]
     if "quality" in settings.options and targets:
         raise UsageError(f"--{targets[0].replace('_', '-')} and --quality exclude each other")

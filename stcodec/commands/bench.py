@@ -19,7 +19,9 @@ from stcodec.errors import InputError, StcodecError
 from stcodec.options import EncodeOptions, default
 from stcodec.terminal import report as reporting
 
-_overwrite = click.option("-y", "-f", "--yes", "overwrite", flag_value="yes", help="Overwrite existing outputs.")
+_overwrite = click.option(
+    "-y", "-f", "--yes", "overwrite", flag_value="yes", help="Overwrite existing outputs."
+)
 
 
 @click.group()
@@ -37,7 +39,11 @@ def machine() -> dict[str, Any]:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.split(":")[1].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         cpu = names[0] if names else cpu
     return {
         "cpu": cpu,
@@ -47,15 +53,20 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "av": av.__version__,
-        "libraries": {k: ".".join(map(str, v)) for k, v in av.library_versions.items() if k == "libavcodec"},
+        "libraries": {
+            k: ".".join(map(str, v)) for k, v in av.library_versions.items() if k == "libavcodec"
+        },
         "stcodec": stcodec.__version__,
         "command": _command(),
     }
 
 
 def _command() -> str:
-    """The command, with absolute paths cut down to names: they say more of a machine than of a measurement."""
-    return " ".join(["stcodec", *(Path(word).name if os.path.isabs(word) else word for word in sys.argv[1:])])
+    """The command, with absolute paths cut down to names: they say more of a machine than of a
+    measurement."""
+    return " ".join(
+        ["stcodec", *(Path(word).name if os.path.isabs(word) else word for word in sys.argv[1:])]
+    )
 
 
 def _numbers(ctx: click.Context, param: click.Parameter, text: str) -> list[int]:
@@ -96,12 +107,28 @@ _QUALITY = default(EncodeOptions, "quality")
 @bench.command()
 @click.argument("clips", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--sources", type=click.Path(path_type=Path), help="Table with the columns path, kind, evaluate_at_scale (tabs)."
+    "--sources",
+    type=click.Path(path_type=Path),
+    help="Table with the columns path, kind, evaluate_at_scale (tabs).",
 )
-@click.option("--scale", type=click.FloatRange(0, 8, min_open=True), help="Measure at this scale, not the table's.")
-@click.option("--frames", type=int, default=0, help="At most so many frames of each clip; 0 takes all.")
-@click.option("--models", default=_MODEL, show_default=True, callback=_words, help="Models, by commas.")
-@click.option("--motion", default="mctf", show_default=True, callback=_words, help="mctf, none, or both by commas.")
+@click.option(
+    "--scale",
+    type=click.FloatRange(0, 8, min_open=True),
+    help="Measure at this scale, not the table's.",
+)
+@click.option(
+    "--frames", type=int, default=0, help="At most so many frames of each clip; 0 takes all."
+)
+@click.option(
+    "--models", default=_MODEL, show_default=True, callback=_words, help="Models, by commas."
+)
+@click.option(
+    "--motion",
+    default="mctf",
+    show_default=True,
+    callback=_words,
+    help="mctf, none, or both by commas.",
+)
 @click.option("--effort", type=int, default=default(EncodeOptions, "effort"), show_default=True)
 @click.option(
     "--peers",
@@ -110,7 +137,11 @@ _QUALITY = default(EncodeOptions, "quality")
     help="Other codecs, by commas: encoder, preset and perhaps a tune, as in x264-veryslow-psnr, x265-medium, svtav1-p6.",
 )
 @click.option(
-    "--qualities", default="0,10,20,30,40,50", show_default=True, callback=_numbers, help="Qualities of the .stp files."
+    "--qualities",
+    default="0,10,20,30,40,50",
+    show_default=True,
+    callback=_numbers,
+    help="Qualities of the .stp files.",
 )
 @click.option(
     "--metrics",
@@ -124,9 +155,17 @@ _QUALITY = default(EncodeOptions, "quality")
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder that keeps the peers' results, by content of the clip and settings.",
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write everything as JSON, after each clip.")
 @click.option(
-    "--plot", "plot_path", type=click.Path(path_type=Path), help="Write plots as .png or .svg, one file per metric."
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path),
+    help="Write everything as JSON, after each clip.",
+)
+@click.option(
+    "--plot",
+    "plot_path",
+    type=click.Path(path_type=Path),
+    help="Write plots as .png or .svg, one file per metric.",
 )
 @_overwrite
 def rd(
@@ -161,9 +200,19 @@ def rd(
     from stcodec.quality import vmaf
 
     if "vmaf" in metrics and vmaf.available() is None:
-        reporting.note("VMAF is left out: there is no ffmpeg with libvmaf (pip install 'stcodec[bench]')")
+        reporting.note(
+            "VMAF is left out: there is no ffmpeg with libvmaf (pip install 'stcodec[bench]')"
+        )
         metrics = [metric for metric in metrics if metric != "vmaf"]
-    plan = Plan(clips=clips, table=table, scale=scale, motions=motion, metrics=metrics, peers=found_peers, **more)
+    plan = Plan(
+        clips=clips,
+        table=table,
+        scale=scale,
+        motions=motion,
+        metrics=metrics,
+        peers=found_peers,
+        **more,
+    )
     curves: list[tables.Curve] = []
     described = []
     for measured, found in measure(plan, reporting.say):
@@ -210,12 +259,27 @@ def _rounded(value: Any) -> Any:
     callback=_sizes,
     help="Rows that the clip is scaled to, by commas.",
 )
-@click.option("--frames", type=click.IntRange(1), default=32, show_default=True, help="At most so many frames.")
+@click.option(
+    "--frames",
+    type=click.IntRange(1),
+    default=32,
+    show_default=True,
+    help="At most so many frames.",
+)
 @click.option("--model", default=_MODEL, show_default=True)
 @click.option("-q", "--quality", type=click.IntRange(0, 63), default=_QUALITY, show_default=True)
-@click.option("--effort", type=click.IntRange(0, 9), default=default(EncodeOptions, "effort"), show_default=True)
 @click.option(
-    "--threads", type=click.IntRange(0), default=0, show_default=True, help="Threads of every codec; 0: its default."
+    "--effort",
+    type=click.IntRange(0, 9),
+    default=default(EncodeOptions, "effort"),
+    show_default=True,
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Threads of every codec; 0: its default.",
 )
 @click.option(
     "--peers",
@@ -224,7 +288,10 @@ def _rounded(value: Any) -> Any:
     help="Other codecs to time in the same run, by commas.",
 )
 @click.option(
-    "--json", "json_path", type=click.Path(path_type=Path), help="Write everything as JSON, after each codec."
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path),
+    help="Write everything as JSON, after each codec.",
 )
 @_overwrite
 def speed(
@@ -252,7 +319,9 @@ def speed(
     complexity = asdict(measuring.count(clip, model, quality))
     reporting.say(f"{model}: {complexity_line(complexity)}")
     results = []
-    options = EncodeOptions(quality=quality, model=model, threads=threads, effort=effort, overwrite=Overwrite.YES)
+    options = EncodeOptions(
+        quality=quality, model=model, threads=threads, effort=effort, overwrite=Overwrite.YES
+    )
     for result in measuring.measure(clip, sizes, frames, options, found, reporting.say):
         results.append(asdict(result))
         if json_path is not None:
@@ -261,7 +330,13 @@ def speed(
 
 @bench.command()
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The page; plots go beside it.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The page; plots go beside it.",
+)
 @_overwrite
 def report(results: tuple[Path, ...], output: Path, overwrite: str | None) -> None:
     """A Markdown page with plots from the JSON files of `bench rd` and `bench speed`."""

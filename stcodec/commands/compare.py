@@ -19,10 +19,18 @@ from stcodec.terminal.progress import ProgressReport
 @click.argument("distorted", type=FILE, metavar="DIST")
 @option(CompareOptions, "metrics", "--metrics")
 @option(CompareOptions, "match", "--match", type=click.Choice(["auto", "time", "number"]))
-@click.option("--plot", "plot_path", type=FILE, metavar="FILE", help="Draw the scores over time: .png, .svg or .pdf.")
+@click.option(
+    "--plot",
+    "plot_path",
+    type=FILE,
+    metavar="FILE",
+    help="Draw the scores over time: .png, .svg or .pdf.",
+)
 @option(CompareOptions, "device", "--device")
 @option(CompareOptions, "threads", "--threads", type=int)
-@click.option("-y", "-f", "--yes", "overwrite", flag_value="yes", help="Overwrite an existing plot.")
+@click.option(
+    "-y", "-f", "--yes", "overwrite", flag_value="yes", help="Overwrite an existing plot."
+)
 @click.option("-n", "--no", "overwrite", flag_value="no", help="Never overwrite: exit with code 4.")
 @progress_option
 @click.option("--quiet", is_flag=True, help="Print the scores only.")
@@ -37,9 +45,11 @@ def compare(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Compare the video DIST with REF, picture by picture: any media file, or a .stp file; "-" is YUV4MPEG2 or .stp on standard input.
+    """Compare the video DIST with REF, picture by picture: any media file, or a .stp file; "-" is
+    YUV4MPEG2 or .stp on standard input.
 
-    PSNR of each plane and weighted 6:1:1, SSIM and MS-SSIM of luma, VMAF where an ffmpeg with libvmaf is found.
+    PSNR of each plane and weighted 6:1:1, SSIM and MS-SSIM of luma, VMAF where an ffmpeg with
+    libvmaf is found.
     """
     if reference == distorted == "-":
         raise UsageError("only one of the videos can come from standard input")

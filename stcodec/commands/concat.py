@@ -11,16 +11,27 @@ from stcodec.terminal import report
 @click.command()
 @click.argument("sources", type=FILE, metavar="A.stp B.stp ...", nargs=-1, required=True)
 @click.option(
-    "-o", "--output", "target", type=FILE, metavar="OUT.stp", required=True, help='The file to write ("-": stdout).'
+    "-o",
+    "--output",
+    "target",
+    type=FILE,
+    metavar="OUT.stp",
+    required=True,
+    help='The file to write ("-": stdout).',
 )
 @output_options
 def concat(
-    sources: tuple[str, ...], target: str, overwrite: str | None, quiet: bool, verbose: bool, as_json: bool
+    sources: tuple[str, ...],
+    target: str,
+    overwrite: str | None,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
 ) -> None:
     """Join .stp files of the same kind, one after another, without decoding them.
 
-    Picture size, bit depth, model, time base, colours and carried streams must be the same. Each file follows the one before in
-    time. Metadata is the first file's.
+    Picture size, bit depth, model, time base, colours and carried streams must be the same. Each
+    file follows the one before in time. Metadata is the first file's.
     """
     check_stdout(target, as_json)
     from stcodec.container import joining

@@ -45,8 +45,9 @@ def decode(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Decode IN.stp into OUT: .mp4, .mkv, .mov, .y4m, or "-" for YUV4MPEG2 on standard output; or pictures such as frames/%04d.png,
-    numbered from 1 (.png and .tif with 16 bits where the video has more than 8, .jpg, .bmp)."""
+    """Decode IN.stp into OUT: .mp4, .mkv, .mov, .y4m, or "-" for YUV4MPEG2 on standard output; or
+    pictures such as frames/%04d.png, numbered from 1 (.png and .tif with 16 bits where the video
+    has more than 8, .jpg, .bmp)."""
     target = default_target(source, target, ".mp4")
     check_stdout(target, as_json)
     from stcodec.flows.decode import decode_steps

@@ -60,7 +60,9 @@ def encode(
 ) -> None:
     """Encode the video IN ("-" reads standard input) into OUT.stp ("-" writes standard output)."""
     # The options class cannot tell a quality that was asked for from the default.
-    asked = click.get_current_context().get_parameter_source("quality") is not ParameterSource.DEFAULT
+    asked = (
+        click.get_current_context().get_parameter_source("quality") is not ParameterSource.DEFAULT
+    )
     given = [name for name in TARGETS if options[name] is not None]
     if asked and given:
         raise UsageError(f"--{given[0].replace('_', '-')} and --quality exclude each other")
@@ -72,7 +74,9 @@ def encode(
 
     chosen = EncodeOptions(overwrite=policy(overwrite, target), **options)
     if chosen.motion != "none" and not choice.compiled():
-        report.note("compiling the motion search for this machine: half a minute or less, once", quiet)
+        report.note(
+            "compiling the motion search for this machine: half a minute or less, once", quiet
+        )
         choice.compile_apart()
     notes: list[str] = []
     result = None

@@ -20,10 +20,11 @@ from stcodec.terminal import report
 @click.option("--no-open", is_flag=True, help="Print the address of the page, and open no browser.")
 @click.option("--quiet", is_flag=True, help="Print errors and the address only.")
 def play(source: str, serve: bool, no_open: bool, quiet: bool, **options: Any) -> None:
-    """Show FILE.stp in ffplay or mpv, whichever is on PATH: pictures at the nominal frame rate, no sound.
+    """Show FILE.stp in ffplay or mpv, whichever is on PATH: pictures at the nominal frame rate, no
+    sound.
 
-    Without them, or with --serve, in a browser, with sound: a page that this machine alone can reach plays the stream while it is
-    being decoded, until Ctrl-C.
+    Without them, or with --serve, in a browser, with sound: a page that this machine alone can
+    reach plays the stream while it is being decoded, until Ctrl-C.
     """
     chosen = DecodeOptions(**options)
     from stcodec.flows import play

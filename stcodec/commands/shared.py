@@ -27,7 +27,12 @@ FILE = click.Path(readable=False)
 def option(options: type, name: str, *flags: str, **more: Any) -> Callable[[Any], Any]:
     """A click option with default and help from the options class."""
     return click.option(
-        *flags, name, default=default(options, name), help=help_text(options, name), show_default=True, **more
+        *flags,
+        name,
+        default=default(options, name),
+        help=help_text(options, name),
+        show_default=True,
+        **more,
     )
 
 
@@ -36,7 +41,9 @@ class Time(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
     name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         """Text like 75, 1:15 or 0:01:15.5 to seconds."""
         if isinstance(value, float):
             return value
@@ -67,7 +74,9 @@ class Share(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
     name = "k/n"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
         """Text to (k, n), 1 <= k <= n."""
         if isinstance(value, tuple):
             return value
@@ -90,12 +99,20 @@ def part_options(options: type) -> Callable[[Any], Any]:
             return value
         if value is not None:
             raise UsageError("--duration and --end exclude each other")
-        # click has dealt with --start by now: options that are given come before those that are not.
+        # click has dealt with --start by now: options that are given come before those that are
+        # not.
         return float(ctx.params["start"] or 0.0) + float(duration)
 
     def decorate(command: Any) -> Any:
-        kept: dict[str, Any] = {"type": Time(), "is_eager": True, "expose_value": False, "callback": keep}
-        command = click.option("--duration", help="Length of the part, instead of its end.", **kept)(command)
+        kept: dict[str, Any] = {
+            "type": Time(),
+            "is_eager": True,
+            "expose_value": False,
+            "callback": keep,
+        }
+        command = click.option(
+            "--duration", help="Length of the part, instead of its end.", **kept
+        )(command)
         command = option(options, "end", "--end", type=Time(), callback=either)(command)
         return option(options, "start", "--start", type=Time())(command)
 
@@ -113,7 +130,12 @@ def audio_options(options: type) -> Callable[[Any], Any]:
         return str(ctx.params.get("audio", value))
 
     def decorate(command: Any) -> Any:
-        no_audio: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": none}
+        no_audio: dict[str, Any] = {
+            "is_flag": True,
+            "is_eager": True,
+            "expose_value": False,
+            "callback": none,
+        }
         command = click.option("--no-audio", help="Leave the sound out.", **no_audio)(command)
         return option(options, "audio", "--audio", callback=either)(command)
 
@@ -125,7 +147,9 @@ class Rate(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
     name = "rate"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Fraction:
         """Text to an exact number."""
         if isinstance(value, Fraction):
             return value
@@ -137,7 +161,9 @@ class Rate(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 def json_option(command: Any) -> Any:
     """Whether a program is to read what the command says."""
-    return click.option("--json", "as_json", is_flag=True, help="Print events as lines of JSON on stdout.")(command)
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print events as lines of JSON on stdout."
+    )(command)
 
 
 def check_stdout(target: str, as_json: bool) -> None:
@@ -149,8 +175,12 @@ def check_stdout(target: str, as_json: bool) -> None:
 def output_options(command: Any) -> Any:
     """The options of every command that writes a file."""
     for decorator in (
-        click.option("-y", "-f", "--yes", "overwrite", flag_value="yes", help="Overwrite an existing output."),
-        click.option("-n", "--no", "overwrite", flag_value="no", help="Never overwrite: exit with code 4."),
+        click.option(
+            "-y", "-f", "--yes", "overwrite", flag_value="yes", help="Overwrite an existing output."
+        ),
+        click.option(
+            "-n", "--no", "overwrite", flag_value="no", help="Never overwrite: exit with code 4."
+        ),
         click.option("--quiet", is_flag=True, help="Print errors only."),
         click.option("-v", "--verbose", is_flag=True, help="Say where the time went."),
         json_option,
@@ -164,16 +194,24 @@ _OF_OUTPUT = frozenset(["overwrite", "quiet", "verbose", "as_json", "shown"])
 
 
 def options_of(*commands: click.Command) -> Callable[[Any], Any]:
-    """The options of each command that say what its output is; of those with the same name, the first."""
+    """The options of each command that say what its output is; of those with the same name, the
+    first."""
 
     def decorate(command: Any) -> Any:
         found: dict[str, click.Option] = {}
         for source in commands:
             for parameter in source.params:
-                if isinstance(parameter, click.Option) and parameter.name and parameter.name not in _OF_OUTPUT:
+                if (
+                    isinstance(parameter, click.Option)
+                    and parameter.name
+                    and parameter.name not in _OF_OUTPUT
+                ):
                     found.setdefault(parameter.name, parameter)
         # click puts decorators of a function in reverse order.
-        command.__click_params__ = [*getattr(command, "__click_params__", []), *reversed(found.values())]
+        command.__click_params__ = [
+            *getattr(command, "__click_params__", []),
+            *reversed(found.values()),
+        ]
         return command
 
     return decorate
@@ -183,17 +221,27 @@ def progress_option(command: Any) -> Any:
     """How progress is shown."""
     text = "auto (a bar on a terminal, else lines), bar, lines (one every few seconds) or none."
     choice = click.Choice(PROGRESS)
-    more: dict[str, Any] = {"type": choice, "metavar": "HOW", "default": "auto", "show_default": True, "help": text}
+    more: dict[str, Any] = {
+        "type": choice,
+        "metavar": "HOW",
+        "default": "auto",
+        "show_default": True,
+        "help": text,
+    }
     return click.option("--progress", "shown", **more)(command)
 
 
 def given_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Those of the running command's `options` that the user gave, by themselves or through another option."""
+    """Those of the running command's `options` that the user gave, by themselves or through another
+    option."""
     context = click.get_current_context()
     defaults = {p.name: p.get_default(context) for p in context.command.params}
 
     def given(name: str) -> bool:
-        return context.get_parameter_source(name) is not ParameterSource.DEFAULT or options[name] != defaults[name]
+        return (
+            context.get_parameter_source(name) is not ParameterSource.DEFAULT
+            or options[name] != defaults[name]
+        )
 
     return {name: value for name, value in options.items() if given(name)}
 
@@ -220,11 +268,14 @@ def stages(verbose: bool) -> Any:
 
     with collect() as times:
         yield
-    report.note("seconds by stage: " + ", ".join(f"{k} {v:.2f}" for k, v in sorted(times.seconds.items())))
+    report.note(
+        "seconds by stage: " + ", ".join(f"{k} {v:.2f}" for k, v in sorted(times.seconds.items()))
+    )
 
 
 def default_target(source: str, target: str | None, ending: str) -> str:
-    """`target`, or the source's name with another ending. UsageError for standard input without a target."""
+    """`target`, or the source's name with another ending. UsageError for standard input without a
+    target."""
     if target is not None:
         return target
     if source == "-" or find_sequence(source) is not None:

@@ -11,17 +11,31 @@ from stcodec.terminal import report
 @click.command()
 @click.argument("source", type=FILE, metavar="IN.stp")
 @click.option(
-    "-o", "--output", "pattern", type=FILE, metavar="PATTERN", required=True, help="Names, such as part-%03d.stp."
+    "-o",
+    "--output",
+    "pattern",
+    type=FILE,
+    metavar="PATTERN",
+    required=True,
+    help="Names, such as part-%03d.stp.",
 )
-@click.option("--every", type=Time(), required=True, help="Least length of a part (seconds, or [h:]m:s).")
+@click.option(
+    "--every", type=Time(), required=True, help="Least length of a part (seconds, or [h:]m:s)."
+)
 @output_options
 def split(
-    source: str, pattern: str, every: float, overwrite: str | None, quiet: bool, verbose: bool, as_json: bool
+    source: str,
+    pattern: str,
+    every: float,
+    overwrite: str | None,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
 ) -> None:
     """Cut IN.stp into parts without decoding it; concat puts them together again.
 
-    It is cut only where a segment starts, which is at scene cuts and at least every 128 pictures: a part is as long as --every says
-    or longer, up to the next start of a segment.
+    It is cut only where a segment starts, which is at scene cuts and at least every 128 pictures: a
+    part is as long as --every says or longer, up to the next start of a segment.
     """
     from stcodec.common.files import check_output
     from stcodec.container import joining

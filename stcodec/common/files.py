@@ -1,4 +1,5 @@
-"""Output files that appear whole or not at all, the overwrite policy, and `-` for the standard streams."""
+"""Output files that appear whole or not at all, the overwrite policy, and `-` for the standard
+streams."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def is_standard_stream(path: str | os.PathLike[str]) -> bool:
 
 
 def check_input(path: str | os.PathLike[str]) -> None:
-    """InputError unless `path` is `-`, a sequence of pictures, or something that can be opened and read."""
+    """InputError unless `path` is `-`, a sequence of pictures, or something that can be opened and
+    read."""
     if is_standard_stream(path) or find_sequence(path) is not None:
         return
     where = Path(path)
@@ -52,8 +54,9 @@ def check_output(
 ) -> None:
     """Refuse an output, be it a file or numbered pictures, before any work is done.
 
-    UsageError if it is the same file as `source`; StcodecError if its folder is missing; OutputExistsError if it exists and
-    may not be replaced. `ask` (a question -> yes or no) is only given where a person can answer.
+    UsageError if it is the same file as `source`; StcodecError if its folder is missing;
+    OutputExistsError if it exists and may not be replaced. `ask` (a question -> yes or no) is only
+    given where a person can answer.
     """
     if is_standard_stream(path):
         return
@@ -97,9 +100,11 @@ def open_output(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def temporary_output(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A path in the same folder, with the same ending, that is renamed to `path` if the block succeeds.
+    """A path in the same folder, with the same ending, that is renamed to `path` if the block
+    succeeds.
 
-    Whatever ends the block otherwise (an error, Ctrl-C) removes it. Pipes and devices are given out as they are.
+    Whatever ends the block otherwise (an error, Ctrl-C) removes it. Pipes and devices are given out
+    as they are.
     """
     where = Path(path)
     if _is_special(where):
@@ -132,10 +137,13 @@ def temporary_output(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary_pictures(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """As `temporary_output`, for the numbered pictures of a name such as `frames/%04d.png`: that name in a folder beside them."""
+    """As `temporary_output`, for the numbered pictures of a name such as `frames/%04d.png`: that
+    name in a folder beside them."""
     where, new = Path(path), []
     try:
-        with tempfile.TemporaryDirectory(prefix=".pictures.", suffix=".partial", dir=where.parent) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix=".pictures.", suffix=".partial", dir=where.parent
+        ) as folder:
             yield Path(folder) / where.name
             try:
                 for picture in sorted(Path(folder).iterdir()):
@@ -179,9 +187,11 @@ class ReadInterruptedError(Exception):
 
 
 class InterruptibleReader:
-    """A stream for FFmpeg to read from, whose `read` raises ReadInterruptedError when interrupted; everything else is the stream's.
+    """A stream for FFmpeg to read from, whose `read` raises ReadInterruptedError when interrupted;
+    everything else is the stream's.
 
-    PyAV passes errors of reading on, but loses KeyboardInterrupt, which is not one: the video would seem to end there.
+    PyAV passes errors of reading on, but loses KeyboardInterrupt, which is not one: the video would
+    seem to end there.
     """
 
     def __init__(self, stream: BinaryIO | CountedReader) -> None:
@@ -206,7 +216,8 @@ def stream_name(stream: BinaryIO | CountedReader) -> str:
 
 @contextlib.contextmanager
 def open_input(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A binary stream to read `path` from; `-` is standard input. InputError if it cannot be opened."""
+    """A binary stream to read `path` from; `-` is standard input. InputError if it cannot be
+    opened."""
     check_input(path)
     if is_standard_stream(path):
         yield sys.stdin.buffer

@@ -16,7 +16,8 @@ _NUMBER = re.compile(r"%(0?\d*)d")
 
 @dataclass(frozen=True)
 class Sequence:
-    """Pictures whose numbers follow each other. first: the number of the first; beyond: how many files come after a gap."""
+    """Pictures whose numbers follow each other. first: the number of the first; beyond: how many
+    files come after a gap."""
 
     pattern: str
     first: int
@@ -30,7 +31,8 @@ class Sequence:
 
 
 def find_sequence(path: str | os.PathLike[str]) -> Sequence | None:
-    """The pictures that a name such as `%04d.png` stands for; None for a name without a number's place, or of a file that exists.
+    """The pictures that a name such as `%04d.png` stands for; None for a name without a number's
+    place, or of a file that exists.
 
     InputError if there is no such picture.
     """
@@ -60,7 +62,8 @@ def is_picture_output(path: str | os.PathLike[str]) -> bool:
 
 
 def existing_pictures(path: str | os.PathLike[str]) -> list[Path]:
-    """The pictures that are there already where `is_picture_output`, in the order of their numbers. InputError without their folder."""
+    """The pictures that are there already where `is_picture_output`, in the order of their numbers.
+    InputError without their folder."""
     text = os.fspath(path)
     return [Path(text % n) for n in sorted(_numbers(text))]
 

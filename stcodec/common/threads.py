@@ -21,12 +21,15 @@ def cores() -> int:
 
 
 def run_ahead(
-    items: Iterable[Item], work: Callable[[Item], Callable[[], Made] | None], initializer: Callable[[], None]
+    items: Iterable[Item],
+    work: Callable[[Item], Callable[[], Made] | None],
+    initializer: Callable[[], None],
 ) -> Iterator[tuple[Item, Made | None]]:
-    """Yield every item with what `work(item)()` made in a thread; `work` gives None for items without work, which keep their place.
+    """Yield every item with what `work(item)()` made in a thread; `work` gives None for items
+    without work, which keep their place.
 
-    At most one item with work waits while another is being used. An error of `items` comes after what was read before it; an
-    error of the work when its item is due.
+    At most one item with work waits while another is being used. An error of `items` comes after
+    what was read before it; an error of the work when its item is due.
     """
     waiting: deque[tuple[Item, Future[Made] | None]] = deque()
     source, failure, ahead = iter(items), None, 0
@@ -56,7 +59,8 @@ def run_ahead(
         for done, made in waiting:
             yield done, made.result() if made else None
     finally:
-        # A generator that nobody holds any more is ended by whichever thread collects garbage, and none can wait for itself.
+        # A generator that nobody holds any more is ended by whichever thread collects garbage, and
+        # none can wait for itself.
         pool.shutdown(wait=threading.current_thread() not in workers, cancel_futures=True)
     if failure is not None:
         raise failure

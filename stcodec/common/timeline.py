@@ -26,13 +26,21 @@ class Window:
     @classmethod
     def after(cls, origin: Fraction, start: float | None, end: float | None) -> Window:
         """From `start` (None: 0) to `end` seconds after `origin`."""
-        begin, until = (None if t is None else origin + Fraction(t).limit_denominator(1_000_000) for t in (start, end))
+        begin, until = (
+            None if t is None else origin + Fraction(t).limit_denominator(1_000_000)
+            for t in (start, end)
+        )
         return cls(origin if begin is None else begin, until)
 
     def inside(self, item: Item, base: Fraction) -> Item | None:
-        """The item with the window's start as its time zero; None if it lies outside. base: seconds per unit of its pts."""
+        """The item with the window's start as its time zero; None if it lies outside. base: seconds
+        per unit of its pts."""
         time = item.pts if item.pts is not None else item.dts if isinstance(item, Packet) else None
-        if time is None or time * base < self.start or (self.end is not None and time * base >= self.end):
+        if (
+            time is None
+            or time * base < self.start
+            or (self.end is not None and time * base >= self.end)
+        ):
             return None
         shift = round(self.start / base)
         if isinstance(item, Picture):
@@ -58,8 +66,9 @@ def cut(
     base: Fraction,
     packet_bases: Sequence[Fraction],
 ) -> Iterator[Picture | Packet]:
-    """The items from `start` to `end` seconds after the first picture. base and packet_bases: time bases of the pictures and of
-    each carried stream. Items come in order of time, packets up to `PACKETS_BEHIND` seconds late."""
+    """The items from `start` to `end` seconds after the first picture. base and packet_bases: time
+    bases of the pictures and of each carried stream. Items come in order of time, packets up to
+    `PACKETS_BEHIND` seconds late."""
     window: Window | None = None
     early: list[Packet] = []
     for item in items:

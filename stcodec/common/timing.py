@@ -11,9 +11,10 @@ and a benchmark asks for the sums:
         encode(...)
     times.seconds["motion"]
 
-Stages nest: a stage's time excludes that of the stages inside it, so the sum over all stages is at most the wall clock
-of one thread. The names in use are `STAGES`. Stages of every thread count, so with worker threads the sum may exceed
-the wall clock. Do not `yield` out of a generator inside a stage: the caller's time would count.
+Stages nest: a stage's time excludes that of the stages inside it, so the sum over all stages is at
+most the wall clock of one thread. The names in use are `STAGES`. Stages of every thread count, so
+with worker threads the sum may exceed the wall clock. Do not `yield` out of a generator inside a
+stage: the caller's time would count.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class Times:
     """Seconds (or what else `clock` counts) and calls per stage."""
 
     def __init__(
-        self, synchronize: Callable[[], None] | None = None, clock: Callable[[], float] = time.perf_counter
+        self,
+        synchronize: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.seconds: dict[str, float] = {}
         self.calls: dict[str, int] = {}
@@ -88,9 +91,9 @@ def collect(
 ) -> Iterator[Times]:
     """Collect the stages of everything that runs inside, in all threads.
 
-    `synchronize` is called at each stage's borders: pass `torch.cuda.synchronize` so that queued GPU work counts
-    towards the stage that queued it. `clock` may count something else than seconds, as long as it only grows. Raises
-    `RuntimeError` when a collection is already active.
+    `synchronize` is called at each stage's borders: pass `torch.cuda.synchronize` so that queued
+    GPU work counts towards the stage that queued it. `clock` may count something else than seconds,
+    as long as it only grows. Raises `RuntimeError` when a collection is already active.
     """
     global _active
     if _active is not None:

@@ -1,4 +1,5 @@
-"""What passes between media files and the codec, as plain values: pictures, packets, descriptions of streams."""
+"""What passes between media files and the codec, as plain values: pictures, packets, descriptions
+of streams."""
 
 from __future__ import annotations
 
@@ -12,13 +13,15 @@ Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
 FULL_RANGE, LIMITED_RANGE = 2, 1
 PROGRESSIVE = "progressive"
 FIELD_ORDERS = (PROGRESSIVE, "tt", "bb", "tb", "bt")
-"""First letter: the field that is coded first, top or bottom; second letter: the field that is shown first."""
+"""First letter: the field that is coded first, top or bottom; second letter: the field that is
+shown first."""
 
 
 @dataclass(frozen=True)
 class MasteringDisplay:
-    """The display on which a picture was graded (SMPTE ST 2086). primaries: x and y of red, green, blue and white, 8 numbers;
-    luminance: the darkest and the brightest level in cd/m2. None where it is not said."""
+    """The display on which a picture was graded (SMPTE ST 2086). primaries: x and y of red, green,
+    blue and white, 8 numbers; luminance: the darkest and the brightest level in cd/m2. None where
+    it is not said."""
 
     primaries: tuple[Fraction, ...] | None = None
     luminance: tuple[Fraction, Fraction] | None = None
@@ -28,13 +31,15 @@ class MasteringDisplay:
 class VideoInfo:
     """Everything that is needed to write the video stream back, as plain values.
 
-    rotation: clockwise degrees by which a player turns the picture. color_*: code points of ITU-T H.273; color_range
-    0 unknown, 1 limited, 2 full. chroma_location: 0 unknown, otherwise the chroma sample location type of H.273 plus
-    one (1 left, 2 centre, 3 top left, 4 top, 5 bottom left, 6 bottom). frames and duration (seconds): what the file
-    says, None where it does not. notes: what a user should know about how the input is read. display_matrix: what a player does
-    with the picture, nine numbers row by row as in ISO/IEC 14496-12, where that is more than `rotation` (a mirror image); else None.
-    field_order: one of FIELD_ORDERS. content_light: the brightest sample and the brightest picture on average, in cd/m2
-    (CTA-861.3). metadata: text by name. disposition: FFmpeg's names, such as "default".
+    rotation: clockwise degrees by which a player turns the picture. color_*: code points of ITU-T
+    H.273; color_range 0 unknown, 1 limited, 2 full. chroma_location: 0 unknown, otherwise the
+    chroma sample location type of H.273 plus one (1 left, 2 centre, 3 top left, 4 top, 5 bottom
+    left, 6 bottom). frames and duration (seconds): what the file says, None where it does not.
+    notes: what a user should know about how the input is read. display_matrix: what a player does
+    with the picture, nine numbers row by row as in ISO/IEC 14496-12, where that is more than
+    `rotation` (a mirror image); else None. field_order: one of FIELD_ORDERS. content_light: the
+    brightest sample and the brightest picture on average, in cd/m2 (CTA-861.3). metadata: text by
+    name. disposition: FFmpeg's names, such as "default".
     """
 
     width: int
@@ -64,9 +69,10 @@ class VideoInfo:
 class StreamInfo:
     """A stream that is carried as packets.
 
-    kind: "audio", "subtitle" or "data". extradata: a media file (MP4, MOV or Matroska) that describes the stream and
-    holds no packets of it, which has everything that a muxer needs. parameters: a few values for people, such as
-    sample_rate. disposition: FFmpeg's names, such as "default" or "forced".
+    kind: "audio", "subtitle" or "data". extradata: a media file (MP4, MOV or Matroska) that
+    describes the stream and holds no packets of it, which has everything that a muxer needs.
+    parameters: a few values for people, such as sample_rate. disposition: FFmpeg's names, such as
+    "default" or "forced".
     """
 
     kind: str
@@ -80,7 +86,8 @@ class StreamInfo:
 
 @dataclass(frozen=True)
 class Chapter:
-    """start and end in seconds on the time line of the pictures; metadata: text by name, such as "title"."""
+    """start and end in seconds on the time line of the pictures; metadata: text by name, such as
+    "title"."""
 
     start: Fraction
     end: Fraction
@@ -93,7 +100,8 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file within a file, such as a font. cover: a picture that stands for the whole, such as a poster."""
+    """A file within a file, such as a font. cover: a picture that stands for the whole, such as a
+    poster."""
 
     name: str
     mimetype: str
@@ -111,7 +119,8 @@ class Extras:
 
 @dataclass(frozen=True)
 class Picture:
-    """4:2:0 planes (uint8, or uint16 for 10 bits; chroma sizes rounded up); pts and duration in the time base."""
+    """4:2:0 planes (uint8, or uint16 for 10 bits; chroma sizes rounded up); pts and duration in the
+    time base."""
 
     planes: Planes
     pts: int

@@ -1,4 +1,5 @@
-"""What header and blobs of a `.stp` file say of the video, its chapters and attachments. See docs/format.md."""
+"""What header and blobs of a `.stp` file say of the video, its chapters and attachments. See
+docs/format.md."""
 
 from __future__ import annotations
 
@@ -7,7 +8,15 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from stcodec.common.values import FIELD_ORDERS, PROGRESSIVE, Attachment, Chapter, Extras, MasteringDisplay, VideoInfo
+from stcodec.common.values import (
+    FIELD_ORDERS,
+    PROGRESSIVE,
+    Attachment,
+    Chapter,
+    Extras,
+    MasteringDisplay,
+    VideoInfo,
+)
 from stcodec.container.records import MAX_UNPACKED, Header, dump_json, parse_json
 from stcodec.errors import DamagedFileError
 
@@ -25,7 +34,12 @@ def pack_extras(info: VideoInfo, extras: Extras) -> dict[str, bytes]:
     for number, attachment in enumerate(extras.attachments):
         name = f"attachment {number}"
         entries.append(
-            {"blob": name, "name": attachment.name, "mimetype": attachment.mimetype, "cover": attachment.cover}
+            {
+                "blob": name,
+                "name": attachment.name,
+                "mimetype": attachment.mimetype,
+                "cover": attachment.cover,
+            }
         )
         blobs[name] = attachment.data
     if entries:
@@ -74,7 +88,8 @@ def fits_a_blob(data: bytes) -> bool:
 
 
 def unpack_extras(blobs: Mapping[str, bytes]) -> Extras:
-    """The inverse of `pack_extras`, without what is said of the video. DamagedFileError on impossible values."""
+    """The inverse of `pack_extras`, without what is said of the video. DamagedFileError on
+    impossible values."""
     try:
         return Extras(
             tuple(_chapter_from_json(c) for c in _parse(blobs, CHAPTERS, [])),
@@ -91,8 +106,14 @@ def _with_video(blobs: Mapping[str, bytes], info: VideoInfo) -> VideoInfo:
     """`info` with what the blobs say of the video. DamagedFileError on impossible values."""
     try:
         value = _parse(blobs, VIDEO, {})
-        matrix, light, order = value.get("display_matrix"), value.get("content_light"), value.get("field_order")
-        if (matrix is not None and len(matrix) != 9) or (order is not None and order not in FIELD_ORDERS):
+        matrix, light, order = (
+            value.get("display_matrix"),
+            value.get("content_light"),
+            value.get("field_order"),
+        )
+        if (matrix is not None and len(matrix) != 9) or (
+            order is not None and order not in FIELD_ORDERS
+        ):
             raise ValueError("display matrix or field order")
         return replace(
             info,
@@ -103,7 +124,14 @@ def _with_video(blobs: Mapping[str, bytes], info: VideoInfo) -> VideoInfo:
             metadata={str(k): str(v) for k, v in value.get("metadata", {}).items()},
             disposition=tuple(str(d) for d in value.get("disposition", ())),
         )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError, IndexError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        ZeroDivisionError,
+        AttributeError,
+        IndexError,
+    ) as error:
         raise DamagedFileError("the description of the video holds impossible values") from error
 
 
@@ -137,7 +165,9 @@ def _video_to_json(info: VideoInfo) -> dict[str, Any]:
     display = info.mastering_display
     if display is not None:
         said = {"primaries": display.primaries, "luminance": display.luminance}
-        value["mastering_display"] = {k: [_pair(n) for n in v] for k, v in said.items() if v is not None}
+        value["mastering_display"] = {
+            k: [_pair(n) for n in v] for k, v in said.items() if v is not None
+        }
     if info.content_light is not None:
         value["content_light"] = list(info.content_light)
     if info.metadata:
@@ -158,7 +188,11 @@ def _mastering_from_json(value: Any) -> MasteringDisplay | None:
 
 
 def _chapter_to_json(chapter: Chapter) -> dict[str, Any]:
-    return {"start": _pair(chapter.start), "end": _pair(chapter.end), "metadata": dict(chapter.metadata)}
+    return {
+        "start": _pair(chapter.start),
+        "end": _pair(chapter.end),
+        "metadata": dict(chapter.metadata),
+    }
 
 
 def _chapter_from_json(value: Any) -> Chapter:

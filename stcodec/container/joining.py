@@ -1,4 +1,5 @@
-"""Joining `.stp` files and cutting them apart, by whole segments: payloads are copied as they are, only times change."""
+"""Joining `.stp` files and cutting them apart, by whole segments: payloads are copied as they are,
+only times change."""
 
 from __future__ import annotations
 
@@ -13,7 +14,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
-from stcodec.common.files import Overwrite, check_input, check_output, named, open_output, temporary_output
+from stcodec.common.files import (
+    Overwrite,
+    check_input,
+    check_output,
+    named,
+    open_output,
+    temporary_output,
+)
 from stcodec.common.timeline import Window
 from stcodec.common.values import Chapter, Packet, StreamInfo
 from stcodec.container import records, stp
@@ -28,10 +36,17 @@ _ALIKE = {
     "time bases": ("time_base_num", "time_base_den"),
     "pixel aspects": ("sample_aspect_num", "sample_aspect_den"),
     "rotations": ("rotation",),
-    "colours": ("color_range", "color_primaries", "color_transfer", "color_matrix", "chroma_location"),
+    "colours": (
+        "color_range",
+        "color_primaries",
+        "color_transfer",
+        "color_matrix",
+        "chroma_location",
+    ),
 }
-# What differs between descriptions of the same kind of stream. In MP4: mean and peak rates (a btrt box, a decoder configuration in
-# the esds box), what FLAC says of a whole stream. In Matroska: random identifiers of the segment and the track, and checksums.
+# What differs between descriptions of the same kind of stream. In MP4: mean and peak rates (a btrt
+# box, a decoder configuration in the esds box), what FLAC says of a whole stream. In Matroska:
+# random identifiers of the segment and the track, and checksums.
 _VARIES = re.compile(
     rb"(?<=btrt).{12}|(?<=\x04\x80\x80\x80.[\x40\x69\x6b].).{11}"
     rb"|(?<=dfLa.{12}).{6}|(?<=dfLa.{22}).{20}"
@@ -63,11 +78,12 @@ class Part:
 def concat(sources: Sequence[str], target: str, overwrite: Overwrite) -> Joined:
     """Write the pictures and packets of `sources`, one file after another, into `target`.
 
-    The times of a file are moved so that its first picture follows the last one of the file before; those of the first file
-    stay, chapters move along. A packet stays with the pictures of its own file: one that begins after the last of them, or
-    before the first where the file before still has something to play, is left out. Metadata is the first file's. UsageError
-    where the files do not fit together, InputError and DamagedFileError where one cannot be read; `target` appears only when it
-    is complete.
+    The times of a file are moved so that its first picture follows the last one of the file before;
+    those of the first file stay, chapters move along. A packet stays with the pictures of its own
+    file: one that begins after the last of them, or before the first where the file before still
+    has something to play, is left out. Metadata is the first file's. UsageError where the files do
+    not fit together, InputError and DamagedFileError where one cannot be read; `target` appears
+    only when it is complete.
     """
     for source in sources:
         _check_source(source)
@@ -78,7 +94,9 @@ def concat(sources: Sequence[str], target: str, overwrite: Overwrite) -> Joined:
     reader = heads[0].reader
     streams, base = reader.streams, _base(reader.header)
     frames = dropped = end = 0
-    played: list[int | None] = [None] * len(streams)  # up to which time the packets of each stream last
+    played: list[int | None] = [None] * len(
+        streams
+    )  # up to which time the packets of each stream last
     with open_output(target) as output:
         blobs = with_chapters(reader.blobs, _all_chapters(heads, base))
         writer = stp.Writer(output, reader.header, streams, reader.metadata, blobs)
@@ -112,8 +130,8 @@ def concat(sources: Sequence[str], target: str, overwrite: Overwrite) -> Joined:
 
 @dataclass(frozen=True)
 class _Head:
-    """A file that is to be joined. reader: what it has read stays, its stream is closed. start: pts of the first picture; end: of
-    what follows the last one."""
+    """A file that is to be joined. reader: what it has read stays, its stream is closed. start: pts
+    of the first picture; end: of what follows the last one."""
 
     path: str
     reader: stp.Reader
@@ -126,7 +144,10 @@ def _all_chapters(heads: Sequence[_Head], base: Fraction) -> Iterator[Chapter]:
     end = heads[0].start
     for head in heads:
         with named(head.path):
-            yield from (c.moved((end - head.start) * base) for c in unpack_extras(head.reader.blobs).chapters)
+            yield from (
+                c.moved((end - head.start) * base)
+                for c in unpack_extras(head.reader.blobs).chapters
+            )
         end += head.end - head.start
 
 
@@ -140,7 +161,9 @@ def _read_head(path: str) -> _Head:
         last = None
         if index.segments:
             reader.seek(index.segments[-1][0])
-            last = next((c for c in reversed(list(reader)) if isinstance(c, records.VideoChunk)), None)
+            last = next(
+                (c for c in reversed(list(reader)) if isinstance(c, records.VideoChunk)), None
+            )
         if last is None:
             raise DamagedFileError("there is no picture in it")
         # A last picture of unknown duration lasts as long as the one before it.
@@ -149,7 +172,8 @@ def _read_head(path: str) -> _Head:
 
 
 def _check_source(path: str) -> None:
-    """InputError for a file that cannot be read, UsageError for a pipe, since files are read more than once."""
+    """InputError for a file that cannot be read, UsageError for a pipe, since files are read more
+    than once."""
     if path == "-":
         raise UsageError("standard input cannot be read here, only files")
     check_input(path)
@@ -160,7 +184,9 @@ def _check_source(path: str) -> None:
 def _check_alike(a: _Head, b: _Head) -> None:
     """UsageError that says what keeps two files apart."""
     differ = [what for what, names in _ALIKE.items() if _values(a, names) != _values(b, names)]
-    if not differ and [_essence(s) for s in a.reader.streams] != [_essence(s) for s in b.reader.streams]:
+    if not differ and [_essence(s) for s in a.reader.streams] != [
+        _essence(s) for s in b.reader.streams
+    ]:
         differ = ["carried streams"]
     if differ:
         raise UsageError(f"{b.path} cannot follow {a.path}: their {' and '.join(differ)} differ")
@@ -171,8 +197,15 @@ def _values(head: _Head, names: tuple[str, ...]) -> list[object]:
 
 
 def _essence(stream: StreamInfo) -> tuple[object, ...]:
-    """What a decoder needs to know of a stream; titles and mean bit rates differ from file to file."""
-    return stream.kind, stream.codec, stream.time_base, stream.parameters, _VARIES.sub(b"", stream.extradata)
+    """What a decoder needs to know of a stream; titles and mean bit rates differ from file to
+    file."""
+    return (
+        stream.kind,
+        stream.codec,
+        stream.time_base,
+        stream.parameters,
+        _VARIES.sub(b"", stream.extradata),
+    )
 
 
 def _base(header: records.Header) -> Fraction:
@@ -194,8 +227,9 @@ def _moved_packet(packet: Packet, shift: int) -> Packet:
 
 @dataclass
 class _Piece:
-    """A part to be written. start: pts of its first picture; end: of the first one after it, None for the last part; offsets:
-    where its sections are; last: the offset of its last chunk; quality: that of its first chunk, 0..63."""
+    """A part to be written. start: pts of its first picture; end: of the first one after it, None
+    for the last part; offsets: where its sections are; last: the offset of its last chunk; quality:
+    that of its first chunk, 0..63."""
 
     start: int
     quality: int
@@ -207,9 +241,10 @@ class _Piece:
 class Split:
     """The parts of a `.stp` file: planned when it is made, written by `write`. A context manager.
 
-    A part starts at the first segment that begins `every` seconds or more after the start of the part before. Making it reads
-    the whole file and checks every CRC. `targets` are the names of the parts: `pattern` with a number, from 0, in it.
-    UsageError for a bad pattern, a bad `every` or a pipe; InputError, DamagedFileError.
+    A part starts at the first segment that begins `every` seconds or more after the start of the
+    part before. Making it reads the whole file and checks every CRC. `targets` are the names of the
+    parts: `pattern` with a number, from 0, in it. UsageError for a bad pattern, a bad `every` or a
+    pipe; InputError, DamagedFileError.
     """
 
     def __init__(self, source: str, pattern: str, every: float) -> None:
@@ -217,7 +252,9 @@ class Split:
             raise UsageError("a part must be longer than 0 seconds")
         plain = pattern.replace("%%", "")
         if len(_NUMBER.findall(plain)) != 1 or "%" in _NUMBER.sub("", plain):
-            raise UsageError(f"{pattern}: needs one place for the number of the part, as in part-%03d.stp")
+            raise UsageError(
+                f"{pattern}: needs one place for the number of the part, as in part-%03d.stp"
+            )
         _check_source(source)
         self._source = source
         with contextlib.ExitStack() as stack, named(source):
@@ -244,7 +281,9 @@ class Split:
             else:
                 if not pieces and not item.first:
                     raise DamagedFileError("its first chunk does not start a segment")
-                if not pieces or (item.first and (item.pts[0] - pieces[-1].start) * self._base >= every):
+                if not pieces or (
+                    item.first and (item.pts[0] - pieces[-1].start) * self._base >= every
+                ):
                     if pieces:
                         pieces[-1].end = item.pts[0]
                     pieces.append(_Piece(item.pts[0], _quality(item)))
@@ -253,8 +292,11 @@ class Split:
             at = reader.offset
         if not pieces:
             raise DamagedFileError("there is no picture in it")
-        # Packets lie some way before or behind their pictures: which part they belong to is a matter of time alone.
-        borders = [[round(p.start * self._base / s.time_base) for p in pieces[1:]] for s in reader.streams]
+        # Packets lie some way before or behind their pictures: which part they belong to is a
+        # matter of time alone.
+        borders = [
+            [round(p.start * self._base / s.time_base) for p in pieces[1:]] for s in reader.streams
+        ]
         part = 0
         for at, stream, time in packets:
             part = part if time is None else bisect.bisect_right(borders[stream], time)
@@ -264,10 +306,11 @@ class Split:
         return pieces
 
     def write(self) -> list[Part]:
-        """Write all parts; they appear together when the last one is complete. StcodecError where that fails.
+        """Write all parts; they appear together when the last one is complete. StcodecError where
+        that fails.
 
-        The first part keeps its times, the others start at zero. The last picture of a part lasts until the next one of the
-        input, so that `concat` puts the parts back to where they were.
+        The first part keeps its times, the others start at zero. The last picture of a part lasts
+        until the next one of the input, so that `concat` puts the parts back to where they were.
         """
         parts = []
         with contextlib.ExitStack() as stack, named(self._source):
@@ -299,7 +342,9 @@ class Split:
                 writer.write_packet(_moved_packet(item, round(shift * units)))
                 continue
             if offset == piece.last and piece.end is not None:
-                item = dataclasses.replace(item, durations=(*item.durations[:-1], piece.end - item.pts[-1]))
+                item = dataclasses.replace(
+                    item, durations=(*item.durations[:-1], piece.end - item.pts[-1])
+                )
             frames += len(item.pts)
             writer.write_chunk(_moved_chunk(item, shift))
         return frames, writer.close()

@@ -1,4 +1,5 @@
-"""What the sections of a `.stp` file hold: plain values <-> the bytes of a section's body. See docs/format.md."""
+"""What the sections of a `.stp` file hold: plain values <-> the bytes of a section's body. See
+docs/format.md."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ T = TypeVar("T")
 
 
 def _field(code: str, doc: str, low: int = 0, high: int | None = None) -> Any:
-    """One field of a fixed record: its struct code, meaning and range, declared once for write, read and check."""
+    """One field of a fixed record: its struct code, meaning and range, declared once for write,
+    read and check."""
     if high is None:
         high = (1 << (8 * struct.calcsize("<" + code) - (code.islower()))) - 1
     return dataclasses.field(metadata={"code": code, "doc": doc, "low": low, "high": high})
@@ -47,12 +49,16 @@ class Header:
     frame_rate_den: int = _field("I", "and denominator", 1)
     sample_aspect_num: int = _field("I", "sample aspect ratio: numerator", 1)
     sample_aspect_den: int = _field("I", "and denominator", 1)
-    rotation: int = _field("H", "clockwise degrees by which a player turns the picture, 0..359", 0, 359)
+    rotation: int = _field(
+        "H", "clockwise degrees by which a player turns the picture, 0..359", 0, 359
+    )
     color_range: int = _field("B", "0 unknown, 1 limited, 2 full", 0, 2)
     color_primaries: int = _field("B", "code point of ITU-T H.273, 2 = unspecified")
     color_transfer: int = _field("B", "the same")
     color_matrix: int = _field("B", "the same")
-    chroma_location: int = _field("B", "0 unknown, 1 left, 2 centre, 3 top left, 4 top, 5 bottom left, 6 bottom", 0, 6)
+    chroma_location: int = _field(
+        "B", "0 unknown, 1 left, 2 centre, 3 top left, 4 top, 5 bottom left, 6 bottom", 0, 6
+    )
     patch_width: int = _field("B", "luma samples per patch of the model", 2)
     model_sha256: bytes = _plain("32s", "SHA-256 of the model's file")
     model_id: str = _plain("", "name of the model")
@@ -70,7 +76,8 @@ class Footer:
 
 @dataclass(frozen=True)
 class VideoChunk:
-    """A coded chunk: `first` starts a segment; pts and durations per picture in units of the header's time base."""
+    """A coded chunk: `first` starts a segment; pts and durations per picture in units of the
+    header's time base."""
 
     first: bool
     pts: tuple[int, ...]
@@ -80,8 +87,9 @@ class VideoChunk:
 
 @dataclass(frozen=True)
 class Index:
-    """What the end of a complete file says: totals, bytes per carried stream, and where each segment starts:
-    (offset of its first CHNK section, pts of its first picture, number of that picture)."""
+    """What the end of a complete file says: totals, bytes per carried stream, and where each
+    segment starts: (offset of its first CHNK section, pts of its first picture, number of that
+    picture)."""
 
     footer: Footer
     stream_bytes: tuple[int, ...]
@@ -109,11 +117,14 @@ def pack_fields(record: Any) -> bytes:
 
 
 def unpack_fields(record: type[T], body: bytes, **more: Any) -> T:
-    """The inverse of `pack_fields`, with the fields that are not fixed given; DamagedFileError on impossible values."""
+    """The inverse of `pack_fields`, with the fields that are not fixed given; DamagedFileError on
+    impossible values."""
     layout = _layout(record)
     if len(body) < layout.size:
         raise DamagedFileError(f"the {record.__name__.lower()} is too short")
-    values = dict(zip([f.name for f in fixed_fields(record)], layout.unpack_from(body), strict=True))
+    values = dict(
+        zip([f.name for f in fixed_fields(record)], layout.unpack_from(body), strict=True)
+    )
     for f in fixed_fields(record):
         if "low" in f.metadata and not f.metadata["low"] <= values[f.name] <= f.metadata["high"]:
             raise DamagedFileError(f"the {record.__name__.lower()} has an impossible {f.name}")
@@ -163,7 +174,11 @@ def pack_chunk(chunk: VideoChunk) -> bytes:
     """Body of a CHNK section."""
     steps = [b - a for a, b in zip(chunk.pts[:-1], chunk.pts[1:], strict=True)]
     step = steps[0] if steps else chunk.durations[0]
-    uniform = all(s == step for s in steps) and all(d == step for d in chunk.durations) and 0 <= step < 1 << 32
+    uniform = (
+        all(s == step for s in steps)
+        and all(d == step for d in chunk.durations)
+        and 0 <= step < 1 << 32
+    )
     flags = (_FIRST if chunk.first else 0) | (_UNIFORM if uniform else 0)
     body = _CHUNK.pack(flags, len(chunk.pts), chunk.pts[0])
     if uniform:
@@ -230,7 +245,10 @@ _KEY, _NO_PTS, _NO_DTS = 1, 2, 4
 def pack_packet(packet: Packet) -> bytes:
     """Body of a PCKT section."""
     flags = packet.keyframe * _KEY | (packet.pts is None) * _NO_PTS | (packet.dts is None) * _NO_DTS
-    return _PACKET.pack(packet.stream, flags, packet.pts or 0, packet.dts or 0, packet.duration) + packet.data
+    return (
+        _PACKET.pack(packet.stream, flags, packet.pts or 0, packet.dts or 0, packet.duration)
+        + packet.data
+    )
 
 
 def unpack_packet(body: bytes) -> Packet:

@@ -1,8 +1,9 @@
-"""The bytes of a `.stp` file: tagged sections, and nothing of what a chunk's payload means. See docs/format.md.
+"""The bytes of a `.stp` file: tagged sections, and nothing of what a chunk's payload means. See
+docs/format.md.
 
-A file is a signature, then sections. A section is a tag of four letters, the length and the CRC-32 of its body, and the body.
-Sections whose tag starts with a capital letter are critical: a reader that does not know one refuses the file; others
-are skipped. All numbers are little-endian.
+A file is a signature, then sections. A section is a tag of four letters, the length and the CRC-32
+of its body, and the body. Sections whose tag starts with a capital letter are critical: a reader
+that does not know one refuses the file; others are skipped. All numbers are little-endian.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ class Writer:
 class Reader:
     """Reads a `.stp` file; only `read_index` and `seek` need a seekable stream.
 
-    `header`, `streams`, `metadata` and `blobs` are there at once; iteration yields chunks and packets in order.
+    `header`, `streams`, `metadata` and `blobs` are there at once; iteration yields chunks and
+    packets in order.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -148,7 +150,9 @@ class Reader:
             )
         body = self._read(length)
         if len(body) < length:
-            raise DamagedFileError(f"cut off at byte {self.offset}, after {self.chunks_read} chunks")
+            raise DamagedFileError(
+                f"cut off at byte {self.offset}, after {self.chunks_read} chunks"
+            )
         if zlib.crc32(body, zlib.crc32(tag)) != crc:
             what = f"chunk {self.chunks_read}" if tag == CHUNK else f"section {tag!r}"
             raise DamagedFileError(f"{what} at byte {start} is damaged (CRC)")
@@ -170,13 +174,16 @@ class Reader:
                 self.metadata = {str(k): str(v) for k, v in values.items()}
             elif tag == BLOB:
                 size = body[0] if body else 0
-                self.blobs[body[1 : 1 + size].decode("utf-8", "replace")] = unpack_zstd(body[1 + size :])
+                self.blobs[body[1 : 1 + size].decode("utf-8", "replace")] = unpack_zstd(
+                    body[1 + size :]
+                )
             else:
                 self._pending = (at, tag, body)
                 return
 
     def __iter__(self) -> Iterator[VideoChunk | Packet]:
-        """Chunks and packets up to the footer; DamagedFileError where the file is cut off or damaged."""
+        """Chunks and packets up to the footer; DamagedFileError where the file is cut off or
+        damaged."""
         while True:
             if self._pending is not None:
                 _, tag, body = self._pending
@@ -199,7 +206,8 @@ class Reader:
                 raise UnsupportedFileError(f"section {tag!r} needs a newer stcodec")
 
     def read_index(self) -> Index | None:
-        """The index at the end of a seekable file, None if the file is not complete. Iteration is not disturbed."""
+        """The index at the end of a seekable file, None if the file is not complete. Iteration is
+        not disturbed."""
         here = self._stream.tell()
         try:
             size = SECTION.size + _layout(Footer).size

@@ -1,10 +1,12 @@
-"""The encoder's last word on motion: modes, splits and vectors, each block's the cheapest of what the search found and what the decoder
-expects.
+"""The encoder's last word on motion: modes, splits and vectors, each block's the cheapest of what
+the search found and what the decoder expects.
 
-The search (`search`) goes by absolute differences of source pictures, and estimates the bits of a vector from its neighbours on
-all sides. Only in the order of coding is it known what a vector is predicted by, which table codes the difference, and what the decoded
-references look like. Here blocks are gone through in that order, and priced by what their residuals cost once transformed and
-quantised (rate-distortion optimised decisions, Sullivan and Wiegand 1998). Nothing here is normative.
+The search (`search`) goes by absolute differences of source pictures, and estimates the bits
+of a vector from its neighbours on all sides. Only in the order of coding is it known what a vector
+is predicted by, which table codes the difference, and what the decoded references look like. Here
+blocks are gone through in that order, and priced by what their residuals cost once transformed and
+quantised (rate-distortion optimised decisions, Sullivan and Wiegand 1998). Nothing here is
+normative.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ if TYPE_CHECKING:
     from stcodec.encoder import choice_kernels
 
 _BLOCK, _TRANSFORM = 16, 8
-# What a coefficient as large as a step costs in bits, where it is coded at all, and how many more one twice as large costs.
+# What a coefficient as large as a step costs in bits, where it is coded at all, and how many more
+# one twice as large costs.
 _FIRST_BITS, _BITS_PER_OCTAVE = 5.0, 2.0
 
 
@@ -58,7 +61,8 @@ def _rate() -> ModuleType:
 
 
 def compiled() -> bool:
-    """Whether this machine has compiled the loops of search and choice before; if not, the first chunk takes longer."""
+    """Whether this machine has compiled the loops of search and choice before; if not, the first
+    chunk takes longer."""
     names = "search_kernels.sweep", "choice_kernels.choose"
     folders = search.kernels().sweep.stats.cache_path, _rate().choose.stats.cache_path
     return all(
@@ -68,12 +72,17 @@ def compiled() -> bool:
 
 
 def compile_apart() -> None:
-    """Compile the loops in a process of its own, since what a compiler takes of memory stays with its process. Where the result cannot
-    be kept, do nothing: the first chunk compiles."""
+    """Compile the loops in a process of its own, since what a compiler takes of memory stays with
+    its process. Where the result cannot be kept, do nothing: the first chunk compiles."""
     if _rate().choose.stats.cache_path is not None:
         command = "from stcodec.encoder.choice import warm_up; warm_up()"
         with contextlib.suppress(OSError):
-            subprocess.run([sys.executable, "-c", command], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            subprocess.run(
+                [sys.executable, "-c", command],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            )
 
 
 def warm_up() -> None:
@@ -81,12 +90,17 @@ def warm_up() -> None:
     pictures = torch.zeros(2, 1, 16, 16)
     found = search.search(pictures, [(1, 0, 0)], search.SearchSettings(1.0))[0]
     choose_fields(
-        pictures[1, 0], (pictures[0, 0], None), found, None, Prices.of(torch.ones(8, 8), 1.0, default_tables())
+        pictures[1, 0],
+        (pictures[0, 0], None),
+        found,
+        None,
+        Prices.of(torch.ones(8, 8), 1.0, default_tables()),
     )
 
 
 def _coding_costs(bit: float) -> np.ndarray:
-    """Tangents (at zero, slope) [6] to what coding a coefficient of x steps costs: the rounding error and its bits."""
+    """Tangents (at zero, slope) [6] to what coding a coefficient of x steps costs: the rounding
+    error and its bits."""
     x = np.array([1.5, 5.0, 24.0])
     slope = bit * _BITS_PER_OCTAVE / (math.log(2) * x)
     cost = 0.1 + bit * (_FIRST_BITS + _BITS_PER_OCTAVE * np.log2(x))
@@ -95,7 +109,8 @@ def _coding_costs(bit: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Prices:
-    """What is spent on the frames of a kind: `bit` in units of step**2, the transform with its steps, the tables of vectors."""
+    """What is spent on the frames of a kind: `bit` in units of step**2, the transform with its
+    steps, the tables of vectors."""
 
     bit: float
     transform: choice_kernels.Transform
@@ -103,16 +118,23 @@ class Prices:
 
     @classmethod
     def of(cls, steps: Tensor, bit: float, tables: VectorTables) -> Prices:
-        """steps [h, w]: quantisation steps of the luma coefficients of a patch, in sample units of [0, 1]; bit: squared error, in units
-        of step**2, that is worth one bit."""
+        """steps [h, w]: quantisation steps of the luma coefficients of a patch, in sample units of
+        [0, 1]; bit: squared error, in units of step**2, that is worth one bit."""
         h, w = steps.shape
-        row, column = torch.arange(_TRANSFORM) * h // _TRANSFORM, torch.arange(_TRANSFORM) * w // _TRANSFORM
+        row, column = (
+            torch.arange(_TRANSFORM) * h // _TRANSFORM,
+            torch.arange(_TRANSFORM) * w // _TRANSFORM,
+        )
         inverse = 1.0 / (255.0 * steps[row][:, column].cpu().numpy())
         basis = dct_matrix(_TRANSFORM).astype(np.float32)
         filters = filter_taps(LUMA_TAPS, LUMA_PHASES).numpy()
         across = np.ascontiguousarray(basis.T)
         costs = _coding_costs(bit)
-        return cls(bit, _rate().Transform(basis, across, inverse.astype(np.float32), costs, filters), tables)
+        return cls(
+            bit,
+            _rate().Transform(basis, across, inverse.astype(np.float32), costs, filters),
+            tables,
+        )
 
 
 def choose_fields(
@@ -124,8 +146,9 @@ def choose_fields(
 ) -> Fields:
     """The motion to code for one frame.
 
-    current: source luma [H, W] in [0, 1]; references: decoded luma, at least one; found: what the search found, batch size 1, of which
-    modes do not matter; hints: int [1, 2, 2, rows, columns] of `vectors.step_hints`.
+    current: source luma [H, W] in [0, 1]; references: decoded luma, at least one; found: what the
+    search found, batch size 1, of which modes do not matter; hints: int [1, 2, 2, rows, columns] of
+    `vectors.step_hints`.
     """
     return _Choice(current, references, found, hints, prices).fields()
 
@@ -143,7 +166,9 @@ class _Choice:
         self._current = in_bytes(current)
         before = _rate().MARGIN + LUMA_TAPS // 2 - 1
         padded = [
-            np.zeros((1, 1), np.uint8) if r is None else np.pad(in_bytes(r), (before, before + 1), mode="edge")
+            np.zeros((1, 1), np.uint8)
+            if r is None
+            else np.pad(in_bytes(r), (before, before + 1), mode="edge")
             for r in references
         ]
         self._references = padded[0], padded[1]
@@ -152,8 +177,12 @@ class _Choice:
         cells = self._rows * self._columns
         fine = found.vectors[0].cpu().numpy().astype(np.int32)
         fine = fine.reshape(2, 2, self._rows, 2, self._columns, 2).transpose(2, 4, 0, 3, 5, 1)
-        self._found = np.ascontiguousarray(fine.reshape(cells, 2, 4, 2))  # block, reference, 8x8 block, component
-        self._hints = None if hints is None else np.clip(hints, -LIMIT, LIMIT).reshape(1, 2, 2, cells)
+        self._found = np.ascontiguousarray(
+            fine.reshape(cells, 2, 4, 2)
+        )  # block, reference, 8x8 block, component
+        self._hints = (
+            None if hints is None else np.clip(hints, -LIMIT, LIMIT).reshape(1, 2, 2, cells)
+        )
         # What is decided, as `vectors.code_fields` keeps it.
         self._modes = np.zeros((1, cells + 1), np.int32)
         self._modes[:, -1] = -1
@@ -173,8 +202,12 @@ class _Choice:
 
     def _decide(self, positions: np.ndarray, near: np.ndarray) -> None:
         hint = None if self._hints is None else self._hints[..., positions]
-        prediction, level, residual_table = predict(self._vectors, self._sizes, positions, near, hint)
-        expected = np.ascontiguousarray(prediction[0].transpose(2, 0, 1), np.int32)  # [p, reference, component]
+        prediction, level, residual_table = predict(
+            self._vectors, self._sizes, positions, near, hint
+        )
+        expected = np.ascontiguousarray(
+            prediction[0].transpose(2, 0, 1), np.int32
+        )  # [p, reference, component]
         spread = level[0].max(0)
         loops, tables = _rate(), self._prices.tables
         split_table = split_index(self._flags, near, spread[None])[0].astype(np.int64)
@@ -188,7 +221,9 @@ class _Choice:
         )
         these = loops.Pass(positions, near, self._columns, self._found, self._vectors[0], expected)
         pictures = self._current, self._references, self._available
-        mode, chosen = loops.choose(*pictures, these, bits, np.float32(self._prices.bit), self._prices.transform)
+        mode, chosen = loops.choose(
+            *pictures, these, bits, np.float32(self._prices.bit), self._prices.transform
+        )
         self._modes[0, positions] = mode
         self._flags[0, positions] = (chosen != chosen[:, :, :1]).any(axis=(1, 2, 3))
         self._vectors[0][..., positions] = chosen[:, :, 0].transpose(1, 2, 0)

@@ -1,7 +1,9 @@
-"""Compiled loops for the choice of vectors: what blocks cost under each of several candidates, residual and motion.
+"""Compiled loops for the choice of vectors: what blocks cost under each of several candidates,
+residual and motion.
 
-The residual of a 16x16 block is priced by its transform: a coefficient, in units of its quantisation step, costs the smaller of what is
-lost without it and what coding it takes. Costs are in units of step**2.
+The residual of a 16x16 block is priced by its transform: a coefficient, in units of its
+quantisation step, costs the smaller of what is lost without it and what coding it takes. Costs are
+in units of step**2.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ CANDIDATES = 7  # at most: searched, their median, four neighbours', expected
 
 
 class Transform(NamedTuple):
-    """basis float32 [8, 8] of the orthonormal DCT, and `across`, its transpose; inverse float32 [8, 8]: one by the steps, by
-    vertical and horizontal frequency; lines float32 [6]: what coding takes is the least of three lines, each (at zero, slope), over the
-    size in steps; filters float32 [4, 8]: luma at quarter samples."""
+    """basis float32 [8, 8] of the orthonormal DCT, and `across`, its transpose; inverse float32 [8,
+    8]: one by the steps, by vertical and horizontal frequency; lines float32 [6]: what coding takes
+    is the least of three lines, each (at zero, slope), over the size in steps; filters float32 [4,
+    8]: luma at quarter samples."""
 
     basis: np.ndarray
     across: np.ndarray
@@ -31,9 +34,10 @@ class Transform(NamedTuple):
 class Pass(NamedTuple):
     """The p blocks of a pass over a frame of `cells` blocks, and what is known before it.
 
-    positions int64 [p], near int64 [k, p] (-1: outside): as in `vectors.passes`, with `columns` blocks in a row; found int32
-    [cells, 2, 4, 2]: the searched vectors, by reference, 8x8 block and component; decided int32 [2, 2, cells]: vectors of the passes
-    before, by reference and component; expected int32 [p, 2, 2]: predicted vectors.
+    positions int64 [p], near int64 [k, p] (-1: outside): as in `vectors.passes`, with `columns`
+    blocks in a row; found int32 [cells, 2, 4, 2]: the searched vectors, by reference, 8x8 block and
+    component; decided int32 [2, 2, cells]: vectors of the passes before, by reference and
+    component; expected int32 [p, 2, 2]: predicted vectors.
     """
 
     positions: np.ndarray
@@ -45,8 +49,9 @@ class Pass(NamedTuple):
 
 
 class Bits(NamedTuple):
-    """What choices cost, float32: each mode [p, 3], not to split and to split [p, 2]; and, of `costs` [tables, sizes], the tables
-    int64 of the residuals of dy [p, 2] (those of dx are `across` and twice `across` further), and of the vectors of 8x8 blocks [p]."""
+    """What choices cost, float32: each mode [p, 3], not to split and to split [p, 2]; and, of
+    `costs` [tables, sizes], the tables int64 of the residuals of dy [p, 2] (those of dx are
+    `across` and twice `across` further), and of the vectors of 8x8 blocks [p]."""
 
     mode: np.ndarray
     split: np.ndarray
@@ -76,7 +81,8 @@ def _move(
     line: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """size x size samples at (top, left) of a reference, moved by a vector in quarter samples, into the corner of `out`."""
+    """size x size samples at (top, left) of a reference, moved by a vector in quarter samples, into
+    the corner of `out`."""
     height, width = padded.shape[0] - 7, padded.shape[1] - 7
     y0 = min(max(top + (vector[0] >> 2) + MARGIN, 0), height - size)
     x0 = min(max(left + (vector[1] >> 2) + MARGIN, 0), width - size)
@@ -99,7 +105,13 @@ def _move(
 
 @compiled
 def _predict(
-    padded: np.ndarray, top: int, left: int, vectors: np.ndarray, filters: np.ndarray, line: np.ndarray, out: np.ndarray
+    padded: np.ndarray,
+    top: int,
+    left: int,
+    vectors: np.ndarray,
+    filters: np.ndarray,
+    line: np.ndarray,
+    out: np.ndarray,
 ) -> None:
     """The 16x16 samples that a reference predicts for a block with the vectors [4, 2]."""
     if _whole(vectors):
@@ -114,12 +126,19 @@ def _predict(
 def _residual_cost(
     residual: np.ndarray, transform: Transform, half: np.ndarray, sums: np.ndarray, most: float
 ) -> float:
-    """Cost of a residual [16, 16]; where it is more than `most`, perhaps not all of it. half [8, 16], sums [8]: room."""
+    """Cost of a residual [16, 16]; where it is more than `most`, perhaps not all of it. half [8,
+    16], sums [8]: room."""
     total = float32(0)
-    basis, across, inverse, lines = transform.basis, transform.across, transform.inverse, transform.lines
+    basis, across, inverse, lines = (
+        transform.basis,
+        transform.across,
+        transform.inverse,
+        transform.lines,
+    )
     for v in range(8):
         sums[v] = 0
-    # Lengths that a compiler does not know: it would unroll shorter loops instead of working on vectors.
+    # Lengths that a compiler does not know: it would unroll shorter loops instead of working on
+    # vectors.
     width, size = residual.shape[1], len(basis)
     for y in range(0, 16, 8):
         for u in range(8):
@@ -151,9 +170,11 @@ def _residual_cost(
 
 @compiled
 def _candidates(these: Pass, i: int, side: int, out: np.ndarray) -> int:
-    """Write what the vectors [4, 2] of block i may become into `out` [CANDIDATES, 4, 2], and return how many there are.
+    """Write what the vectors [4, 2] of block i may become into `out` [CANDIDATES, 4, 2], and return
+    how many there are.
 
-    They are: the searched ones; if those differ, their median; the neighbours' vectors; and, always and last, the expected one.
+    They are: the searched ones; if those differ, their median; the neighbours' vectors; and, always
+    and last, the expected one.
     """
     n = 0
     found, expected = these.found[these.positions[i], side], these.expected[i, side]
@@ -197,24 +218,35 @@ def choose(
     price: float,
     transform: Transform,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The cheapest mode (0 both, 1 first, 2 second) uint8 [p] and vectors int32 [p, 2, 4, 2] of each block; vectors that a mode does
-    not use are those expected.
+    """The cheapest mode (0 both, 1 first, 2 second) uint8 [p] and vectors int32 [p, 2, 4, 2] of
+    each block; vectors that a mode does not use are those expected.
 
-    current: bytes [H, W]; references: bytes [H + 2 MARGIN + 7, W + 2 MARGIN + 7], of which some are `available`. price: of a bit.
+    current: bytes [H, W]; references: bytes [H + 2 MARGIN + 7, W + 2 MARGIN + 7], of which some are
+    `available`. price: of a bit.
     """
     first, second = references
     n = len(these.positions)
     chosen_mode, chosen = np.zeros(n, np.uint8), np.empty((n, 2, 4, 2), np.int32)
-    line, half, sums = np.empty((23, 16), np.float32), np.empty((8, 16), np.float32), np.empty(8, np.float32)
+    line, half, sums = (
+        np.empty((23, 16), np.float32),
+        np.empty((8, 16), np.float32),
+        np.empty(8, np.float32),
+    )
     moved = np.empty((2, CANDIDATES, 16, 16), np.float32)
     own, residual = np.empty((16, 16), np.float32), np.empty((16, 16), np.float32)
     vectors = np.empty((2, CANDIDATES, 4, 2), np.int32)
     count = np.zeros(2, np.int64)
     ready, split = np.empty((2, CANDIDATES), np.bool_), np.empty((2, CANDIDATES), np.bool_)
-    vector_cost, child_cost = np.empty((2, CANDIDATES), np.float32), np.empty((2, CANDIDATES), np.float32)
+    vector_cost, child_cost = (
+        np.empty((2, CANDIDATES), np.float32),
+        np.empty((2, CANDIDATES), np.float32),
+    )
     most = bits.costs.shape[1] - 1
     for i in range(n):
-        top, left = these.positions[i] // these.columns * 16, these.positions[i] % these.columns * 16
+        top, left = (
+            these.positions[i] // these.columns * 16,
+            these.positions[i] % these.columns * 16,
+        )
         for y in range(16):
             for x in range(16):
                 own[y, x] = current[top + y, left + x]
@@ -224,7 +256,10 @@ def choose(
             for k in range(count[side]):
                 v = vectors[side, k]
                 ready[side, k], split[side, k] = False, not _whole(v)
-                dy, dx = min(abs(v[0, 0] - expected[0]), most), min(abs(v[0, 1] - expected[1]), most)
+                dy, dx = (
+                    min(abs(v[0, 0] - expected[0]), most),
+                    min(abs(v[0, 1] - expected[1]), most),
+                )
                 here = bits.costs[table, dy] + bits.costs[table + bits.across * (1 + (dy != 0)), dx]
                 vector_cost[side, k] = price * here
                 here = float32(0)
@@ -248,15 +283,21 @@ def choose(
                     if cost >= best:
                         continue
                     if m != 2 and not ready[0, a]:
-                        _predict(first, top, left, vectors[0, a], transform.filters, line, moved[0, a])
+                        _predict(
+                            first, top, left, vectors[0, a], transform.filters, line, moved[0, a]
+                        )
                         ready[0, a] = True
                     if m != 1 and not ready[1, b]:
-                        _predict(second, top, left, vectors[1, b], transform.filters, line, moved[1, b])
+                        _predict(
+                            second, top, left, vectors[1, b], transform.filters, line, moved[1, b]
+                        )
                         ready[1, b] = True
                     if m == 0:
                         for y in range(16):
                             for x in range(16):
-                                residual[y, x] = own[y, x] - float32(0.5) * (moved[0, a, y, x] + moved[1, b, y, x])
+                                residual[y, x] = own[y, x] - float32(0.5) * (
+                                    moved[0, a, y, x] + moved[1, b, y, x]
+                                )
                     else:
                         prediction = moved[0, a] if m == 1 else moved[1, b]
                         for y in range(16):
@@ -268,7 +309,10 @@ def choose(
         chosen_mode[i] = mode
         for side in range(2):
             if mode == 2 - side:
-                chosen[i, side, :, 0], chosen[i, side, :, 1] = these.expected[i, side, 0], these.expected[i, side, 1]
+                chosen[i, side, :, 0], chosen[i, side, :, 1] = (
+                    these.expected[i, side, 0],
+                    these.expected[i, side, 1],
+                )
             else:
                 chosen[i, side] = vectors[side, second_pick if side else first_pick]
     return chosen_mode, chosen

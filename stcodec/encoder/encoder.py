@@ -1,4 +1,5 @@
-"""Pictures -> payloads, in two halves: motion needs source pictures alone, so the next chunk can be searched at the same time."""
+"""Pictures -> payloads, in two halves: motion needs source pictures alone, so the next chunk can be
+searched at the same time."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from stcodec.encoder.propagation import changes
 
 @dataclass(frozen=True)
 class CodecSettings:
-    """What the encoder may choose. quality 0..63; motion: search for motion, or take every vector as zero."""
+    """What the encoder may choose. quality 0..63; motion: search for motion, or take every vector
+    as zero."""
 
     quality: int = 32
     motion: bool = True
@@ -40,8 +42,8 @@ class EncodedChunk:
 
 @dataclass(frozen=True)
 class PreparedChunk:
-    """Source pictures (always 8, of which `count` are shown), tree, the motion of each predicted frame, and what changes in key
-    frames (see `propagation`)."""
+    """Source pictures (always 8, of which `count` are shown), tree, the motion of each predicted
+    frame, and what changes in key frames (see `propagation`)."""
 
     frames: Frames
     count: int
@@ -60,7 +62,8 @@ class StartedChunk:
 
 
 class ChunkEncoder(ChunkCoder):
-    """Encodes the chunks of a video in order. Pictures are `width` x `height` 4:2:0 planes of `bit_depth` 8 or 10."""
+    """Encodes the chunks of a video in order. Pictures are `width` x `height` 4:2:0 planes of
+    `bit_depth` 8 or 10."""
 
     def __init__(
         self,
@@ -77,12 +80,13 @@ class ChunkEncoder(ChunkCoder):
         self._last_source: Tensor | None = None
 
     def encode(self, chunk: Sequence[Planes], first: bool) -> EncodedChunk:
-        """Encode 1..8 pictures; `first` starts a segment. Missing frames of the chunk repeat the last picture."""
+        """Encode 1..8 pictures; `first` starts a segment. Missing frames of the chunk repeat the
+        last picture."""
         return self.encode_prepared(self.prepare(chunk, first))
 
     def prepare(self, chunk: Sequence[Planes], first: bool) -> PreparedChunk:
-        """The part of encoding that looks at source pictures alone. Chunks come in order; this may run in a thread of
-        its own, ahead of `encode_prepared`."""
+        """The part of encoding that looks at source pictures alone. Chunks come in order; this may
+        run in a thread of its own, ahead of `encode_prepared`."""
         if not 1 <= len(chunk) <= CHUNK_FRAMES:
             raise ValueError(f"a chunk has 1 to {CHUNK_FRAMES} pictures, not {len(chunk)}")
         padded = list(chunk) + [chunk[-1]] * (CHUNK_FRAMES - len(chunk))
@@ -98,7 +102,8 @@ class ChunkEncoder(ChunkCoder):
         return PreparedChunk(frames, len(chunk), first, tree, fields, lasting)
 
     def encode_prepared(self, chunk: PreparedChunk, quality: int | None = None) -> EncodedChunk:
-        """Code what `prepare` made of a chunk, at `quality` (0..63) instead of the settings' if given."""
+        """Code what `prepare` made of a chunk, at `quality` (0..63) instead of the settings' if
+        given."""
         return self.finish(self.start(chunk, quality))
 
     def start(self, chunk: PreparedChunk, quality: int | None = None) -> StartedChunk:
@@ -108,7 +113,9 @@ class ChunkEncoder(ChunkCoder):
         quality = self.settings.quality if quality is None else quality
         steps = tree_steps(chunk.tree, chunk.first)
         source = Source(chunk.frames, chunk.fields, chunk.changes)
-        run = self.start_chunk(SymbolWriter(), steps, quality, self.settings.motion, source, pictures=True)
+        run = self.start_chunk(
+            SymbolWriter(), steps, quality, self.settings.motion, source, pictures=True
+        )
         return StartedChunk(chunk, run)
 
     def finish(self, started: StartedChunk) -> EncodedChunk:
@@ -124,7 +131,8 @@ class ChunkEncoder(ChunkCoder):
         return EncodedChunk(header + words, chunk.count, run.stats)
 
     def _find_motion(self, frames: Frames, before: Tensor | None) -> tuple[int, dict[int, Fields]]:
-        """The tree of a chunk and the motion of each of its predicted frames, found on source pictures."""
+        """The tree of a chunk and the motion of each of its predicted frames, found on source
+        pictures."""
         luma = frames.y if before is None else torch.cat([before, frames.y])
         offset = 0 if before is None else 1
         cost = self.motion_bit_cost(self.settings.quality)

@@ -1,9 +1,12 @@
-"""What of a picture lasts: patches that later pictures will show unchanged are worth more bits than those that are gone by then.
+"""What of a picture lasts: patches that later pictures will show unchanged are worth more bits than
+those that are gone by then.
 
-A key frame's error is inherited by every picture that is predicted from it. Where the scene stays as it is, that is by all until the
-segment ends; where it changes, residuals replace it at once. So the encoder lowers the price of bits where little changes (the idea
-of x264's macroblock tree, Garrett-Glaser 2009, and of libaom's temporal dependency model), by what has changed since the reference:
-what lasted until now is taken to go on lasting. Source pictures alone are looked at. Nothing here is normative.
+A key frame's error is inherited by every picture that is predicted from it. Where the scene stays
+as it is, that is by all until the segment ends; where it changes, residuals replace it at once. So
+the encoder lowers the price of bits where little changes (the idea of x264's macroblock tree,
+Garrett-Glaser 2009, and of libaom's temporal dependency model), by what has changed since the
+reference: what lasted until now is taken to go on lasting. Source pictures alone are looked at.
+Nothing here is normative.
 """
 
 from __future__ import annotations
@@ -25,12 +28,18 @@ _HALF_WAY = 0.1
 
 
 def changes(
-    luma: Tensor, before: Tensor | None, steps: Sequence[Step], fields: Mapping[int, Fields], patch: PatchSize
+    luma: Tensor,
+    before: Tensor | None,
+    steps: Sequence[Step],
+    fields: Mapping[int, Fields],
+    patch: PatchSize,
 ) -> dict[int, Tensor]:
-    """Of each intra and key frame of a chunk: mean squared change of its patches [rows, columns], in sample units of [0, 1].
+    """Of each intra and key frame of a chunk: mean squared change of its patches [rows, columns],
+    in sample units of [0, 1].
 
-    luma [8, 1, H, W]: source pictures; before [1, 1, H, W]: the last one of the chunk before; fields: of each predicted frame; without
-    them nothing moves. A key frame is compared with its reference, an intra frame with the first picture that is predicted from it.
+    luma [8, 1, H, W]: source pictures; before [1, 1, H, W]: the last one of the chunk before;
+    fields: of each predicted frame; without them nothing moves. A key frame is compared with its
+    reference, an intra frame with the first picture that is predicted from it.
     """
     found = {}
     for step in (s for s in steps if s.level == 0):
@@ -45,8 +54,8 @@ def changes(
 
 
 def compared(frame: int, steps: Sequence[Step]) -> tuple[int, int, int]:
-    """The two pictures that say what changes in an intra or key frame: the later one in the order of coding, which is predicted from
-    the other, and by which of its two vectors that is."""
+    """The two pictures that say what changes in an intra or key frame: the later one in the order
+    of coding, which is predicted from the other, and by which of its two vectors that is."""
     users = [(user, pair) for s in steps for user, pair in zip(s.frames, s.references, strict=True)]
     reference = dict(users)[frame][0]
     if reference is not None:
@@ -60,9 +69,11 @@ def mean_squares(difference: Tensor, patch: PatchSize) -> Tensor:
 
 
 def price_factors(change: Tensor, squared_step: Tensor) -> Tensor:
-    """What a bit costs in patches that changed so much, against a patch of which nothing lasts: 0.5..1.
+    """What a bit costs in patches that changed so much, against a patch of which nothing lasts:
+    0.5..1.
 
-    squared_step: mean square of the quantisation steps of luma, in the units of `change`, of a shape that fits.
+    squared_step: mean square of the quantisation steps of luma, in the units of `change`, of a
+    shape that fits.
     """
     lasting = 1.0 / (1.0 + change / (_HALF_WAY * squared_step))
     return 1.0 - (1.0 - _LASTING) * lasting

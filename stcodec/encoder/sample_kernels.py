@@ -1,7 +1,8 @@
-"""Samples of pictures at sub-sample positions, for the encoder's motion search: loops compiled by numba.
+"""Samples of pictures at sub-sample positions, for the encoder's motion search: loops compiled by
+numba.
 
-Pictures are bytes. References have a margin on all sides, in which their edges are repeated; a block that lies outside by more than the
-margin looks the same wherever it lies.
+Pictures are bytes. References have a margin on all sides, in which their edges are repeated; a
+block that lies outside by more than the margin looks the same wherever it lies.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 MARGIN = 24
 _TAPS = np.array(
-    [[0, 0, 64, 0, 0, 0], [1, -5, 57, 15, -4, 0], [1, -8, 39, 39, -8, 1], [0, -4, 15, 57, -5, 1]], dtype=np.int32
+    [[0, 0, 64, 0, 0, 0], [1, -5, 57, 15, -4, 0], [1, -8, 39, 39, -8, 1], [0, -4, 15, 57, -5, 1]],
+    dtype=np.int32,
 )
 
 
 def compiled(function: Function) -> Function:
-    """Compile at the first call, which takes seconds; the result is kept beside this file or in the user's cache, if either can be
-    written."""
+    """Compile at the first call, which takes seconds; the result is kept beside this file or in the
+    user's cache, if either can be written."""
     try:
         return njit(nogil=True, cache=True)(function)
     except RuntimeError:
@@ -31,7 +33,8 @@ def compiled(function: Function) -> Function:
 
 @compiled
 def phase_planes(padded: np.ndarray, out: np.ndarray) -> None:
-    """Quarter-sample phases [4, 4, H, W] (bytes) of a picture [H + 5, W + 5], by filters of 6 taps."""
+    """Quarter-sample phases [4, 4, H, W] (bytes) of a picture [H + 5, W + 5], by filters of 6
+    taps."""
     height, width = out.shape[2], out.shape[3]
     line = np.empty((height + 5, width), np.int32)
     row = np.empty(width, np.int32)

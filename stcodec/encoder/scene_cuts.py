@@ -8,9 +8,10 @@ import numpy as np
 class SceneCutDetector:
     """Says where a scene ends, from luma pictures in presentation order.
 
-    Two measures on a picture reduced to about 32 x 32 means: the mean absolute change against the picture before, and
-    the change of the luma histogram. A cut changes both by much more than the pictures just before did. Gradual changes
-    (fades, pans) raise the running mean and are not reported.
+    Two measures on a picture reduced to about 32 x 32 means: the mean absolute change against the
+    picture before, and the change of the luma histogram. A cut changes both by much more than the
+    pictures just before did. Gradual changes (fades, pans) raise the running mean and are not
+    reported.
     """
 
     def __init__(self, sensitivity: float = 1.0) -> None:
@@ -20,7 +21,8 @@ class SceneCutDetector:
         self._typical = 0.0
 
     def is_cut(self, luma: np.ndarray) -> bool:
-        """True if `luma` ([h, w], uint8 or uint16) starts a new scene; the first picture does not."""
+        """True if `luma` ([h, w], uint8 or uint16) starts a new scene; the first picture does
+        not."""
         levels = 256.0 if luma.dtype == np.uint8 else 1024.0
         rows, columns = max(1, luma.shape[0] // 32), max(1, luma.shape[1] // 32)
         small = luma[rows // 2 :: rows, columns // 2 :: columns].astype(np.float32) / levels

@@ -1,10 +1,13 @@
-"""The encoder's block search: from pictures to rate-aware vectors and modes. Nothing here is normative.
+"""The encoder's block search: from pictures to rate-aware vectors and modes. Nothing here is
+normative.
 
-For every pair of a frame and a reference: a full search on pictures of an eighth of the size (range by distance), then sweeps over the
-blocks at a quarter, half and full size, in which each tries its neighbours' vectors and refines the best to integer, half and quarter
-samples. The cost of a vector is the sum of absolute differences plus an estimate of the bits of its difference from its neighbours. At
-the end 16x16 blocks are split into 8x8 where that pays, and modes (both references or one) are chosen. What is coded in the end
-`choice` decides. The loops are in `search_kernels.py`; they run on the CPU whatever the device of the networks is.
+For every pair of a frame and a reference: a full search on pictures of an eighth of the size (range
+by distance), then sweeps over the blocks at a quarter, half and full size, in which each tries its
+neighbours' vectors and refines the best to integer, half and quarter samples. The cost of a vector
+is the sum of absolute differences plus an estimate of the bits of its difference from its
+neighbours. At the end 16x16 blocks are split into 8x8 where that pays, and modes (both references
+or one) are chosen. What is coded in the end `choice` decides. The loops are in
+`search_kernels.py`; they run on the CPU whatever the device of the networks is.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from stcodec.codec.motion import SECOND, Fields
 if TYPE_CHECKING:
     from stcodec.encoder import search_kernels
 
-# How much better a shorter step must predict to be worth more frames at the key's quality: trees 0, 1, 2.
+# How much better a shorter step must predict to be worth more frames at the key's quality: trees 0,
+# 1, 2.
 _SHORTER = (1.0, 1.8, 2.8)
 # A 16x16 block whose whole difference is worth less than this many bits is not searched further.
 _FOCUS = 16.0
@@ -33,7 +37,8 @@ _FOCUS = 16.0
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """bit_cost: absolute difference, summed over samples in [0, 1], that is worth one bit. effort 0..9."""
+    """bit_cost: absolute difference, summed over samples in [0, 1], that is worth one bit. effort
+    0..9."""
 
     bit_cost: float
     effort: int = 1
@@ -60,7 +65,8 @@ def _samples() -> ModuleType:
 
 
 class _Picture:
-    """Luma bytes at full size and at a half, a quarter and an eighth, and what references need: margins, phases."""
+    """Luma bytes at full size and at a half, a quarter and an eighth, and what references need:
+    margins, phases."""
 
     def __init__(self, luma: np.ndarray) -> None:
         self.sizes = [luma]
@@ -99,16 +105,23 @@ class _Search:
         self.effort = settings.effort
         self._table = kernels().bit_table()
 
-    def coarse(self, frame: int, reference: int, reach: int, steps: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors int32 [2, rows, columns] of 16x16 blocks in samples of a quarter of the size, and their costs there."""
+    def coarse(
+        self, frame: int, reference: int, reach: int, steps: tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors int32 [2, rows, columns] of 16x16 blocks in samples of a quarter of the size, and
+        their costs there."""
         current, other = self.pictures[frame], self.pictures[reference]
-        vectors = kernels().full_search(current.sizes[3], other.padded[2], -(-reach // 8), self.price) * np.int32(2)
+        vectors = kernels().full_search(
+            current.sizes[3], other.padded[2], -(-reach // 8), self.price
+        ) * np.int32(2)
         return vectors, self._sweep(current, other, 2, vectors, steps)
 
     def pair(self, frame: int, reference: int) -> np.ndarray:
         """Vectors int32 [2, H / 8, W / 8] of a frame from a reference, in quarter samples."""
         current, other = self.pictures[frame], self.pictures[reference]
-        vectors, _ = self.coarse(frame, reference, min(64, 16 + 12 * abs(frame - reference)), (2, 1))
+        vectors, _ = self.coarse(
+            frame, reference, min(64, 16 + 12 * abs(frame - reference)), (2, 1)
+        )
         vectors *= 2
         self._sweep(current, other, 1, vectors, (1,))
         vectors *= 8
@@ -119,15 +132,19 @@ class _Search:
         if self.effort == 0:
             return vectors.repeat(2, 1).repeat(2, 2)
         steps = np.array((8, 4, 2, 1) if self.effort >= 2 else (4, 2, 1), np.int32)
-        return kernels().split(other.reference(0), current.sizes[0], vectors, costs, self._rate(0), steps)
+        return kernels().split(
+            other.reference(0), current.sizes[0], vectors, costs, self._rate(0), steps
+        )
 
     def modes(self, frame: int, references: tuple[int, int], vectors: np.ndarray) -> np.ndarray:
-        """Modes uint8 [H / 16, W / 16] of a frame, for vectors [2, 2, H / 8, W / 8] from both references."""
+        """Modes uint8 [H / 16, W / 16] of a frame, for vectors [2, 2, H / 8, W / 8] from both
+        references."""
         first, second = (self.pictures[r].reference(0) for r in references)
         return kernels().modes(first, second, self.pictures[frame].sizes[0], vectors, self._rate(0))
 
     def _rate(self, size: int) -> search_kernels.Rate:
-        """What vectors at 1 / 2**size of the full size cost: a bit is worth less where a block has fewer samples."""
+        """What vectors at 1 / 2**size of the full size cost: a bit is worth less where a block has
+        fewer samples."""
         price = np.float32(self.price / 4**size)
         return kernels().Rate(self._table, price, 4 << size if size else 1)
 
@@ -156,9 +173,11 @@ def search(
     settings: SearchSettings,
     choose_modes: bool = True,
 ) -> list[Fields]:
-    """Fields (batch size 1) for each (frame, first reference, second reference) of `pairs`; with or without a choice of modes.
+    """Fields (batch size 1) for each (frame, first reference, second reference) of `pairs`; with or
+    without a choice of modes.
 
-    pictures: luma [N, 1, H, W] in [0, 1], sizes multiples of 16, indexed by the numbers in `pairs` in order of time.
+    pictures: luma [N, 1, H, W] in [0, 1], sizes multiples of 16, indexed by the numbers in `pairs`
+    in order of time.
     """
     found = _Search(pictures[:, 0], settings)
     height, width = pictures.shape[2:]
@@ -172,7 +191,9 @@ def search(
         modes = np.full((height // 16, width // 16), SECOND if first is None else 1, np.uint8)
         if first is not None and second is not None and choose_modes:
             modes = found.modes(frame, (first, second), vectors)
-        return Fields(torch.from_numpy(vectors.astype(np.int16))[None], torch.from_numpy(modes)[None])
+        return Fields(
+            torch.from_numpy(vectors.astype(np.int16))[None], torch.from_numpy(modes)[None]
+        )
 
     references = sorted({r for _, *both in pairs for r in both if r is not None})
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -182,7 +203,8 @@ def search(
 
 
 def choose_tree(before: Tensor, pictures: Tensor, settings: SearchSettings) -> int:
-    """Which of `tree.TREES` suits a chunk: how much worse motion is predicted over 8 frames than over 4 and 2.
+    """Which of `tree.TREES` suits a chunk: how much worse motion is predicted over 8 frames than
+    over 4 and 2.
 
     before: luma [1, 1, H, W] of the frame before the chunk; pictures [8, 1, H, W].
     """

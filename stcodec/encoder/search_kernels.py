@@ -1,8 +1,10 @@
-"""The loops of the encoder's block search, compiled by numba: one block after the other, so that its samples stay in the cache.
+"""The loops of the encoder's block search, compiled by numba: one block after the other, so that
+its samples stay in the cache.
 
-Pictures are bytes. References have a margin on all sides, in which their edges are repeated; a block that lies outside by more than the
-margin looks the same wherever it lies. Vectors int32 [2, rows, columns] are (dy, dx); those of a level count its own samples, at
-the last level quarter samples. Costs are sums of absolute differences plus `price` for a bit of motion.
+Pictures are bytes. References have a margin on all sides, in which their edges are repeated; a
+block that lies outside by more than the margin looks the same wherever it lies. Vectors int32 [2,
+rows, columns] are (dy, dx); those of a level count its own samples, at the last level quarter
+samples. Costs are sums of absolute differences plus `price` for a bit of motion.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ class Reference(NamedTuple):
 
 
 class Rate(NamedTuple):
-    """What vectors cost: estimated bits by the size of a difference in quarter samples, a bit's price, quarter samples per unit."""
+    """What vectors cost: estimated bits by the size of a difference in quarter samples, a bit's
+    price, quarter samples per unit."""
 
     table: np.ndarray
     price: float
@@ -33,7 +36,8 @@ class Rate(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Where a block of size x size samples at (y, x) of a flat picture is, with `stride` from row to row; and its predicted vector."""
+    """Where a block of size x size samples at (y, x) of a flat picture is, with `stride` from row
+    to row; and its predicted vector."""
 
     samples: np.ndarray
     stride: int
@@ -50,16 +54,24 @@ _WORST = np.float32(1e30)
 
 
 def bit_table() -> np.ndarray:
-    """Estimated bits of a component of a difference of vectors, float32, by its size in quarter samples."""
+    """Estimated bits of a component of a difference of vectors, float32, by its size in quarter
+    samples."""
     return (1.7 * np.log2(3.0 * np.arange(_MOST + 1) + 1.0)).astype(np.float32)
 
 
 @compiled
 def _difference(
-    reference: np.ndarray, p: int, width: int, current: np.ndarray, q: int, stride: int, size: int, most: float
+    reference: np.ndarray,
+    p: int,
+    width: int,
+    current: np.ndarray,
+    q: int,
+    stride: int,
+    size: int,
+    most: float,
 ) -> int:
-    """Sum of absolute differences of size x size samples at the offsets p and q of two flat pictures; where it is more than `most`,
-    perhaps not the whole sum."""
+    """Sum of absolute differences of size x size samples at the offsets p and q of two flat
+    pictures; where it is more than `most`, perhaps not the whole sum."""
     total = int32(0)
     for y in range(size):
         for x in range(size):
@@ -94,8 +106,8 @@ def _median5(a: int, b: int, c: int, d: int, e: int) -> int:
 def full_search(current: np.ndarray, reference: np.ndarray, reach: int, price: float) -> np.ndarray:
     """Vectors int32 [2, rows, columns] of blocks of 2x2 samples, by trying all within `reach`.
 
-    current [H, W]; reference [H + 2 MARGIN, W + 2 MARGIN]. A block is compared over itself and its surroundings, 6x6 samples,
-    since its own say little.
+    current [H, W]; reference [H + 2 MARGIN, W + 2 MARGIN]. A block is compared over itself and its
+    surroundings, 6x6 samples, since its own say little.
     """
     height, width = current.shape
     rows, columns = height // 2, width // 2
@@ -105,12 +117,16 @@ def full_search(current: np.ndarray, reference: np.ndarray, reach: int, price: f
     row = np.empty(width, np.int32)
     for dy in range(-reach, reach + 1):
         for dx in range(-reach, reach + 1):
-            rate = np.float32(np.log2(1.0 + np.hypot(float32(dy), float32(dx)))) * price / float32(32)
+            rate = (
+                np.float32(np.log2(1.0 + np.hypot(float32(dy), float32(dx)))) * price / float32(32)
+            )
             for y in range(rows):
                 for x in range(width):
                     a = reference[2 * y + dy + MARGIN, x + dx + MARGIN]
                     b = reference[2 * y + 1 + dy + MARGIN, x + dx + MARGIN]
-                    row[x] = abs(int32(a) - int32(current[2 * y, x])) + abs(int32(b) - int32(current[2 * y + 1, x]))
+                    row[x] = abs(int32(a) - int32(current[2 * y, x])) + abs(
+                        int32(b) - int32(current[2 * y + 1, x])
+                    )
                 for x in range(columns):
                     own[y + 1, x + 1] = row[2 * x] + row[2 * x + 1]
             for y in range(rows):
@@ -120,7 +136,11 @@ def full_search(current: np.ndarray, reference: np.ndarray, reach: int, price: f
                     for j in range(3):
                         total += own[y + j, x] + own[y + j, x + 1] + own[y + j, x + 2]
                     wide = (3 if 0 < x < columns - 1 else 2) if columns > 1 else 1
-                    cost = float32(total) / float32(4 * high * wide) + float32(own[y + 1, x + 1]) * float32(0.25) + rate
+                    cost = (
+                        float32(total) / float32(4 * high * wide)
+                        + float32(own[y + 1, x + 1]) * float32(0.25)
+                        + rate
+                    )
                     if cost < best[y, x]:
                         best[y, x] = cost
                         vectors[0, y, x] = dy
@@ -130,7 +150,8 @@ def full_search(current: np.ndarray, reference: np.ndarray, reach: int, price: f
 
 @compiled
 def _start(reference: Reference, y: int, x: int, vy: int, vx: int, size: int) -> int:
-    """Where the samples of a block of size x size at (y, x), moved by a vector, start in the flat planes of a reference."""
+    """Where the samples of a block of size x size at (y, x), moved by a vector, start in the flat
+    planes of a reference."""
     bits = 2 if reference.phases == 4 else 0
     iy, ix = vy >> bits, vx >> bits
     phase = (vy - (iy << bits)) * reference.phases + (vx - (ix << bits))
@@ -147,15 +168,25 @@ def _cost(reference: Reference, block: Block, rate: Rate, vy: int, vx: int, best
         return best
     p = _start(reference, block.y, block.x, vy, vx, block.size)
     q, stride, size = block.y * block.stride + block.x, block.stride, uint64(block.size)
-    sad = _difference(reference.planes, p, reference.width, block.samples, q, stride, size, best - price)
+    sad = _difference(
+        reference.planes, p, reference.width, block.samples, q, stride, size, best - price
+    )
     return float32(sad) + price
 
 
 @compiled
 def _refine(
-    reference: Reference, block: Block, rate: Rate, vy: int, vx: int, best: float, steps: np.ndarray, rounds: int
+    reference: Reference,
+    block: Block,
+    rate: Rate,
+    vy: int,
+    vx: int,
+    best: float,
+    steps: np.ndarray,
+    rounds: int,
 ) -> tuple[float, int, int]:
-    """The cost and the vector of the best around a vector of the cost `best`: at each distance of `steps`, up to `rounds` moves."""
+    """The cost and the vector of the best around a vector of the cost `best`: at each distance of
+    `steps`, up to `rounds` moves."""
     for step in steps:
         for _ in range(rounds):
             my, mx = vy, vx
@@ -183,11 +214,12 @@ def sweep(
     backwards: bool,
     causal: bool,
 ) -> None:
-    """Better `vectors` [2, rows, columns] in place, with their `costs`: block by block, try the neighbours' and none, then those around
-    the best at the distances `steps`, as long as they help.
+    """Better `vectors` [2, rows, columns] in place, with their `costs`: block by block, try the
+    neighbours' and none, then those around the best at the distances `steps`, as long as they help.
 
-    Blocks with a cost below `least` take what their neighbours offer, but go no further. causal: predict a vector by
-    the median of the three before it, else by that of all four around it and itself.
+    Blocks with a cost below `least` take what their neighbours offer, but go no further. causal:
+    predict a vector by the median of the three before it, else by that of all four around it and
+    itself.
     """
     rows, columns = vectors.shape[1], vectors.shape[2]
     flat, stride = current.reshape(-1), current.shape[1]
@@ -199,12 +231,28 @@ def sweep(
         oy, ox = vectors[0, y, x], vectors[1, y, x]
         if causal:
             ahead = after if y > 0 else x
-            ay, ax = (vectors[0, up, x], vectors[1, up, x]) if y > 0 else (vectors[0, y, before], vectors[1, y, before])
+            ay, ax = (
+                (vectors[0, up, x], vectors[1, up, x])
+                if y > 0
+                else (vectors[0, y, before], vectors[1, y, before])
+            )
             py = _median3(ay, vectors[0, y, before], vectors[0, up, ahead])
             px = _median3(ax, vectors[1, y, before], vectors[1, up, ahead])
         else:
-            py = _median5(vectors[0, up, x], vectors[0, down, x], vectors[0, y, before], vectors[0, y, after], oy)
-            px = _median5(vectors[1, up, x], vectors[1, down, x], vectors[1, y, before], vectors[1, y, after], ox)
+            py = _median5(
+                vectors[0, up, x],
+                vectors[0, down, x],
+                vectors[0, y, before],
+                vectors[0, y, after],
+                oy,
+            )
+            px = _median5(
+                vectors[1, up, x],
+                vectors[1, down, x],
+                vectors[1, y, before],
+                vectors[1, y, after],
+                ox,
+            )
         block = Block(flat, stride, y * size, x * size, size, py, px)
         by, bx = oy, ox
         best = _cost(reference, block, rate, by, bx, _WORST)
@@ -221,7 +269,11 @@ def sweep(
                 cy, cx = vectors[0, y, after], vectors[1, y, after]
             else:
                 cy, cx = int32(0), int32(0)
-            if (cy == by and cx == bx) or (cy == oy and cx == ox) or (k > 0 and cy == py and cx == px):
+            if (
+                (cy == by and cx == bx)
+                or (cy == oy and cx == ox)
+                or (k > 0 and cy == py and cx == px)
+            ):
                 continue
             cost = _cost(reference, block, rate, cy, cx, best)
             if cost < best:
@@ -233,9 +285,15 @@ def sweep(
 
 @compiled
 def split(
-    reference: Reference, current: np.ndarray, vectors: np.ndarray, costs: np.ndarray, rate: Rate, steps: np.ndarray
+    reference: Reference,
+    current: np.ndarray,
+    vectors: np.ndarray,
+    costs: np.ndarray,
+    rate: Rate,
+    steps: np.ndarray,
 ) -> np.ndarray:
-    """Vectors [2, 2 rows, 2 columns] of 8x8 blocks: those of their 16x16 block, or their own where that saves more than it costs."""
+    """Vectors [2, 2 rows, 2 columns] of 8x8 blocks: those of their 16x16 block, or their own where
+    that saves more than it costs."""
     rows, columns = vectors.shape[1], vectors.shape[2]
     flat, stride = current.reshape(-1), current.shape[1]
     fine = np.empty((2, 2 * rows, 2 * columns), np.int32)
@@ -284,9 +342,12 @@ def _unlike_neighbours(component: np.ndarray, y: int, x: int) -> int:
 
 
 @compiled
-def modes(first: Reference, second: Reference, current: np.ndarray, vectors: np.ndarray, rate: Rate) -> np.ndarray:
-    """Modes uint8 [rows, columns] of 16x16 blocks: both references, or the one that is so much better that the other's vectors
-    are not worth their bits. vectors: int32 [2, 2, 2 rows, 2 columns], both references'."""
+def modes(
+    first: Reference, second: Reference, current: np.ndarray, vectors: np.ndarray, rate: Rate
+) -> np.ndarray:
+    """Modes uint8 [rows, columns] of 16x16 blocks: both references, or the one that is so much
+    better that the other's vectors are not worth their bits. vectors: int32 [2, 2, 2 rows, 2
+    columns], both references'."""
     rows, columns = vectors.shape[2] // 2, vectors.shape[3] // 2
     chosen = np.zeros((rows, columns), np.uint8)
     flat, stride, width = current.reshape(-1), current.shape[1], first.width
@@ -312,7 +373,10 @@ def modes(first: Reference, second: Reference, current: np.ndarray, vectors: np.
                 dx = _unlike_neighbours(vectors[side, 1], 2 * y, 2 * x)
                 rates[side] = rate.price * _bits(rate, dy, dx)
             average = 0.5 * both + rates[0] + rates[1]
-            alone_one, alone_two = one + rates[0] + 1.5 * rate.price, two + rates[1] + 1.5 * rate.price
+            alone_one, alone_two = (
+                one + rates[0] + 1.5 * rate.price,
+                two + rates[1] + 1.5 * rate.price,
+            )
             if alone_one < average and alone_one <= alone_two:
                 chosen[y, x] = 1
             elif alone_two < average:

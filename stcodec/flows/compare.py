@@ -1,4 +1,5 @@
-"""How alike two videos are, picture by picture; each is a media file or a `.stp` file, which our own decoder reads."""
+"""How alike two videos are, picture by picture; each is a media file or a `.stp` file, which our
+own decoder reads."""
 
 from __future__ import annotations
 
@@ -29,13 +30,18 @@ from stcodec.quality.metrics import mse, psnr, ssim_and_ms_ssim, weighted_611
 PathLike = str | os.PathLike[str]
 # What YUV4MPEG2 starts with: it has a frame rate, but no time stamps.
 _Y4M = b"YUV4MPEG2 "
-_COLUMNS = {"psnr": ("psnr_y", "psnr_u", "psnr_v", "psnr_611"), "ssim": ("ssim",), "ms-ssim": ("ms_ssim",)}
+_COLUMNS = {
+    "psnr": ("psnr_y", "psnr_u", "psnr_v", "psnr_611"),
+    "ssim": ("ssim",),
+    "ms-ssim": ("ms_ssim",),
+}
 PERCENTILES = (1, 5)
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of two videos: pictures seen, how many of them had no partner, bytes of the file (None for a pipe), seconds."""
+    """One of two videos: pictures seen, how many of them had no partner, bytes of the file (None
+    for a pipe), seconds."""
 
     name: str
     frames: int
@@ -51,7 +57,8 @@ class Side:
 
 @dataclass(frozen=True)
 class Summary:
-    """A metric over all pairs: mean, lowest, what `PERCENTILES` of the pairs lie at or below, which pair is the worst."""
+    """A metric over all pairs: mean, lowest, what `PERCENTILES` of the pairs lie at or below, which
+    pair is the worst."""
 
     mean: float
     min: float
@@ -63,8 +70,9 @@ class Summary:
 class Comparison:
     """Scores of every pair of pictures, and what a user should know.
 
-    `scores`: names ("psnr_y", "psnr_u", "psnr_v", "psnr_611" in dB, at most 100; "ssim", "ms_ssim" in [-1, 1]; "vmaf" in 0 ... 100) to
-    a number per pair. `numbers` and `times` of each pair: which picture of the reference, and its seconds after the first one.
+    `scores`: names ("psnr_y", "psnr_u", "psnr_v", "psnr_611" in dB, at most 100; "ssim", "ms_ssim"
+    in [-1, 1]; "vmaf" in 0 ... 100) to a number per pair. `numbers` and `times` of each pair: which
+    picture of the reference, and its seconds after the first one.
     """
 
     reference: Side
@@ -151,7 +159,9 @@ def _opened(path: PathLike, options: CompareOptions) -> Iterator[_Source]:
             pictures = (item for item in items if isinstance(item, Picture))
             total = index.footer.frames if index else None
             with contextlib.closing(items):  # type: ignore[type-var]
-                yield _Source(name, video_info(reader.header, reader.blobs), pictures, True, total, size, None)
+                yield _Source(
+                    name, video_info(reader.header, reader.blobs), pictures, True, total, size, None
+                )
             return
         with VideoReader(stream if piped else path, carry="none") as video:
             pictures = (item for item in video if isinstance(item, Picture))
@@ -166,16 +176,21 @@ def _peek(stream: BinaryIO) -> bytes:
     return start[: len(_Y4M)]
 
 
-def compare_steps(reference: PathLike, distorted: PathLike, options: CompareOptions) -> Iterator[Progress | Comparison]:
+def compare_steps(
+    reference: PathLike, distorted: PathLike, options: CompareOptions
+) -> Iterator[Progress | Comparison]:
     """Compare two videos, yielding progress after every pair of pictures and the result at the end.
 
-    Pictures are paired by their time after the first picture of their video, within half a picture's duration; by number where
-    one of the videos has no time stamps. UsageError where the sizes differ, InputError for what cannot be read or has no pair.
+    Pictures are paired by their time after the first picture of their video, within half a
+    picture's duration; by number where one of the videos has no time stamps. UsageError where the
+    sizes differ, InputError for what cannot be read or has no pair.
     """
     wanted = options.metric_names()
     if "vmaf" in wanted and vmaf.available() is None:
         if options.metrics != "all":
-            raise StcodecError("VMAF needs an ffmpeg with libvmaf on PATH, or: pip install 'stcodec[bench]'")
+            raise StcodecError(
+                "VMAF needs an ffmpeg with libvmaf on PATH, or: pip install 'stcodec[bench]'"
+            )
         wanted = tuple(name for name in wanted if name != "vmaf")
     with contextlib.ExitStack() as stack:
         a, b = (stack.enter_context(_opened(path, options)) for path in (reference, distorted))
@@ -212,7 +227,9 @@ def compare_steps(reference: PathLike, distorted: PathLike, options: CompareOpti
                     raise
                 notes.append(f"left out: {error}")
         elif options.metrics == "all":
-            notes.append("VMAF is left out: it needs an ffmpeg with libvmaf (pip install 'stcodec[bench]')")
+            notes.append(
+                "VMAF is left out: it needs an ffmpeg with libvmaf (pip install 'stcodec[bench]')"
+            )
         size = a.info.width, a.info.height, depth
         how = "time" if by_time else "number"
         said = tuple(dict.fromkeys(notes))
@@ -220,7 +237,8 @@ def compare_steps(reference: PathLike, distorted: PathLike, options: CompareOpti
 
 
 def _pairs(a: _Source, b: _Source, by_time: bool) -> Iterator[tuple[Fraction, Picture, Picture]]:
-    """Pictures that belong together, with the time of the first one's; counts those without a partner."""
+    """Pictures that belong together, with the time of the first one's; counts those without a
+    partner."""
     left, right = a.next(), b.next()
     while left is not None and right is not None:
         gap = a.time(left) - b.time(right)
@@ -249,11 +267,16 @@ def _at_depth(planes: Planes, info: VideoInfo, depth: int) -> Planes:
         scale = ((1 << depth) - 1) / ((1 << info.bit_depth) - 1)
         y, u, v = (np.round(p * scale).astype(np.uint16) for p in planes)
     else:
-        y, u, v = (np.left_shift(p.astype(np.uint16), depth - info.bit_depth, dtype=np.uint16) for p in planes)
+        y, u, v = (
+            np.left_shift(p.astype(np.uint16), depth - info.bit_depth, dtype=np.uint16)
+            for p in planes
+        )
     return y, u, v
 
 
-def _score(reference: Planes, distorted: Planes, depth: int, wanted: tuple[str, ...]) -> dict[str, float]:
+def _score(
+    reference: Planes, distorted: Planes, depth: int, wanted: tuple[str, ...]
+) -> dict[str, float]:
     """The scores of one pair but VMAF."""
     peak = float((1 << depth) - 1)
     scores: dict[str, float] = {}
@@ -261,7 +284,10 @@ def _score(reference: Planes, distorted: Planes, depth: int, wanted: tuple[str, 
         y, u, v = (psnr(mse(p, q), peak) for p, q in zip(reference, distorted, strict=True))
         scores.update(psnr_y=y, psnr_u=u, psnr_v=v, psnr_611=weighted_611(y, u, v))
     if "ssim" in wanted or "ms-ssim" in wanted:
-        luma = (torch.from_numpy(planes[0].astype(np.float32) / peak) for planes in (reference, distorted))
+        luma = (
+            torch.from_numpy(planes[0].astype(np.float32) / peak)
+            for planes in (reference, distorted)
+        )
         one, many = ssim_and_ms_ssim(*luma, scales="ms-ssim" in wanted)
         scores.update({"ssim": one} if "ssim" in wanted else {})
         scores.update({"ms_ssim": many} if "ms-ssim" in wanted else {})
@@ -269,19 +295,33 @@ def _score(reference: Planes, distorted: Planes, depth: int, wanted: tuple[str, 
 
 
 def _notes(a: _Source, b: _Source, by_time: bool) -> list[str]:
-    notes = [f"{s.name}: {note}" for s in (a, b) for note in (s.reader.notes if s.reader else s.info.notes)]
+    notes = [
+        f"{s.name}: {note}"
+        for s in (a, b)
+        for note in (s.reader.notes if s.reader else s.info.notes)
+    ]
     for one, other in ((a, b), (b, a)):
         if one.unmatched:
             where = "at that time " if by_time else ""
-            notes.append(f"{one.unmatched} of {one.seen} pictures of {one.name} have no partner {where}in {other.name}")
+            notes.append(
+                f"{one.unmatched} of {one.seen} pictures of {one.name} have no partner {where}in {other.name}"
+            )
     if not by_time:
         notes.append("pictures are paired by number")
     if a.info.bit_depth != b.info.bit_depth:
-        notes.append(f"bit depths differ ({a.info.bit_depth} and {b.info.bit_depth}): compared at the higher one")
-    for what, kind in (("color_range", "ranges"), ("color_matrix", "colour matrices"), ("rotation", "rotations")):
+        notes.append(
+            f"bit depths differ ({a.info.bit_depth} and {b.info.bit_depth}): compared at the higher one"
+        )
+    for what, kind in (
+        ("color_range", "ranges"),
+        ("color_matrix", "colour matrices"),
+        ("rotation", "rotations"),
+    ):
         left, right = getattr(a.info, what), getattr(b.info, what)
         # 0 is an unknown range, 2 an unspecified matrix.
-        said = what == "rotation" or (left and right and (what == "color_range" or 2 not in (left, right)))
+        said = what == "rotation" or (
+            left and right and (what == "color_range" or 2 not in (left, right))
+        )
         if left != right and said:
             notes.append(f"{kind} differ ({left} and {right}): samples are compared as they are")
     return notes
@@ -291,9 +331,12 @@ PLOT_ENDINGS = (".png", ".svg", ".pdf")
 
 
 def check_plot(path: PathLike) -> None:
-    """Refuse a plot before any work is done: UsageError for an ending that is not known, StcodecError without matplotlib."""
+    """Refuse a plot before any work is done: UsageError for an ending that is not known,
+    StcodecError without matplotlib."""
     if os.path.splitext(os.fspath(path))[1].lower() not in PLOT_ENDINGS:
-        raise UsageError(f"{os.fspath(path)}: the ending of a plot must be one of {', '.join(PLOT_ENDINGS)}")
+        raise UsageError(
+            f"{os.fspath(path)}: the ending of a plot must be one of {', '.join(PLOT_ENDINGS)}"
+        )
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -314,16 +357,25 @@ def plot(comparison: Comparison, path: PathLike) -> None:
     ]
     shown = [(label, [n for n in names if n in comparison.scores]) for label, names in panels]
     shown = [(label, names) for label, names in shown if names]
-    figure, axes = plt.subplots(len(shown), 1, figsize=(10, 2.6 * len(shown) + 0.6), squeeze=False, sharex=True)
+    figure, axes = plt.subplots(
+        len(shown), 1, figsize=(10, 2.6 * len(shown) + 0.6), squeeze=False, sharex=True
+    )
     for axis, (label, names) in zip(axes[:, 0], shown, strict=True):
         for name in names:
             mean = comparison.summary(name).mean
-            axis.plot(comparison.times, comparison.scores[name], linewidth=1, label=f"{name} (mean {mean:.4g})")
+            axis.plot(
+                comparison.times,
+                comparison.scores[name],
+                linewidth=1,
+                label=f"{name} (mean {mean:.4g})",
+            )
         axis.set_ylabel(label)
         axis.grid(True, alpha=0.3)
         axis.legend(fontsize=7, loc="lower right")
     axes[-1, 0].set_xlabel("seconds")
-    left, right = (os.path.basename(side.name) for side in (comparison.reference, comparison.distorted))
+    left, right = (
+        os.path.basename(side.name) for side in (comparison.reference, comparison.distorted)
+    )
     axes[0, 0].set_title(f"{right} against {left}", fontsize=10)
     figure.tight_layout()
     figure.savefig(path, dpi=100, format=os.path.splitext(os.fspath(path))[1][1:].lower())

@@ -76,7 +76,9 @@ def decode_steps(
         if entry is not None:
             extras = entry.window.extras(extras)
         elif index is not None and index.segments and index.segments[0][1] < 0:
-            extras = Window(index.segments[0][1] * info.time_base, None).extras(extras)  # the writer's zero
+            extras = Window(index.segments[0][1] * info.time_base, None).extras(
+                extras
+            )  # the writer's zero
         total = index.footer.frames if index and entry is None else None
         output: BinaryIO | Path
         if format == "y4m":
@@ -109,12 +111,15 @@ def decode_steps(
         said.extend(writer.notes)
     if format == "pictures" and (others := len(existing_pictures(target)) - frames) > 0:
         said.append(f"{others} pictures that were there before are still there")
-    yield DecodeResult(frames, reader.offset, time.perf_counter() - start, info.width, info.height, tuple(said))
+    yield DecodeResult(
+        frames, reader.offset, time.perf_counter() - start, info.width, info.height, tuple(said)
+    )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where decoding a window begins: reading at byte `offset`, decoding at the segment whose first pts is `segment`."""
+    """Where decoding a window begins: reading at byte `offset`, decoding at the segment whose first
+    pts is `segment`."""
 
     window: Window
     offset: int
@@ -122,14 +127,23 @@ class Entry:
 
 
 def find_entry(
-    reader: stp.Reader, index: records.Index | None, start: float | None, end: float | None, name: str
+    reader: stp.Reader,
+    index: records.Index | None,
+    start: float | None,
+    end: float | None,
+    name: str,
 ) -> Entry:
-    """The entry for `start` to `end` seconds after the first picture. UsageError where there is no index."""
+    """The entry for `start` to `end` seconds after the first picture. UsageError where there is no
+    index."""
     if index is None or not index.segments:
-        raise UsageError(f"{name}: a part of it can be decoded only if the file is complete and no pipe")
+        raise UsageError(
+            f"{name}: a part of it can be decoded only if the file is complete and no pipe"
+        )
     base = Fraction(reader.header.time_base_num, reader.header.time_base_den)
     window = Window.after(index.segments[0][1] * base, start, end)
-    number = max((i for i, (_, pts, _) in enumerate(index.segments) if pts * base <= window.start), default=0)
+    number = max(
+        (i for i, (_, pts, _) in enumerate(index.segments) if pts * base <= window.start), default=0
+    )
     # Packets may lie before the pictures that they belong to.
     offset = index.segments[number - 1][0] if number else reader.first_packet
     return Entry(window, offset, index.segments[number][1])
@@ -138,7 +152,8 @@ def find_entry(
 def decoded_items(
     reader: stp.Reader, device: str, threads: int, name: str, entry: Entry | None = None
 ) -> Iterator[Picture | Packet]:
-    """Pictures and packets of an open container, in its order; of a window only, whose start becomes time zero."""
+    """Pictures and packets of an open container, in its order; of a window only, whose start
+    becomes time zero."""
     header = reader.header
     where = choose_device(device, threads)
     model = load_model(header.model_id, where, header.model_sha256)
@@ -171,7 +186,9 @@ def decoded_items(
             assert symbols is not None
             if symbols.count != len(chunk.pts):
                 raise DamagedFileError(f"chunk {item.number}: wrong number of pictures")
-            for planes, pts, duration in zip(decoder.pictures(symbols), chunk.pts, chunk.durations, strict=True):
+            for planes, pts, duration in zip(
+                decoder.pictures(symbols), chunk.pts, chunk.durations, strict=True
+            ):
                 picture = Picture(planes, pts, duration)
                 seen = picture if window is None else window.inside(picture, base)
                 if seen is not None:
@@ -200,7 +217,11 @@ def _wanted(reader: stp.Reader, entry: Entry | None, base: Fraction) -> Iterator
         if item is None:
             break
         if isinstance(item, Packet):
-            kept = item if entry is None else entry.window.inside(item, reader.streams[item.stream].time_base)
+            kept = (
+                item
+                if entry is None
+                else entry.window.inside(item, reader.streams[item.stream].time_base)
+            )
             if kept is not None:
                 yield kept
             continue

@@ -1,4 +1,5 @@
-"""From a video file to a `.stp` file, as a story: open, cut into segments and chunks, code, write."""
+"""From a video file to a `.stp` file, as a story: open, cut into segments and chunks, code,
+write."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class EncodeResult:
-    """What an encode came to. ratio: input bytes over output bytes (None for a pipe); seconds: wall clock."""
+    """What an encode came to. ratio: input bytes over output bytes (None for a pipe); seconds: wall
+    clock."""
 
     frames: int
     input_bytes: int | None
@@ -92,8 +94,9 @@ def encode_steps(
 ) -> Iterator[Progress | EncodeResult]:
     """Encode `source` into `target`, yielding progress after every chunk and the result at the end.
 
-    `notes` takes a line for whatever a user should know. `control` chooses the quality of each chunk; without it all have that of
-    the options, whose targets belong to `targets.search_steps`. Errors of `stcodec.errors`; the output appears only when complete.
+    `notes` takes a line for whatever a user should know. `control` chooses the quality of each
+    chunk; without it all have that of the options, whose targets belong to `targets.search_steps`.
+    Errors of `stcodec.errors`; the output appears only when complete.
     """
     check_input(source)
     check_output(target, options.overwrite, source)
@@ -105,7 +108,8 @@ def encode_steps(
     with contextlib.ExitStack() as stack:
         opened: PathLike | BinaryIO | CountedReader = source
         if is_standard_stream(source) or input_bytes is None:
-            # FFmpeg would not hear of an interrupt while it waits for a pipe that it has opened itself.
+            # FFmpeg would not hear of an interrupt while it waits for a pipe that it has opened
+            # itself.
             stream = stack.enter_context(open_input(source))
             opened = stream if input_bytes is not None else CountedReader(stream)
         with VideoReader(opened, rate=options.framerate) as video, open_output(target) as output:
@@ -113,7 +117,9 @@ def encode_steps(
             info = video.info
             settings = CodecSettings(options.quality, options.motion == "mctf", options.effort)
             workers = share_threads(device, info.width * info.height)
-            encoder = ChunkEncoder(model, info.width, info.height, info.bit_depth, settings, device, workers)
+            encoder = ChunkEncoder(
+                model, info.width, info.height, info.bit_depth, settings, device, workers
+            )
             header = make_header(info, model, options.quality)
             chosen = chosen_part(video, options)
             blobs = pack_extras(info, chosen.extras)
@@ -128,7 +134,9 @@ def encode_steps(
                 pts = tuple(p.pts for p in item.pictures)
                 durations = tuple(max(0, p.duration) for p in item.pictures)
                 with stage("container"):
-                    writer.write_chunk(records.VideoChunk(item.first, pts, durations, coded.payload))
+                    writer.write_chunk(
+                        records.VideoChunk(item.first, pts, durations, coded.payload)
+                    )
                 span = (span[0] if frames else pts[0], pts[-1] + durations[-1])
                 frames += len(pts)
                 check_larger(source, options, writer.offset, input_bytes)
@@ -144,18 +152,25 @@ def encode_steps(
                 said.append(f"the output is larger than the input: {size} bytes, not {input_bytes}")
     duration = float((span[1] - span[0]) * info.time_base)
     seconds = time.perf_counter() - start
-    yield EncodeResult(frames, input_bytes, size, seconds, info.width, info.height, duration, tuple(said))
+    yield EncodeResult(
+        frames, input_bytes, size, seconds, info.width, info.height, duration, tuple(said)
+    )
 
 
-def check_larger(source: PathLike, options: EncodeOptions, size: int, input_bytes: int | None) -> None:
+def check_larger(
+    source: PathLike, options: EncodeOptions, size: int, input_bytes: int | None
+) -> None:
     """TargetError as soon as the output is larger than the input, where that is not wanted."""
     if options.no_larger and input_bytes is not None and size > input_bytes:
-        raise TargetError(f"{os.fspath(source)}: the output would have more than the {input_bytes} bytes of the input")
+        raise TargetError(
+            f"{os.fspath(source)}: the output would have more than the {input_bytes} bytes of the input"
+        )
 
 
 @dataclass(frozen=True)
 class Part:
-    """What of a video is encoded. streams: those that are carried; items: pictures and packets of these."""
+    """What of a video is encoded. streams: those that are carried; items: pictures and packets of
+    these."""
 
     streams: list[StreamInfo]
     items: Iterable[Picture | Packet]
@@ -163,7 +178,8 @@ class Part:
 
 
 def chosen_part(video: VideoReader, options: EncodeOptions) -> Part:
-    """What `video` yields, from the start to the end that the options ask for, with the sound that they ask for."""
+    """What `video` yields, from the start to the end that the options ask for, with the sound that
+    they ask for."""
     try:
         plan = plan_encode(video.streams, parse_audio(options.audio))
     except InputError as error:
@@ -172,7 +188,13 @@ def chosen_part(video: VideoReader, options: EncodeOptions) -> Part:
     extras = video.extras
     if options.start is not None or options.end is not None:
         extras = Window.after(video.start, options.start, options.end).extras(extras)
-        items = cut(video, options.start, options.end, video.info.time_base, [s.time_base for s in video.streams])
+        items = cut(
+            video,
+            options.start,
+            options.end,
+            video.info.time_base,
+            [s.time_base for s in video.streams],
+        )
     return Part(plan.streams, plan.apply(items), extras)
 
 
@@ -213,7 +235,8 @@ def _coded(
 
 
 def chunks(items: Iterable[Picture | Packet]) -> Iterator[Cut | Packet]:
-    """Group pictures into chunks; a scene cut ends a chunk and starts a segment. Packets pass through in between."""
+    """Group pictures into chunks; a scene cut ends a chunk and starts a segment. Packets pass
+    through in between."""
     detector = SceneCutDetector()
     pictures: list[Picture] = []
     in_segment = 0

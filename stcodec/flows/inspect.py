@@ -18,7 +18,8 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class FileInfo:
-    """A file's properties. duration in seconds, frame_rate in Hz; ratio against raw 4:2:0 at the same bit depth."""
+    """A file's properties. duration in seconds, frame_rate in Hz; ratio against raw 4:2:0 at the
+    same bit depth."""
 
     path: str
     width: int
@@ -53,7 +54,8 @@ class FileInfo:
 
 
 def info(path: PathLike) -> FileInfo:
-    """Read the headers of a file (of one that is cut off, what is left of its packets). InputError, DamagedFileError."""
+    """Read the headers of a file (of one that is cut off, what is left of its packets). InputError,
+    DamagedFileError."""
     with open_input(path) as stream, named(path):
         reader = stp.Reader(stream)
         video, extras = video_info(reader.header, reader.blobs), unpack_extras(reader.blobs)
@@ -65,7 +67,11 @@ def info(path: PathLike) -> FileInfo:
         sizes = [0] * len(reader.streams)
         if index is not None:
             reader_pts = index.segments[-1][0] if index.segments else None
-            frames, chunks, video_bytes = index.footer.frames, index.footer.chunks, index.footer.video_bytes
+            frames, chunks, video_bytes = (
+                index.footer.frames,
+                index.footer.chunks,
+                index.footer.video_bytes,
+            )
             sizes, segments = list(index.stream_bytes), len(index.segments)
             first = index.segments[0][1] if index.segments else None
             if reader_pts is not None:
@@ -76,7 +82,11 @@ def info(path: PathLike) -> FileInfo:
                     last = item.pts[-1] + item.durations[-1]
                     if index is None:
                         first = item.pts[0] if first is None else first
-                        frames, chunks, segments = frames + len(item.pts), chunks + 1, segments + item.first
+                        frames, chunks, segments = (
+                            frames + len(item.pts),
+                            chunks + 1,
+                            segments + item.first,
+                        )
                         video_bytes += len(item.payload)
                 elif index is None:
                     sizes[item.stream] += len(item.data)
@@ -86,7 +96,9 @@ def info(path: PathLike) -> FileInfo:
         complete = index is not None or reader.complete
     duration = (last - first) * base if first is not None and last is not None else 0.0
     rate = header.frame_rate_num / header.frame_rate_den
-    samples = header.width * header.height + 2 * ((header.width + 1) // 2) * ((header.height + 1) // 2)
+    samples = header.width * header.height + 2 * ((header.width + 1) // 2) * (
+        (header.height + 1) // 2
+    )
     raw = samples * frames * (1 if header.bit_depth == 8 else 2)
     return FileInfo(
         os.fspath(path),
@@ -126,8 +138,14 @@ def info(path: PathLike) -> FileInfo:
         reader.metadata,
         8 * size / duration if duration else 0.0,
         raw / max(1, size),
-        [{"start": float(c.start), "end": float(c.end), "metadata": dict(c.metadata)} for c in extras.chapters],
-        [{"name": a.name, "mimetype": a.mimetype, "bytes": len(a.data), "cover": a.cover} for a in extras.attachments],
+        [
+            {"start": float(c.start), "end": float(c.end), "metadata": dict(c.metadata)}
+            for c in extras.chapters
+        ],
+        [
+            {"name": a.name, "mimetype": a.mimetype, "bytes": len(a.data), "cover": a.cover}
+            for a in extras.attachments
+        ],
         video.field_order,
         _hdr(video),
     )
@@ -156,10 +174,12 @@ class ChunkReport:
 
 
 def verify(path: PathLike, deep: bool = False) -> Iterator[ChunkReport]:
-    """Check every CRC and decode every symbol; with `deep`, decode the pictures too. Yields a report per chunk.
+    """Check every CRC and decode every symbol; with `deep`, decode the pictures too. Yields a
+    report per chunk.
 
-    After a chunk whose symbols are wrong it goes on with the next segment. Raises DamagedFileError where the container
-    itself is damaged or cut off, since nothing after that can be trusted to be found.
+    After a chunk whose symbols are wrong it goes on with the next segment. Raises DamagedFileError
+    where the container itself is damaged or cut off, since nothing after that can be trusted to be
+    found.
     """
     from stcodec.codec.decoder import ChunkDecoder
     from stcodec.codec.model_files import load_model

@@ -1,4 +1,5 @@
-"""A `.stp` file as a sequence of pictures, and as tensors: what `stcodec.open` gives. See docs/library.md."""
+"""A `.stp` file as a sequence of pictures, and as tensors: what `stcodec.open` gives. See
+docs/library.md."""
 
 from __future__ import annotations
 
@@ -35,12 +36,15 @@ class Planes(NamedTuple):
 class Clip:
     """Some of the pictures of a video, in some order; nothing is decoded until it is asked for.
 
-    An index gives a `Picture` (numpy planes Y [H, W], U and V [ceil(H/2), ceil(W/2)], uint8 or uint16 for 10 bits; pts and duration in
-    `info.time_base`), a slice another clip. Pictures are as coded: `info.rotation` is for who shows them. Raises IndexError,
-    DamagedFileError and its kinds, ModelError.
+    An index gives a `Picture` (numpy planes Y [H, W], U and V [ceil(H/2), ceil(W/2)], uint8 or
+    uint16 for 10 bits; pts and duration in `info.time_base`), a slice another clip. Pictures are as
+    coded: `info.rotation` is for who shows them. Raises IndexError, DamagedFileError and its kinds,
+    ModelError.
     """
 
-    def __init__(self, access: ChunkAccess, info: VideoInfo, numbers: range, dtype: torch.dtype) -> None:
+    def __init__(
+        self, access: ChunkAccess, info: VideoInfo, numbers: range, dtype: torch.dtype
+    ) -> None:
         self._access, self._numbers, self._dtype = access, numbers, dtype
         self.info = info
 
@@ -72,7 +76,8 @@ class Clip:
         return self._numbers
 
     def times(self) -> list[Fraction]:
-        """When each picture is shown, in seconds after the first picture of the video; decodes nothing."""
+        """When each picture is shown, in seconds after the first picture of the video; decodes
+        nothing."""
         origin = self._access.stamps(0)[0][0] if len(self) else 0
         times = []
         for number in self.numbers:
@@ -89,7 +94,11 @@ class Clip:
                 yield self._access.chunk(number), number
         elif numbers:
             for chunk in self._access.chunks(numbers[0], numbers[-1]):
-                behind = -(chunk.first - numbers.start) % numbers.step if chunk.first > numbers.start else 0
+                behind = (
+                    -(chunk.first - numbers.start) % numbers.step
+                    if chunk.first > numbers.start
+                    else 0
+                )
                 first = max(chunk.first, numbers.start) + behind
                 for number in range(first, min(chunk.end, numbers.stop), numbers.step):
                     yield chunk, number
@@ -101,9 +110,11 @@ class Clip:
     def tensors(self, rgb: Literal[True]) -> Tensor: ...
 
     def tensors(self, rgb: bool = False) -> Planes | Tensor:
-        """All pictures as tensors on the video's device, of its dtype: Planes, or with `rgb` R'G'B' [n, 3, H, W].
+        """All pictures as tensors on the video's device, of its dtype: Planes, or with `rgb` R'G'B'
+        [n, 3, H, W].
 
-        Floating point is in [0, 1], integers are samples (0 ... 255, or 0 ... 1023 for 10 bits). IndexError for an empty clip.
+        Floating point is in [0, 1], integers are samples (0 ... 255, or 0 ... 1023 for 10 bits).
+        IndexError for an empty clip.
         """
         if not len(self):
             raise IndexError("there are no pictures in this part")
@@ -132,7 +143,9 @@ class Clip:
             yield self._tensors(some, rgb)
 
     def _tensors(self, items: Sequence[tuple[DecodedChunk, int]], rgb: bool) -> Planes | Tensor:
-        y, u, v = (torch.stack([c.planes[p][number - c.first] for c, number in items]) for p in range(3))
+        y, u, v = (
+            torch.stack([c.planes[p][number - c.first] for c, number in items]) for p in range(3)
+        )
         if not rgb:
             return Planes(*(self._scaled(plane) for plane in (y, u, v)))
         colours = rgb_from_planes((y, u, v), self.info)
@@ -148,9 +161,10 @@ class Clip:
 class Video(Clip):
     """All pictures of a `.stp` file: a `Clip` with times, and a context manager.
 
-    `device` and `dtype` are those of tensors: any floating point type, or an integer type that holds the samples. `threads`: CPU
-    threads, 0 for all (one in a worker of a DataLoader). `cache`: bytes of decoded pictures to keep. A file without its end can
-    only be iterated over. Raises InputError and its kinds, UsageError.
+    `device` and `dtype` are those of tensors: any floating point type, or an integer type that
+    holds the samples. `threads`: CPU threads, 0 for all (one in a worker of a DataLoader). `cache`:
+    bytes of decoded pictures to keep. A file without its end can only be iterated over. Raises
+    InputError and its kinds, UsageError.
     """
 
     def __init__(
@@ -169,7 +183,10 @@ class Video(Clip):
 
     def __reduce__(self) -> tuple[Any, ...]:
         path, device, threads, cache = self._access.__reduce__()[1]
-        return _reopen, (path, {"device": device, "threads": threads, "cache": cache, "dtype": self._dtype})
+        return _reopen, (
+            path,
+            {"device": device, "threads": threads, "cache": cache, "dtype": self._dtype},
+        )
 
     def __enter__(self) -> Video:
         return self
@@ -202,20 +219,31 @@ class Video(Clip):
         return float(self._span()[1])
 
     def number_at(self, seconds: float | Fraction) -> int:
-        """The number of the picture that is shown `seconds` after the first one. IndexError before the first or after the end."""
+        """The number of the picture that is shown `seconds` after the first one. IndexError before
+        the first or after the end."""
         base = self.info.time_base
-        # A decimal fraction such as 0.28 stands for the time stamp 7/25, not for the binary number just below it.
-        time = Fraction(seconds) if isinstance(seconds, (Fraction, int)) else Fraction(seconds).limit_denominator(10**6)
+        # A decimal fraction such as 0.28 stands for the time stamp 7/25, not for the binary number
+        # just below it.
+        time = (
+            Fraction(seconds)
+            if isinstance(seconds, (Fraction, int))
+            else Fraction(seconds).limit_denominator(10**6)
+        )
         origin, duration = self._span()
         if not 0 <= time < duration:
             raise IndexError(f"there is no picture at {float(time)} s of {float(duration)} s")
         pts = origin + time / base
         segments = self._access.index.segments if self._access.index else ()
         segment = bisect.bisect_right([first for _, first, _ in segments], pts) - 1
-        return self._access.starts[segment] + bisect.bisect_right(self._access.stamps(segment)[0], pts) - 1
+        return (
+            self._access.starts[segment]
+            + bisect.bisect_right(self._access.stamps(segment)[0], pts)
+            - 1
+        )
 
     def at(self, seconds: float | Fraction) -> Picture:
-        """The picture that is shown `seconds` after the first one. IndexError before the first or after the end."""
+        """The picture that is shown `seconds` after the first one. IndexError before the first or
+        after the end."""
         return self[self.number_at(seconds)]
 
     def _span(self) -> tuple[int, Fraction]:

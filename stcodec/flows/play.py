@@ -19,7 +19,8 @@ from stcodec.media.writer import Y4MWriter
 from stcodec.options import DecodeOptions
 
 _SECONDS_TO_CLOSE = 5
-# Arguments that have a player read YUV4MPEG2 from standard input, say only what goes wrong, and end with the video.
+# Arguments that have a player read YUV4MPEG2 from standard input, say only what goes wrong, and end
+# with the video.
 _PLAYERS = {
     "ffplay": ("-hide_banner", "-loglevel", "error", "-autoexit", "-f", "yuv4mpegpipe", "-i", "-"),
     "mpv": ("--really-quiet", "--no-input-terminal", "-"),
@@ -35,9 +36,11 @@ def find_player() -> list[str] | None:
     return None
 
 
-def play(source: str | os.PathLike[str], options: DecodeOptions, command: list[str]) -> tuple[str, ...]:
-    """Show `source`, from `options.start` to `options.end`, in the player that `command` starts, until it ends or the player is
-    closed; returns notes for a user.
+def play(
+    source: str | os.PathLike[str], options: DecodeOptions, command: list[str]
+) -> tuple[str, ...]:
+    """Show `source`, from `options.start` to `options.end`, in the player that `command` starts,
+    until it ends or the player is closed; returns notes for a user.
 
     Raises StcodecError where the player fails, InputError and its kinds for the file.
     """
@@ -49,7 +52,9 @@ def play(source: str | os.PathLike[str], options: DecodeOptions, command: list[s
             raise type(error)(f"{name}: {error}") from error
         entry = None
         if options.start is not None or options.end is not None:
-            index = None if is_standard_stream(source) or not stream.seekable() else reader.read_index()
+            index = (
+                None if is_standard_stream(source) or not stream.seekable() else reader.read_index()
+            )
             entry = find_entry(reader, index, options.start, options.end, name)
         items = decoded_items(reader, options.device, options.threads, name, entry)
         # The first picture before the window opens: what cannot be decoded shows none.
@@ -59,7 +64,9 @@ def play(source: str | os.PathLike[str], options: DecodeOptions, command: list[s
         try:
             # A player that is closed before the end closes its pipe.
             with contextlib.suppress(BrokenPipeError), player.stdin as pipe:
-                writer = Y4MWriter(cast(BinaryIO, pipe), video_info(reader.header, reader.blobs), reader.streams)
+                writer = Y4MWriter(
+                    cast(BinaryIO, pipe), video_info(reader.header, reader.blobs), reader.streams
+                )
                 if first is not None:
                     writer.write(first)
                 for item in items:
@@ -74,8 +81,13 @@ def play(source: str | os.PathLike[str], options: DecodeOptions, command: list[s
 
 
 def open_browser(url: str) -> None:
-    """Show `url` in a browser with windows, if there is one: one of text would take the terminal, and plays nothing."""
-    if sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+    """Show `url` in a browser with windows, if there is one: one of text would take the terminal,
+    and plays nothing."""
+    if (
+        sys.platform in ("win32", "darwin")
+        or os.environ.get("DISPLAY")
+        or os.environ.get("WAYLAND_DISPLAY")
+    ):
         with contextlib.suppress(webbrowser.Error, OSError):
             webbrowser.open(url)
 

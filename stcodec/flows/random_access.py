@@ -1,4 +1,5 @@
-"""Random access to the decoded chunks of a `.stp` file: found by the index, decoded from their segment on, kept in a cache."""
+"""Random access to the decoded chunks of a `.stp` file: found by the index, decoded from their
+segment on, kept in a cache."""
 
 from __future__ import annotations
 
@@ -29,15 +30,16 @@ from stcodec.options import AUTO_DEVICE
 
 _IMPORTED_BY = os.getpid()
 _LEFT_BEHIND: list[object] = []
-"""What a forked process got from its parent and cannot use: threads that are not there, a file position that is shared."""
+"""What a forked process got from its parent and cannot use: threads that are not there, a file
+position that is shared."""
 
 load_model_once = functools.lru_cache(maxsize=4)(load_model)
 
 
 @dataclass(frozen=True)
 class DecodedChunk:
-    """Pictures from number `first` on: y [n, 1, H, W], u and v of half the size, samples in uint8 (10 bits: int16), on the
-    device; pts and duration of each in the time base of the file."""
+    """Pictures from number `first` on: y [n, 1, H, W], u and v of half the size, samples in uint8
+    (10 bits: int16), on the device; pts and duration of each in the time base of the file."""
 
     first: int
     planes: tuple[Tensor, Tensor, Tensor]
@@ -56,12 +58,13 @@ class DecodedChunk:
 
 
 class ChunkAccess:
-    """Decodes the chunks of one file in any order. Safe to share between threads, to pickle and to inherit by a fork: each process
-    opens the file for itself, when it first decodes.
+    """Decodes the chunks of one file in any order. Safe to share between threads, to pickle and to
+    inherit by a fork: each process opens the file for itself, when it first decodes.
 
-    A chunk that is neither cached (`cache` bytes, the last chunk always) nor ahead of the last one in its segment costs the
-    decoding of its segment up to it. Torch's own settings (threads, denormals, TF32) are left as they were. Raises InputError and
-    its kinds; ModelError when decoding.
+    A chunk that is neither cached (`cache` bytes, the last chunk always) nor ahead of the last one
+    in its segment costs the decoding of its segment up to it. Torch's own settings (threads,
+    denormals, TF32) are left as they were. Raises InputError and its kinds; ModelError when
+    decoding.
     """
 
     def __init__(self, path: str, device: str, threads: int, cache: int) -> None:
@@ -97,9 +100,12 @@ class ChunkAccess:
 
     @property
     def frames(self) -> int:
-        """The number of pictures. DamagedFileError for a file without its end, which does not say."""
+        """The number of pictures. DamagedFileError for a file without its end, which does not
+        say."""
         if self.index is None:
-            raise DamagedFileError(f"{self.path}: is not complete: its pictures can be read one after another only")
+            raise DamagedFileError(
+                f"{self.path}: is not complete: its pictures can be read one after another only"
+            )
         return self.index.footer.frames
 
     def segment_of(self, number: int) -> int:
@@ -131,7 +137,8 @@ class ChunkAccess:
         return found
 
     def chunks(self, first: int = 0, last: int | None = None) -> Iterator[DecodedChunk]:
-        """The chunks of pictures `first` to `last` (None: to the end) in order, the symbols of the next one being decoded ahead.
+        """The chunks of pictures `first` to `last` (None: to the end) in order, the symbols of the
+        next one being decoded ahead.
 
         Needs no index if `first` is 0.
         """
@@ -154,7 +161,9 @@ class ChunkAccess:
                 self._decoding = _Decoding(*self._arguments)
             segment = self.segment_of(number)
             try:
-                return self._decoding.find(number, self.starts[segment], self._offsets[segment], run_on)
+                return self._decoding.find(
+                    number, self.starts[segment], self._offsets[segment], run_on
+                )
             except BaseException:
                 self._decoding.stop()
                 raise
@@ -168,7 +177,8 @@ class ChunkAccess:
 
 
 class _Decoding:
-    """The open file, the decoder with its place in the file, and the cache: what a process cannot hand to another one."""
+    """The open file, the decoder with its place in the file, and the cache: what a process cannot
+    hand to another one."""
 
     def __init__(self, path: str, device: str, threads: int, cache: int) -> None:
         self._stream: BinaryIO = open(path, "rb")  # noqa: SIM115
@@ -192,7 +202,8 @@ class _Decoding:
         self._chunk_of: dict[int, int] = {}
 
     def find(self, number: int, start: int, offset: int, run_on: bool) -> DecodedChunk | None:
-        """The chunk that holds picture `number`, of the segment that starts with picture `start` at byte `offset`."""
+        """The chunk that holds picture `number`, of the segment that starts with picture `start` at
+        byte `offset`."""
         if number in self._chunk_of:
             first = self._chunk_of[number]
             self._cache.move_to_end(first)
@@ -241,7 +252,8 @@ class _Decoding:
                 del self._chunk_of[number]
 
     def _chunks(self, number: int) -> Iterator[tuple[int, VideoChunk]]:
-        """What the file holds from here on; up to the end of the segment only unless the reading goes on."""
+        """What the file holds from here on; up to the end of the segment only unless the reading
+        goes on."""
         begun = False
         for item in self._reader:
             if isinstance(item, VideoChunk):
@@ -260,16 +272,20 @@ class _Decoding:
 
         for (first, chunk), symbols in run_ahead(self._chunks(start), read, flush_denormals):
             if symbols is None or symbols.count != len(chunk.pts):
-                raise DamagedFileError(f"the chunk of picture {first} has a wrong number of pictures")
-            planes = integers_from_frames(decoder.frames(symbols), decoder.height, decoder.width, decoder.bit_depth)
+                raise DamagedFileError(
+                    f"the chunk of picture {first} has a wrong number of pictures"
+                )
+            planes = integers_from_frames(
+                decoder.frames(symbols), decoder.height, decoder.width, decoder.bit_depth
+            )
             yield DecodedChunk(first, planes, chunk.pts, chunk.durations)
 
 
 class _Settings:
     """Torch's settings for decoding while the block runs, and what they were before after it.
 
-    A process that is forked must not use the threads of an operation, which are not there, nor CUDA; a worker of a DataLoader
-    shares the cores with others.
+    A process that is forked must not use the threads of an operation, which are not there, nor
+    CUDA; a worker of a DataLoader shares the cores with others.
     """
 
     def __init__(self, device: str, threads: int, pixels: int) -> None:
@@ -278,10 +294,14 @@ class _Settings:
         if forked and device == AUTO_DEVICE:
             device = "cpu"
         if forked and device.startswith("cuda"):
-            raise UsageError(f"{device} cannot be used in a forked process: start workers with 'spawn'")
+            raise UsageError(
+                f"{device} cannot be used in a forked process: start workers with 'spawn'"
+            )
         self._inside: tuple[bool | int, ...] | None = None
         with self:
-            self.device = choose_device(device, 1 if forked or (in_worker and not threads) else threads)
+            self.device = choose_device(
+                device, 1 if forked or (in_worker and not threads) else threads
+            )
             self.workers = share_threads(self.device, pixels)
             inside = self._read()
         self._inside = inside
@@ -296,7 +316,8 @@ class _Settings:
 
     @staticmethod
     def _read() -> tuple[bool | int, ...]:
-        # Torch does not tell whether this thread flushes denormals: it shows in a number of half the smallest normal one.
+        # Torch does not tell whether this thread flushes denormals: it shows in a number of half
+        # the smallest normal one.
         flush = sys.float_info.min / 2 == 0.0
         tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
         return torch.get_num_threads(), flush, *tf32

@@ -1,4 +1,5 @@
-"""How many bytes chunks will take at a quality, and the control of quality that spends a budget of bytes on them."""
+"""How many bytes chunks will take at a quality, and the control of quality that spends a budget of
+bytes on them."""
 
 from __future__ import annotations
 
@@ -8,9 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 QUALITIES = 64
-# Octaves of bytes per quality level, where only one quality has been measured or beyond those that have been.
+# Octaves of bytes per quality level, where only one quality has been measured or beyond those that
+# have been.
 _SLOPE = 0.1
-# Levels by which control may leave the quality it set out with: a swing that can be seen costs more than a second pass.
+# Levels by which control may leave the quality it set out with: a swing that can be seen costs more
+# than a second pass.
 _SWING = 4
 # Chunks' worth of trust in the expectation against what the chunks so far have shown.
 _TRUST = 8.0
@@ -18,8 +21,9 @@ _TRUST = 8.0
 
 @dataclass
 class Rates:
-    """What has been measured. chunks: (frames, starts a segment) of each chunk of the video; kinds: for chunks that start a
-    segment (True) and others, quality -> bytes per frame; history: for each chunk, quality -> bytes."""
+    """What has been measured. chunks: (frames, starts a segment) of each chunk of the video; kinds:
+    for chunks that start a segment (True) and others, quality -> bytes per frame; history: for each
+    chunk, quality -> bytes."""
 
     chunks: list[tuple[int, bool]]
     kinds: dict[bool, dict[int, float]] = field(default_factory=lambda: {True: {}, False: {}})
@@ -34,7 +38,8 @@ class Rates:
             known[quality] = float(size)
 
     def table(self) -> np.ndarray:
-        """Expected bytes [chunks, 64] at each quality. Needs a pass, or a measurement of some kind."""
+        """Expected bytes [chunks, 64] at each quality. Needs a pass, or a measurement of some
+        kind."""
         per_kind = {}
         for first in (True, False):
             points = self.kinds[first] or self.kinds[not first]
@@ -47,7 +52,8 @@ class Rates:
 
 
 def _curve(points: dict[int, float]) -> np.ndarray:
-    """Bytes at qualities 0..63 from a few: the logarithm is linear in quality between them, and of a fixed slope beyond."""
+    """Bytes at qualities 0..63 from a few: the logarithm is linear in quality between them, and of
+    a fixed slope beyond."""
     logs = {q: float(np.log2(max(1.0, size))) for q, size in sorted(points.items())}
     low, high = min(logs), max(logs)
     x = [low - QUALITIES, *logs, high + QUALITIES]
@@ -56,7 +62,8 @@ def _curve(points: dict[int, float]) -> np.ndarray:
 
 
 class Control:
-    """Chooses the quality of chunk after chunk such that together they take `budget` bytes; `table` is that of `Rates`."""
+    """Chooses the quality of chunk after chunk such that together they take `budget` bytes; `table`
+    is that of `Rates`."""
 
     def __init__(self, table: np.ndarray, budget: float) -> None:
         self._table, self._budget = table, budget
@@ -67,7 +74,8 @@ class Control:
         self.start = round(self._solve(0, budget))
 
     def _solve(self, chunk: int, budget: float) -> float:
-        """The quality, 0..63, at which the chunks from `chunk` on are expected to take `budget` bytes."""
+        """The quality, 0..63, at which the chunks from `chunk` on are expected to take `budget`
+        bytes."""
         return float(np.interp(budget, self._left[chunk], np.arange(QUALITIES)))
 
     def choose(self) -> int:

@@ -1,4 +1,5 @@
-"""A few seconds of samples spread over a video, and what coding them at a quality says about the whole."""
+"""A few seconds of samples spread over a video, and what coding them at a quality says about the
+whole."""
 
 from __future__ import annotations
 
@@ -33,8 +34,9 @@ _MOST_BYTES = 400e6
 
 @dataclass
 class Survey:
-    """What one reading of a video shows. overhead: bytes of the output that are not payloads of video (carried streams,
-    headers, index); duration in seconds; runs: the samples; whole: they are the whole video, as one run."""
+    """What one reading of a video shows. overhead: bytes of the output that are not payloads of
+    video (carried streams, headers, index); duration in seconds; runs: the samples; whole: they are
+    the whole video, as one run."""
 
     info: VideoInfo
     rates: Rates
@@ -55,8 +57,9 @@ class Survey:
 
 @dataclass(frozen=True)
 class Trial:
-    """What samples came to. quality 0..63; bytes of the whole output and its bits per second, predicted; psnr (6:1:1) in dB,
-    ms_ssim and the mean vmaf (0..100) where they were measured; frames: how many were sampled."""
+    """What samples came to. quality 0..63; bytes of the whole output and its bits per second,
+    predicted; psnr (6:1:1) in dB, ms_ssim and the mean vmaf (0..100) where they were measured;
+    frames: how many were sampled."""
 
     quality: int
     bytes: int
@@ -68,7 +71,8 @@ class Trial:
 
 
 def survey(source: str | os.PathLike[str], options: EncodeOptions, model: Model) -> Survey:
-    """Read the video once and keep samples of it. InputError if it cannot be read; UsageError if the part is empty."""
+    """Read the video once and keep samples of it. InputError if it cannot be read; UsageError if
+    the part is empty."""
     sink = io.BytesIO()
     runs: list[tuple[int, list[Cut]]] = []
     found: list[tuple[int, bool]] = []
@@ -111,7 +115,9 @@ def survey(source: str | os.PathLike[str], options: EncodeOptions, model: Model)
         kept = [[c for cuts in kept for c in cuts]]
     else:
         kept = [[dataclasses.replace(cuts[0], first=True), *cuts[1:]] for cuts in kept]
-    return Survey(info, Rates(found), overhead, float((end - begin) * info.time_base), kept, stride == 1)
+    return Survey(
+        info, Rates(found), overhead, float((end - begin) * info.time_base), kept, stride == 1
+    )
 
 
 def try_quality(
@@ -122,7 +128,8 @@ def try_quality(
     quality: int,
     metrics: Collection[str] = (),
 ) -> Trial:
-    """Code the samples at `quality`, note their sizes in the survey's rates, and measure `metrics` ("psnr", "ms-ssim", "vmaf")."""
+    """Code the samples at `quality`, note their sizes in the survey's rates, and measure `metrics`
+    ("psnr", "ms-ssim", "vmaf")."""
     info = seen.info
     shape = (model, info.width, info.height, info.bit_depth)
     settings = CodecSettings(quality, options.motion == "mctf", options.effort)
@@ -138,7 +145,9 @@ def try_quality(
                 payload = encoder.encode(planes, part.first).payload
                 sizes[part.first].append((len(planes), len(payload)))
                 order.append(len(payload))
-                for pair in zip(planes, decoder.decode(payload, part.first) if metrics else (), strict=False):
+                for pair in zip(
+                    planes, decoder.decode(payload, part.first) if metrics else (), strict=False
+                ):
                     meter.add(*pair)
                     if perceived is not None:
                         perceived.add(*pair)

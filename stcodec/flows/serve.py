@@ -1,4 +1,5 @@
-"""A page on this machine alone that plays a `.stp` file as fragmented MP4 while it is being decoded."""
+"""A page on this machine alone that plays a `.stp` file as fragmented MP4 while it is being
+decoded."""
 
 from __future__ import annotations
 
@@ -37,12 +38,16 @@ _ENCODER = {"tune": "zerolatency", "g": "48"}
 
 
 class PlayServer:
-    """Serves a page and streams of `source` under a secret path of a random port of the loopback address; a context manager.
+    """Serves a page and streams of `source` under a secret path of a random port of the loopback
+    address; a context manager.
 
-    `log` is told what a user should know. Raises InputError and its kinds for a file that cannot be read, UsageError for a pipe.
+    `log` is told what a user should know. Raises InputError and its kinds for a file that cannot be
+    read, UsageError for a pipe.
     """
 
-    def __init__(self, source: str | os.PathLike[str], options: DecodeOptions, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, source: str | os.PathLike[str], options: DecodeOptions, log: Callable[[str], None]
+    ) -> None:
         if is_standard_stream(source):
             raise UsageError("a page can be served of a file only, not of a pipe")
         check_input(source)
@@ -71,7 +76,8 @@ class PlayServer:
         self._server.serve_forever(poll_interval=0.1)
 
     def allows(self, host: str) -> bool:
-        """Whether a request names this server, and not a name that someone points to this machine."""
+        """Whether a request names this server, and not a name that someone points to this
+        machine."""
         return host in (f"{name}:{self._server.server_port}" for name in (_HOST, "localhost"))
 
     def place(self, path: str) -> str | None:
@@ -81,12 +87,19 @@ class PlayServer:
 
     def page(self, nonce: str) -> str:
         """The page that plays the stream."""
-        text = importlib.resources.files("stcodec.flows").joinpath("player.html").read_text(encoding="utf-8")
+        text = (
+            importlib.resources.files("stcodec.flows")
+            .joinpath("player.html")
+            .read_text(encoding="utf-8")
+        )
         title = html.escape(os.path.basename(self.source))
-        return string.Template(text).substitute(title=title, nonce=nonce, duration=f"{self.duration:.3f}")
+        return string.Template(text).substitute(
+            title=title, nonce=nonce, duration=f"{self.duration:.3f}"
+        )
 
     def stream(self, start: float, body: _Body) -> bool:
-        """Decode from `start` seconds on into `body`; False where it broke off, `problem` then says why."""
+        """Decode from `start` seconds on into `body`; False where it broke off, `problem` then says
+        why."""
         self.problem = ""
         try:
             for _ in self._written(start, body):
@@ -106,7 +119,9 @@ class PlayServer:
                 raise type(error)(f"{self.source}: {error}") from error
             begin, entry = (self.options.start or 0.0) + start, None
             if begin or self.options.end is not None:
-                entry = find_entry(reader, reader.read_index(), begin, self.options.end, self.source)
+                entry = find_entry(
+                    reader, reader.read_index(), begin, self.options.end, self.source
+                )
             audio = [i for i, s in enumerate(reader.streams) if s.kind == "audio"][:1]
             for number, other in enumerate(reader.streams):
                 if number not in audio:
@@ -116,7 +131,9 @@ class PlayServer:
             sound = AudioChoice("copy" if all(s.codec in _AUDIO for s in streams) else "aac")
             encoder = "libx264", _CRF, _PRESET, _ENCODER
             writer = MediaWriter(body, info, streams, {}, "mp4", *encoder, audio=sound, live=True)
-            items = decoded_items(reader, self.options.device, self.options.threads, self.source, entry)
+            items = decoded_items(
+                reader, self.options.device, self.options.threads, self.source, entry
+            )
             # Also one that is left half-way has a decoder with threads, and an encoder to close.
             with contextlib.closing(items), contextlib.closing(writer):  # type: ignore[type-var]
                 for item in items:
@@ -151,7 +168,8 @@ def _playable_planes(planes: Planes, bit_depth: int) -> Planes:
 
 
 class _Body:
-    """A file to write into whose bytes go out as chunks of HTTP/1.1; takes and drops everything once the reader has gone."""
+    """A file to write into whose bytes go out as chunks of HTTP/1.1; takes and drops everything
+    once the reader has gone."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -177,7 +195,9 @@ class _Body:
 class _Server(ThreadingHTTPServer):
     daemon_threads = False
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], play: PlayServer) -> None:
+    def __init__(
+        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], play: PlayServer
+    ) -> None:
         self.play = play
         self._connections: set[socket.socket] = set()
         super().__init__(address, handler)
@@ -193,7 +213,8 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def hang_up(self) -> None:
-        """End all connections: those that wait for a request, and those whose browser reads no further."""
+        """End all connections: those that wait for a request, and those whose browser reads no
+        further."""
         for connection in tuple(self._connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -247,7 +268,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         allowed = f"script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; " if nonce else ""
         self.send_header(
-            "Content-Security-Policy", f"default-src 'none'; {allowed}media-src 'self'; connect-src 'self'"
+            "Content-Security-Policy",
+            f"default-src 'none'; {allowed}media-src 'self'; connect-src 'self'",
         )
         self.end_headers()
         self.wfile.write(data)

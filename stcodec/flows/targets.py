@@ -1,4 +1,5 @@
-"""Encoding to a target: a size, a bitrate or a quality by a metric; and predicting what a quality will come to."""
+"""Encoding to a target: a size, a bitrate or a quality by a metric; and predicting what a quality
+will come to."""
 
 from __future__ import annotations
 
@@ -13,7 +14,13 @@ from typing import Any, NamedTuple
 
 from stcodec.codec.model_files import load_model
 from stcodec.common.devices import choose_device
-from stcodec.common.files import check_input, check_output, is_standard_stream, open_input, open_output
+from stcodec.common.files import (
+    check_input,
+    check_output,
+    is_standard_stream,
+    open_input,
+    open_output,
+)
 from stcodec.errors import TargetError
 from stcodec.flows.encode import EncodeResult, Progress, check_larger, encode_steps
 from stcodec.flows.rate_control import QUALITIES, Control
@@ -30,7 +37,8 @@ _FIRST_GUESS = 32
 
 
 class _Metric(NamedTuple):
-    """An option that asks for a quality; what `try_quality` calls it, and the field of a trial that holds it."""
+    """An option that asks for a quality; what `try_quality` calls it, and the field of a trial that
+    holds it."""
 
     option: str
     measured: str
@@ -49,7 +57,8 @@ _METRICS = (
 def search_steps(
     source: PathLike, target: PathLike, options: EncodeOptions, notes: list[str] | None = None
 ) -> Iterator[Step]:
-    """Encode as `encode.encode_steps` does, but to the target that the options name, if any: also yields what was tried.
+    """Encode as `encode.encode_steps` does, but to the target that the options name, if any: also
+    yields what was tried.
 
     TargetError, and no output, where quality 0 is still too large or quality 63 not good enough.
     """
@@ -68,7 +77,8 @@ def search_steps(
 
 
 def sample(source: PathLike, options: EncodeOptions) -> tuple[Trial, Survey]:
-    """What `source` will come to at `options.quality`, by samples. InputError, ModelError, UsageError."""
+    """What `source` will come to at `options.quality`, by samples. InputError, ModelError,
+    UsageError."""
     check_input(source)
     device = choose_device(options.device, options.threads)
     model = load_model(options.model, device)
@@ -90,7 +100,9 @@ def _rereadable(source: PathLike) -> Iterator[Path]:
         yield copy
 
 
-def _to_size(source: Path, name: str, target: PathLike, options: EncodeOptions, notes: list[str]) -> Iterator[Step]:
+def _to_size(
+    source: Path, name: str, target: PathLike, options: EncodeOptions, notes: list[str]
+) -> Iterator[Step]:
     device = choose_device(options.device, options.threads)
     model = load_model(options.model, device)
     seen = survey(source, options, model)
@@ -106,7 +118,11 @@ def _to_size(source: Path, name: str, target: PathLike, options: EncodeOptions, 
         if (quality := Control(seen.rates.table(), budget).start) == trial.quality:
             break
     plain = dataclasses.replace(options, no_larger=False, **_NO_TARGET)
-    beside = None if is_standard_stream(target) or not Path(target).parent.is_dir() else Path(target).parent
+    beside = (
+        None
+        if is_standard_stream(target) or not Path(target).parent.is_dir()
+        else Path(target).parent
+    )
     if beside is not None and Path(target).exists() and not Path(target).is_file():
         beside = None  # a pipe or a device: its folder is no place for files
     with tempfile.TemporaryDirectory(prefix=".stcodec.", dir=beside) as folder:
@@ -116,7 +132,9 @@ def _to_size(source: Path, name: str, target: PathLike, options: EncodeOptions, 
             control = Control(seen.rates.table(), budget)
             path = Path(folder) / f"{number}.stp"
             result = None
-            for step in encode_steps(source, path, dataclasses.replace(plain, quality=control.start), [], control):
+            for step in encode_steps(
+                source, path, dataclasses.replace(plain, quality=control.start), [], control
+            ):
                 if isinstance(step, Progress):
                     yield step
                 elif isinstance(step, EncodeResult):
@@ -144,7 +162,11 @@ def _to_size(source: Path, name: str, target: PathLike, options: EncodeOptions, 
                 f"{seen.overhead} of them carried streams and headers"
             )
         if abs(off) > _TOLERANCE:
-            why = "the highest quality needs no more" if used == {QUALITIES - 1} else "no quality comes closer"
+            why = (
+                "the highest quality needs no more"
+                if used == {QUALITIES - 1}
+                else "no quality comes closer"
+            )
             notes.append(
                 f"the output has {size} bytes, {100 * abs(off):.1f} % {'over' if off > 0 else 'below'} the target: {why}"
             )
@@ -154,7 +176,9 @@ def _to_size(source: Path, name: str, target: PathLike, options: EncodeOptions, 
     yield dataclasses.replace(result, notes=tuple(dict.fromkeys((*result.notes, *notes))))
 
 
-def _to_quality(source: Path, name: str, target: PathLike, options: EncodeOptions, notes: list[str]) -> Iterator[Step]:
+def _to_quality(
+    source: Path, name: str, target: PathLike, options: EncodeOptions, notes: list[str]
+) -> Iterator[Step]:
     device = choose_device(options.device, options.threads)
     model = load_model(options.model, device)
     seen = survey(source, options, model)

@@ -17,23 +17,29 @@ _WEIGHTS = {
     9: (0.2627, 0.0593),
     10: (0.2627, 0.0593),
 }
-# By chroma_location of VideoInfo: whether chroma samples lie on luma columns, and on luma rows (top; a bottom row is the next one).
+# By chroma_location of VideoInfo: whether chroma samples lie on luma columns, and on luma rows
+# (top; a bottom row is the next one).
 _ON_COLUMNS, _ON_TOP_ROWS, _ON_BOTTOM_ROWS = (0, 1, 3, 5), (3, 4), (5, 6)
 _HD_ROWS = 720
 
 
 def rgb_from_planes(planes: tuple[Tensor, Tensor, Tensor], info: VideoInfo) -> Tensor:
-    """R'G'B' [N, 3, H, W] in [0, 1], as floating point, of y [N, 1, H, W], u and v [N, 1, ceil(H/2), ceil(W/2)] of integers.
+    """R'G'B' [N, 3, H, W] in [0, 1], as floating point, of y [N, 1, H, W], u and v [N, 1,
+    ceil(H/2), ceil(W/2)] of integers.
 
-    Matrix, range and chroma location are those of `info`; what it does not say is BT.709 from 720 rows on, else BT.601, limited
-    range, and chroma on the left. Chroma is interpolated linearly. The transfer function stays that of the video.
+    Matrix, range and chroma location are those of `info`; what it does not say is BT.709 from 720
+    rows on, else BT.601, limited range, and chroma on the left. Chroma is interpolated linearly.
+    The transfer function stays that of the video.
     """
     depth = 1 << (info.bit_depth - 8)
     black, luma, chroma = (0, 256 * depth - 1, 256 * depth - 1)
     if info.color_range != FULL_RANGE:
         black, luma, chroma = 16 * depth, 219 * depth, 224 * depth
     y = (planes[0].float() - black) / luma
-    u, v = ((_upsample(plane.float(), y, info.chroma_location) - 128 * depth) / chroma for plane in planes[1:])
+    u, v = (
+        (_upsample(plane.float(), y, info.chroma_location) - 128 * depth) / chroma
+        for plane in planes[1:]
+    )
     default = 1 if info.height >= _HD_ROWS else 6
     red, blue = _WEIGHTS.get(info.color_matrix, _WEIGHTS[default])
     r, b = y + 2 * (1 - red) * v, y + 2 * (1 - blue) * u
@@ -49,7 +55,8 @@ def _upsample(plane: Tensor, like: Tensor, location: int) -> Tensor:
 
 
 def _double(plane: Tensor, dim: int, on_even: bool, on_odd: bool) -> Tensor:
-    """Samples between those of `plane` along `dim`, linearly. They lie on the even places of the result, the odd ones, or half-way."""
+    """Samples between those of `plane` along `dim`, linearly. They lie on the even places of the
+    result, the odd ones, or half-way."""
     size = plane.shape[dim]
     index = torch.arange(size, device=plane.device)
     before, after = (plane.index_select(dim, (index + k).clamp(0, size - 1)) for k in (-1, 1))

@@ -1,4 +1,5 @@
-"""Packets of carried streams in another coding: sound as AAC or Opus, text as the kind of subtitle that a format knows."""
+"""Packets of carried streams in another coding: sound as AAC or Opus, text as the kind of subtitle
+that a format knows."""
 
 from __future__ import annotations
 
@@ -23,7 +24,18 @@ _OPUS_RATE, _MOST_AAC = 48_000, 96_000
 # Seconds by which sound may come late or early before silence is put in or sound left out.
 _TOLERANCE = Fraction(1, 20)
 _TEXT_FORMATS = {"matroska": "subrip", "mp4": "mov_text", "mov": "mov_text"}
-_TEXTS = {"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text", "microdvd", "subviewer", "sami"}
+_TEXTS = {
+    "subrip",
+    "srt",
+    "ass",
+    "ssa",
+    "mov_text",
+    "webvtt",
+    "text",
+    "microdvd",
+    "subviewer",
+    "sami",
+}
 # Sound that FFmpeg would write into MP4 and that few players then play.
 _NOT_FOR_MP4 = ("pcm_", "vorbis", "adpcm_", "wmav", "truehd", "dts")
 _NAMES = {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska"}
@@ -47,8 +59,9 @@ class Converter(Protocol):
 class AudioConverter:
     """Decodes packets of sound and encodes them again.
 
-    choice: "aac" or "opus", with bits per second or None for a rate by the number of channels. ValueError or FFmpegError where the
-    stream cannot be decoded or encoded. Damaged packets become silence.
+    choice: "aac" or "opus", with bits per second or None for a rate by the number of channels.
+    ValueError or FFmpegError where the stream cannot be decoded or encoded. Damaged packets become
+    silence.
     """
 
     def __init__(self, info: StreamInfo, choice: AudioChoice) -> None:
@@ -72,7 +85,9 @@ class AudioConverter:
         stream.codec_context.time_base = stream.time_base = Fraction(1, self._rate)
         self._sink.start_encoding()
         self._encoder = stream.codec_context
-        self._resampler = av.AudioResampler(format=self._encoder.format, layout=self._layout, rate=self._rate)
+        self._resampler = av.AudioResampler(
+            format=self._encoder.format, layout=self._layout, rate=self._rate
+        )
         self._next: int | None = None
         self._number = 0
         parameters = {"sample_rate": self._rate, "channels": channels, "layout": self._layout}
@@ -110,7 +125,11 @@ class AudioConverter:
     def _encode(self, frames: Iterable[Any]) -> list[Packet]:
         ready = []
         for frame in frames:
-            start = None if frame.pts is None else round(frame.pts * (frame.time_base or self._base) * self._rate)
+            start = (
+                None
+                if frame.pts is None
+                else round(frame.pts * (frame.time_base or self._base) * self._rate)
+            )
             # The samples' own clock: rounded time stamps would tear holes of a sample.
             frame.pts = None
             resampled = self._resampler.resample(frame)
@@ -129,7 +148,9 @@ class AudioConverter:
         ready = []
         while samples > 0:
             count = min(samples, self._rate)
-            frame = av.AudioFrame(format=self._encoder.format.name, layout=self._layout, samples=count)
+            frame = av.AudioFrame(
+                format=self._encoder.format.name, layout=self._layout, samples=count
+            )
             for plane in frame.planes:
                 plane.update(bytes(plane.buffer_size))
             frame.sample_rate = self._rate
@@ -143,12 +164,14 @@ class AudioConverter:
         return self._packets(self._encoder.encode(frame))
 
     def _packets(self, packets: Iterable[Any]) -> list[Packet]:
-        return [Packet(self._number, p.pts, p.dts, p.duration or 0, True, bytes(p)) for p in packets]
+        return [
+            Packet(self._number, p.pts, p.dts, p.duration or 0, True, bytes(p)) for p in packets
+        ]
 
 
 class TextConverter:
-    """Text subtitles as the kind that `format` knows; styles that it does not know are lost. ValueError or FFmpegError where
-    it knows none, or the subtitles are no text."""
+    """Text subtitles as the kind that `format` knows; styles that it does not know are lost.
+    ValueError or FFmpegError where it knows none, or the subtitles are no text."""
 
     def __init__(self, info: StreamInfo, format: str) -> None:
         if info.codec not in _TEXTS or format not in _TEXT_FORMATS:
@@ -195,8 +218,8 @@ class TextConverter:
 
 @dataclass
 class Plan:
-    """What becomes of carried streams. streams: those that come out; converters: by the number of a stream; places: the number of
-    each stream in what comes out, None where it is left out."""
+    """What becomes of carried streams. streams: those that come out; converters: by the number of a
+    stream; places: the number of each stream in what comes out, None where it is left out."""
 
     streams: list[StreamInfo]
     converters: dict[int, Converter]
@@ -208,7 +231,10 @@ class Plan:
         if place is None:
             return []
         converter = self.converters.get(packet.stream)
-        return [replace(p, stream=place) for p in ([packet] if converter is None else converter.convert(packet))]
+        return [
+            replace(p, stream=place)
+            for p in ([packet] if converter is None else converter.convert(packet))
+        ]
 
     def rest(self) -> list[Packet]:
         """What the converters have left."""
@@ -230,7 +256,8 @@ class Plan:
 
 
 def plan_encode(streams: Sequence[StreamInfo], choice: AudioChoice) -> Plan:
-    """For encoding: sound as it is, or as `choice` says. InputError for sound that cannot be decoded."""
+    """For encoding: sound as it is, or as `choice` says. InputError for sound that cannot be
+    decoded."""
     plan = Plan([], {}, [])
     for number, info in enumerate(streams):
         if info.kind == "audio" and choice.codec == "none":
@@ -261,9 +288,12 @@ def check_choice(choice: AudioChoice, format: str) -> None:
         raise UsageError("MOV cannot hold Opus: choose aac, or .mp4 or .mkv")
 
 
-def plan_decode(streams: Sequence[StreamInfo], format: str, choice: AudioChoice) -> tuple[Plan, list[str]]:
-    """For a file of `format`: streams as they are where they fit (sound: if `choice` does not ask for more), converted where that
-    helps, else left out; and a line for each that is not as it was."""
+def plan_decode(
+    streams: Sequence[StreamInfo], format: str, choice: AudioChoice
+) -> tuple[Plan, list[str]]:
+    """For a file of `format`: streams as they are where they fit (sound: if `choice` does not ask
+    for more), converted where that helps, else left out; and a line for each that is not as it
+    was."""
     check_choice(choice, format)
     plan, notes = Plan([], {}, []), []
     for number, info in enumerate(streams):
@@ -296,11 +326,17 @@ def _place(
         if info.kind == "audio" and choice.codec != "copy":
             wanted = choice if asked else AudioChoice("aac", None)
             converter = AudioConverter(info, wanted)
-            note = f"{name} becomes {_LABELS[wanted.codec]}" + ("" if asked else f", which players take in {where}")
+            note = f"{name} becomes {_LABELS[wanted.codec]}" + (
+                "" if asked else f", which players take in {where}"
+            )
             return converter.info, converter, None if asked else note
         if info.kind == "subtitle":
             converter = TextConverter(info, format)
-            return converter.info, converter, f"{name} becomes {converter.info.codec}, which is what {where} holds"
+            return (
+                converter.info,
+                converter,
+                f"{name} becomes {converter.info.codec}, which is what {where} holds",
+            )
     except (ValueError, FFmpegError) as error:
         why = reason(error) if why is None else why
     if asked:

@@ -26,7 +26,9 @@ def exact_planes(frame: Any) -> Planes:
 
     def plane(index: int, w: int, h: int) -> np.ndarray:
         p = frame.planes[index]
-        samples = np.frombuffer(p, np.uint16 if wide else np.uint8).reshape(-1, p.line_size // (2 if wide else 1))
+        samples = np.frombuffer(p, np.uint16 if wide else np.uint8).reshape(
+            -1, p.line_size // (2 if wide else 1)
+        )
         return samples[:h, :w]
 
     luma = plane(0, width, height)
@@ -42,8 +44,8 @@ def exact_planes(frame: Any) -> Planes:
 def chroma_location(stream: Any) -> int:
     """The chroma location that FFmpeg found, numbered as in VideoInfo.
 
-    PyAV does not show it, but the Matroska muxer writes it, as ChromaSitingHorz and ChromaSitingVert (RFC 9559): 1 for
-    left or top, 2 for half-way.
+    PyAV does not show it, but the Matroska muxer writes it, as ChromaSitingHorz and
+    ChromaSitingVert (RFC 9559): 1 for left or top, 2 for half-way.
     """
     buffer = io.BytesIO()
     try:
@@ -77,7 +79,8 @@ def _kinds(frame: Any) -> set[str]:
 
 
 def mirror_matrix(frame: Any) -> tuple[int, ...] | None:
-    """The display matrix of a frame that is to be shown as a mirror image, else None: its rotation says everything."""
+    """The display matrix of a frame that is to be shown as a mirror image, else None: its rotation
+    says everything."""
     if "DISPLAYMATRIX" not in _kinds(frame):
         return None
     matrix = struct.unpack("=9i", bytes(frame.side_data["DISPLAYMATRIX"]))
@@ -85,7 +88,8 @@ def mirror_matrix(frame: Any) -> tuple[int, ...] | None:
 
 
 def mastering_display(frame: Any) -> MasteringDisplay | None:
-    """What FFmpeg's AVMasteringDisplayMetadata of a frame holds: red, green, blue, white, luminance, and which are there."""
+    """What FFmpeg's AVMasteringDisplayMetadata of a frame holds: red, green, blue, white,
+    luminance, and which are there."""
     if "MASTERING_DISPLAY_METADATA" not in _kinds(frame):
         return None
     data = bytes(frame.side_data["MASTERING_DISPLAY_METADATA"])
@@ -100,7 +104,8 @@ def mastering_display(frame: Any) -> MasteringDisplay | None:
     if not (has_primaries or has_luminance):
         return None
     return MasteringDisplay(
-        tuple(numbers[:8]) if has_primaries else None, (numbers[8], numbers[9]) if has_luminance else None
+        tuple(numbers[:8]) if has_primaries else None,
+        (numbers[8], numbers[9]) if has_luminance else None,
     )
 
 

@@ -1,4 +1,5 @@
-"""Streams that are carried as packets: from a demuxed stream to plain values, and from those to a stream of a muxer."""
+"""Streams that are carried as packets: from a demuxed stream to plain values, and from those to a
+stream of a muxer."""
 
 from __future__ import annotations
 
@@ -28,21 +29,36 @@ _OF_THE_CONTAINER = {
     "mimetype",
 }
 _HANDLERS = {"VideoHandler", "SoundHandler", "SubtitleHandler", "DataHandler"}
-_PICTURES = {"mjpeg": ("image/jpeg", "jpg"), "png": ("image/png", "png"), "bmp": ("image/bmp", "bmp")}
+_PICTURES = {
+    "mjpeg": ("image/jpeg", "jpg"),
+    "png": ("image/png", "png"),
+    "bmp": ("image/bmp", "bmp"),
+}
 
 
 def describe(stream: Any) -> StreamInfo:
-    """What is needed to mux the packets of `stream` again; ValueError or FFmpegError if that cannot be had."""
+    """What is needed to mux the packets of `stream` again; ValueError or FFmpegError if that cannot
+    be had."""
     description = _empty_file(stream)
     parameters: dict[str, int | str] = {}
     context = stream.codec_context
     if stream.type == "audio" and context is not None:
-        parameters = {"sample_rate": context.sample_rate, "channels": context.channels, "layout": context.layout.name}
+        parameters = {
+            "sample_rate": context.sample_rate,
+            "channels": context.channels,
+            "layout": context.layout.name,
+        }
     kind = stream.type if stream.type in ("audio", "subtitle") else "data"
     codec = context.name if context is not None else stream.name or "unknown"
     metadata = stream_metadata(stream)
     return StreamInfo(
-        kind, codec, Fraction(stream.time_base), description, parameters, metadata, dispositions(stream.disposition)
+        kind,
+        codec,
+        Fraction(stream.time_base),
+        description,
+        parameters,
+        metadata,
+        dispositions(stream.disposition),
     )
 
 
@@ -51,9 +67,15 @@ def stream_metadata(stream: Any) -> dict[str, str]:
     found = {}
     for key, value in stream.metadata.items():
         name = key.lower()
-        if not isinstance(value, str) or name in _OF_THE_CONTAINER or name.startswith("_statistics"):
+        if (
+            not isinstance(value, str)
+            or name in _OF_THE_CONTAINER
+            or name.startswith("_statistics")
+        ):
             continue
-        if (name == "handler_name" and value in _HANDLERS) or (name == "language" and value == "und"):
+        if (name == "handler_name" and value in _HANDLERS) or (
+            name == "language" and value == "und"
+        ):
             continue
         found[key] = value
     if "name" in found:  # a track's title in MP4, which is written as "title"
@@ -81,11 +103,17 @@ def cover(stream: Any, data: bytes) -> Attachment:
     codec = stream.codec_context.name if stream.codec_context is not None else ""
     mimetype, ending = _PICTURES.get(codec, (f"image/{codec}", codec))
     tags = stream.metadata
-    return Attachment(str(tags.get("filename") or f"cover.{ending}"), str(tags.get("mimetype") or mimetype), data, True)
+    return Attachment(
+        str(tags.get("filename") or f"cover.{ending}"),
+        str(tags.get("mimetype") or mimetype),
+        data,
+        True,
+    )
 
 
 def _empty_file(stream: Any) -> bytes:
-    """A media file without packets that describes `stream`, in the first format that can hold it and be read again."""
+    """A media file without packets that describes `stream`, in the first format that can hold it
+    and be read again."""
     refused: Exception = ValueError("no format can hold it")
     for format in ("mp4", "mov", "matroska"):
         try:
@@ -99,7 +127,8 @@ def _empty_file(stream: Any) -> bytes:
 
 
 def _try_format(stream: Any, format: str) -> bytes:
-    """A file of `format` with `stream` alone and no packet of it; ValueError or FFmpegError where it has no place there."""
+    """A file of `format` with `stream` alone and no packet of it; ValueError or FFmpegError where
+    it has no place there."""
     buffer = io.BytesIO()
     options = {} if format == "matroska" else {"movflags": "empty_moov"}
     with av.open(buffer, "w", format=format, options=options) as container:
@@ -137,7 +166,8 @@ def refusal(info: StreamInfo, format: str) -> str | None:
 
 
 def add_stream(container: Any, info: StreamInfo) -> Any:
-    """A stream of `container` for the packets of `info`; ValueError or FFmpegError where it has no place there."""
+    """A stream of `container` for the packets of `info`; ValueError or FFmpegError where it has no
+    place there."""
     with described(info) as template:
         stream = container.add_stream_from_template(template)
     _complete_layout(stream)

@@ -34,9 +34,11 @@ _JPEG_QUANTISER = "2"
 
 
 class PictureWriter:
-    """R'G'B' pictures of the video's matrix and range, numbered from 1, turned as a player would turn them.
+    """R'G'B' pictures of the video's matrix and range, numbered from 1, turned as a player would
+    turn them.
 
-    target: a path with one place for the number. 8 bits become 8, and 10 bits 16 where the ending has such.
+    target: a path with one place for the number. 8 bits become 8, and 10 bits 16 where the ending
+    has such.
     """
 
     def __init__(
@@ -68,7 +70,9 @@ class PictureWriter:
         self._turns = info.rotation // 90 if info.rotation % 90 == 0 else 0
         try:
             encoder: Any = CodecContext.create(codec, "w")
-            encoder.width, encoder.height = (info.height, info.width) if turned else (info.width, info.height)
+            encoder.width, encoder.height = (
+                (info.height, info.width) if turned else (info.width, info.height)
+            )
             encoder.pix_fmt = wide if self._wide else pix_fmt
             encoder.time_base = Fraction(1, 25)
             encoder.thread_count = 1  # every picture comes out at once
@@ -100,7 +104,14 @@ class PictureWriter:
     def _frame(self, picture: Picture) -> Any:
         y, u, v = (torch.from_numpy(p.astype(np.int32))[None, None] for p in picture.planes)
         peak, kind = (65535, np.uint16) if self._wide else (255, np.uint8)
-        colours = rgb_from_planes((y, u, v), self._info).mul_(peak).round_()[0].permute(1, 2, 0).numpy().astype(kind)
+        colours = (
+            rgb_from_planes((y, u, v), self._info)
+            .mul_(peak)
+            .round_()[0]
+            .permute(1, 2, 0)
+            .numpy()
+            .astype(kind)
+        )
         samples = np.ascontiguousarray(np.rot90(colours, -self._turns))
         frame = av.VideoFrame.from_ndarray(samples, "rgb48le" if self._wide else "rgb24")
         space: dict[str, Any] = {}

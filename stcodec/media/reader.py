@@ -18,7 +18,12 @@ from av.error import FFmpegError
 from av.stream import Discard
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-from stcodec.common.files import CountedReader, InterruptibleReader, ReadInterruptedError, stream_name
+from stcodec.common.files import (
+    CountedReader,
+    InterruptibleReader,
+    ReadInterruptedError,
+    stream_name,
+)
 from stcodec.common.sequences import find_sequence
 from stcodec.common.values import (
     FULL_RANGE,
@@ -56,14 +61,27 @@ _OF_THE_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encod
 _NO_VIDEO_FORMATS = {"tty"}
 _CARRY = ("all", "none")
 # Formats without time stamps.
-_TIMELESS = {"image2", "image2pipe", "h264", "hevc", "vvc", "m4v", "mjpeg", "mpegvideo", "obu", "av1"}
+_TIMELESS = {
+    "image2",
+    "image2pipe",
+    "h264",
+    "hevc",
+    "vvc",
+    "m4v",
+    "mjpeg",
+    "mpegvideo",
+    "obu",
+    "av1",
+}
 
 
 class VideoReader:
-    """Pictures of the first video stream in order of presentation, and packets of carried streams, as they come.
+    """Pictures of the first video stream in order of presentation, and packets of carried streams,
+    as they come.
 
-    A context manager. `carry` is "all" or "none"; `extras` are the chapters, attachments and covers. Raises InputError for
-    anything that is not a readable video; a file that turns out damaged half-way yields what can be decoded, then raises.
+    A context manager. `carry` is "all" or "none"; `extras` are the chapters, attachments and
+    covers. Raises InputError for anything that is not a readable video; a file that turns out
+    damaged half-way yields what can be decoded, then raises.
     """
 
     def __init__(
@@ -72,7 +90,9 @@ class VideoReader:
         carry: str = "all",
         rate: Fraction | None = None,
     ) -> None:
-        self.name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else stream_name(source)
+        self.name = (
+            os.fspath(source) if isinstance(source, (str, os.PathLike)) else stream_name(source)
+        )
         self._notes: list[str] = []
         if carry not in _CARRY:
             raise UsageError(f"carry must be one of {', '.join(_CARRY)}, not {carry!r}")
@@ -106,14 +126,18 @@ class VideoReader:
         name = self._container.format.name
         timeless = name in _TIMELESS or name.endswith("_pipe")
         if rate is not None and not timeless:
-            raise UsageError(f"{self.name}: has its own frame rate; --framerate is for image sequences and raw streams")
+            raise UsageError(
+                f"{self.name}: has its own frame rate; --framerate is for image sequences and raw streams"
+            )
         if rate is None and name == "image2" and find_sequence(self.name) is not None:
             self._notes.append("taken as 25 frames/s, for want of --framerate")
 
     def _open(self, carry: str) -> None:
         if self._container.format.name in _NO_VIDEO_FORMATS:
             raise InputError(f"{self.name}: is no media file")
-        videos = [s for s in self._container.streams.video if not is_cover(s)] or list(self._container.streams.video)
+        videos = [s for s in self._container.streams.video if not is_cover(s)] or list(
+            self._container.streams.video
+        )
         if not videos:
             raise InputError(f"{self.name}: holds no video")
         self._stream = videos[0]
@@ -128,7 +152,11 @@ class VideoReader:
             for k, v in self._container.metadata.items()
             if isinstance(v, str) and k.lower() not in _OF_THE_CONTAINER
         }
-        for key in [k for k, v in self.metadata.items() if self.metadata.get(k.split("-")[0]) == v and "-" in k]:
+        for key in [
+            k
+            for k, v in self.metadata.items()
+            if self.metadata.get(k.split("-")[0]) == v and "-" in k
+        ]:
             del self.metadata[key]  # MP4 gives a text once more with its language
         self._carried: dict[int, int] = {}
         self._covers: dict[int, Attachment] = {}
@@ -137,7 +165,9 @@ class VideoReader:
             try:
                 infos.append(describe(stream))
             except (FFmpegError, ValueError) as error:
-                self._notes.append(f"{stream.type} stream {stream.index} left out ({reason(error)})")
+                self._notes.append(
+                    f"{stream.type} stream {stream.index} left out ({reason(error)})"
+                )
                 continue
             self._carried[stream.index] = len(infos) - 1
         self.streams = tuple(infos)
@@ -166,7 +196,9 @@ class VideoReader:
             for c in self._container.chapters()
         )
         found = [
-            Attachment(s.name or f"attachment {s.index}", s.mimetype or "application/octet-stream", s.data)
+            Attachment(
+                s.name or f"attachment {s.index}", s.mimetype or "application/octet-stream", s.data
+            )
             for s in self._container.streams.attachments
         ]
         kept = []
@@ -180,11 +212,16 @@ class VideoReader:
     def _choose(self, carry: str) -> list[Any]:
         if carry == "none":
             return []
-        # What the demuxer itself discards are the titles of chapters, as text. A time code is in the video's metadata too.
+        # What the demuxer itself discards are the titles of chapters, as text. A time code is in
+        # the video's metadata too.
         chosen = []
         for s in self._container.streams:
             timecode = s.type == "data" and "timecode" in s.metadata
-            if s.type in ("audio", "subtitle", "data") and s.discard != Discard.all and not timecode:
+            if (
+                s.type in ("audio", "subtitle", "data")
+                and s.discard != Discard.all
+                and not timecode
+            ):
                 chosen.append(s)
         return chosen
 
@@ -198,7 +235,9 @@ class VideoReader:
         """Decoded frames and carried packets."""
         wanted = [self._stream, *(self._container.streams[i] for i in self._carried)]
         if carry == "all":
-            wanted += [s for s in self._container.streams.video if is_cover(s) and s is not self._stream]
+            wanted += [
+                s for s in self._container.streams.video if is_cover(s) and s is not self._stream
+            ]
         damaged = 0
         self._last_byte = max((e.pos + e.size for s in wanted for e in s.index_entries), default=0)
         try:
@@ -234,7 +273,14 @@ class VideoReader:
             return None if value is None else round(value * scale)
 
         duration = max(0, rescale(packet.duration) or 0)
-        return Packet(number, rescale(packet.pts), rescale(packet.dts), duration, packet.is_keyframe, bytes(packet))
+        return Packet(
+            number,
+            rescale(packet.pts),
+            rescale(packet.dts),
+            duration,
+            packet.is_keyframe,
+            bytes(packet),
+        )
 
     def _describe_video(self, frame: Any) -> VideoInfo:
         stream = self._stream
@@ -256,7 +302,9 @@ class VideoReader:
         self._notes.extend(lost_side_data(frame))
         order = field_order(frame, stream)
         if order != PROGRESSIVE:
-            self._notes.append("interlaced pictures are coded as they are, fields woven, and marked as interlaced")
+            self._notes.append(
+                "interlaced pictures are coded as they are, fields woven, and marked as interlaced"
+            )
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate
         rate = Fraction(rate) if rate else None
         base = Fraction(stream.time_base) if stream.time_base else 1 / (rate or Fraction(25))
@@ -299,7 +347,8 @@ class VideoReader:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know about how the input was read, complete once iteration has ended."""
+        """What a user should know about how the input was read, complete once iteration has
+        ended."""
         return tuple(self._notes)
 
     def __iter__(self) -> Iterator[Picture | Packet]:
@@ -336,7 +385,8 @@ class VideoReader:
             self._notes.append("time stamps that did not increase were repaired")
 
     def _compare_duration(self, end: Fraction | None) -> None:
-        """A note where the pictures end well before the stream should, as they do in a file that was cut off."""
+        """A note where the pictures end well before the stream should, as they do in a file that
+        was cut off."""
         said = self._announced_end()
         if end is not None and said is not None and said - end > max(Fraction(1), said / 20):
             self._notes.append(
@@ -348,7 +398,9 @@ class VideoReader:
         stream = self._stream
         if stream.duration is not None and stream.time_base is not None:
             return Fraction((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base)
-        tag = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska
+        tag = re.fullmatch(
+            r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")
+        )  # Matroska
         if tag is None:
             return None
         return Fraction(int(tag[1]) * 3600 + int(tag[2]) * 60) + Fraction(tag[3])
@@ -371,7 +423,9 @@ class VideoReader:
             width=self.info.width,
             height=self.info.height,
             format=self._target,
-            interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
+            interpolation=Interpolation.BICUBIC
+            | Interpolation.ACCURATE_RND
+            | Interpolation.FULL_CHR_H_INP,
             **space,
         )
         return exact_planes(converted)

@@ -1,4 +1,5 @@
-"""What a media file holds beside pictures and packets: tags, chapters, attachments, covers; HDR and field order for encoders."""
+"""What a media file holds beside pictures and packets: tags, chapters, attachments, covers; HDR and
+field order for encoders."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from av.stream import Disposition
 
 from stcodec.common.values import PROGRESSIVE, Attachment, Extras, MasteringDisplay, VideoInfo
 
-# Tags that MP4's list of items (ilst) or its own boxes hold; all others need a list of keys, which has no place for a cover.
+# Tags that MP4's list of items (ilst) or its own boxes hold; all others need a list of keys, which
+# has no place for a cover.
 _ITEMS = {
     "title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright", "grouping", "lyrics",
     "description", "synopsis", "show", "episode_id", "network", "keywords", "track", "disc", "season_number", "episode_sort",
@@ -26,8 +28,10 @@ _SCALES = {"primaries": 50_000, "luminance": 10_000}
 def header_options(
     format: str, base: Fraction, metadata: Mapping[str, str], extras: Extras, notes: list[str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Options of the muxer and the tags that it can write; a note on those that it cannot. base: the video's unit of time."""
-    # Sound may start before the pictures (codec delay); shifting everything by that would move the pictures.
+    """Options of the muxer and the tags that it can write; a note on those that it cannot. base:
+    the video's unit of time."""
+    # Sound may start before the pictures (codec delay); shifting everything by that would move the
+    # pictures.
     options = {"avoid_negative_ts": "disabled"}
     tags = dict(metadata)
     if format not in ("mp4", "mov"):
@@ -36,22 +40,29 @@ def header_options(
     options["video_track_timescale"] = str(base.denominator)
     others = [k for k in tags if k.lower().split("-")[0] not in _ITEMS]
     if others and format == "mp4" and any(a.cover for a in extras.attachments):
-        notes.append(f"beside a cover MP4 holds the usual tags alone, left out: {', '.join(sorted(others))}")
+        notes.append(
+            f"beside a cover MP4 holds the usual tags alone, left out: {', '.join(sorted(others))}"
+        )
         tags = {k: v for k, v in tags.items() if k not in others}
     elif others:
         options["movflags"] += "+use_metadata_tags"
     return options, tags
 
 
-def add_extras(container: Any, format: str, extras: Extras, notes: list[str]) -> list[tuple[Any, bytes]]:
-    """Give an output its chapters and attachments, before it starts; the streams that `mux_covers` fills. Notes on what is left out."""
+def add_extras(
+    container: Any, format: str, extras: Extras, notes: list[str]
+) -> list[tuple[Any, bytes]]:
+    """Give an output its chapters and attachments, before it starts; the streams that `mux_covers`
+    fills. Notes on what is left out."""
     _add_chapters(container, format, extras)
     covers, left = [], []
     for attachment in extras.attachments:
         if format == "matroska":
             container.add_attachment(attachment.name, attachment.mimetype, attachment.data)
             continue
-        stream = _cover_stream(container, attachment) if format == "mp4" and attachment.cover else None
+        stream = (
+            _cover_stream(container, attachment) if format == "mp4" and attachment.cover else None
+        )
         if stream is None:
             left.append(attachment.name)
         else:
@@ -106,7 +117,8 @@ def mux_covers(container: Any, covers: Sequence[tuple[Any, bytes]]) -> None:
 
 
 def encoder_settings(codec: str, info: VideoInfo, notes: list[str]) -> dict[str, str]:
-    """Options by which an encoder writes HDR metadata and the field order into its stream; notes on what it cannot write."""
+    """Options by which an encoder writes HDR metadata and the field order into its stream; notes on
+    what it cannot write."""
     display, light = info.mastering_display, info.content_light
     settings: list[str] = []
     if codec in ("libx264", "libx265"):
@@ -123,20 +135,27 @@ def encoder_settings(codec: str, info: VideoInfo, notes: list[str]) -> dict[str,
         if light is not None:
             settings.append(f"content-light={light[0]},{light[1]}")
     elif display is not None or light is not None:
-        notes.append(f"{codec} cannot write HDR metadata (mastering display, light levels): left out")
+        notes.append(
+            f"{codec} cannot write HDR metadata (mastering display, light levels): left out"
+        )
     if display is not None and (display.primaries is None or display.luminance is None):
-        notes.append("half a description of the mastering display cannot be written and is left out")
+        notes.append(
+            "half a description of the mastering display cannot be written and is left out"
+        )
     if info.field_order != PROGRESSIVE:
         if codec == "libx264" and info.height % 4 == 0 and info.width % 2 == 0:
             settings.append("tff=1" if info.field_order in ("tt", "bt") else "bff=1")
         else:
             notes.append("the field order is said by the container alone")
-    name = {"libx264": "x264-params", "libx265": "x265-params", "libsvtav1": "svtav1-params"}.get(codec, "")
+    name = {"libx264": "x264-params", "libx265": "x265-params", "libsvtav1": "svtav1-params"}.get(
+        codec, ""
+    )
     return {name: ":".join(settings)} if settings else {}
 
 
 def _sei(display: MasteringDisplay) -> str:
-    """As x264 and x265 take it: green, blue, red, white in 1/50000, then the brightest and the darkest level in 1/10000 cd/m2."""
+    """As x264 and x265 take it: green, blue, red, white in 1/50000, then the brightest and the
+    darkest level in 1/10000 cd/m2."""
     assert display.primaries is not None and display.luminance is not None
     p = [round(n * _SCALES["primaries"]) for n in display.primaries]
     low, high = (round(n * _SCALES["luminance"]) for n in display.luminance)

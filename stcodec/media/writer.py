@@ -31,8 +31,9 @@ from stcodec.media.pictures import PictureWriter
 from stcodec.media.tags import add_extras, encoder_settings, header_options, mux_covers
 from stcodec.options import AudioChoice
 
-# Two steps finer than the CRF 18 that passes for visually lossless: what is seen is then the .stp's own quality. With
-# the preset veryfast, the luma of a 640x360 nature clip stays above 42 dB in every picture (44.6 dB on average).
+# Two steps finer than the CRF 18 that passes for visually lossless: what is seen is then the .stp's
+# own quality. With the preset veryfast, the luma of a 640x360 nature clip stays above 42 dB in
+# every picture (44.6 dB on average).
 DEFAULT_CRF = 16
 # Which field is shown first.
 _INTERLACING = {PROGRESSIVE: "p", "tt": "t", "bt": "t", "bb": "b", "tb": "b"}
@@ -60,7 +61,8 @@ class Writer(Protocol):
 
 
 def output_format(path: str | os.PathLike[str]) -> str:
-    """The format for an ending; `-` is YUV4MPEG2. UsageError for an ending that is not known, and for pictures without numbers."""
+    """The format for an ending; `-` is YUV4MPEG2. UsageError for an ending that is not known, and
+    for pictures without numbers."""
     if os.fspath(path) == "-":
         return "y4m"
     ending = os.path.splitext(os.fspath(path))[1].lower()
@@ -71,7 +73,9 @@ def output_format(path: str | os.PathLike[str]) -> str:
             )
         return "pictures"
     if ending not in FORMATS:
-        raise UsageError(f"{os.fspath(path)}: the ending must be one of {', '.join((*FORMATS, *PICTURE_ENDINGS))}")
+        raise UsageError(
+            f"{os.fspath(path)}: the ending must be one of {', '.join((*FORMATS, *PICTURE_ENDINGS))}"
+        )
     return FORMATS[ending]
 
 
@@ -88,7 +92,8 @@ def open_writer(
     crf: float | None = None,
     preset: str = "veryfast",
 ) -> Writer:
-    """A writer for `target` in `format` ("mp4", "mov", "matroska", "pictures", "y4m"; y4m needs a binary stream).
+    """A writer for `target` in `format` ("mp4", "mov", "matroska", "pictures", "y4m"; y4m needs a
+    binary stream).
 
     audio: what becomes of the sound, by default as it is where that plays, else AAC.
     """
@@ -99,14 +104,29 @@ def open_writer(
         assert isinstance(target, (str, os.PathLike))
         return PictureWriter(target, info, streams, extras)
     crf = DEFAULT_CRF if crf is None else crf
-    return MediaWriter(target, info, streams, metadata or {}, format, codec, crf, preset, extras=extras, audio=audio)
+    return MediaWriter(
+        target,
+        info,
+        streams,
+        metadata or {},
+        format,
+        codec,
+        crf,
+        preset,
+        extras=extras,
+        audio=audio,
+    )
 
 
 class Y4MWriter:
     """YUV4MPEG2: the decoded planes exactly; it knows neither time stamps nor audio."""
 
     def __init__(
-        self, stream: BinaryIO, info: VideoInfo, streams: Sequence[StreamInfo] = (), extras: Extras | None = None
+        self,
+        stream: BinaryIO,
+        info: VideoInfo,
+        streams: Sequence[StreamInfo] = (),
+        extras: Extras | None = None,
     ) -> None:
         self.notes: list[str] = []
         left = [f"{s.kind} ({s.codec})" for s in streams]
@@ -122,7 +142,10 @@ class Y4MWriter:
         self._stream = stream
         rate = info.frame_rate or Fraction(25)
         aspect = info.sample_aspect_ratio
-        space = {8: {3: "420paldv", 1: "420mpeg2"}.get(info.chroma_location, "420jpeg"), 10: "420p10"}[info.bit_depth]
+        space = {
+            8: {3: "420paldv", 1: "420mpeg2"}.get(info.chroma_location, "420jpeg"),
+            10: "420p10",
+        }[info.bit_depth]
         extra = " XCOLORRANGE=FULL" if info.color_range == FULL_RANGE else ""
         extra = " XCOLORRANGE=LIMITED" if info.color_range == LIMITED_RANGE else extra
         stream.write(
@@ -136,7 +159,9 @@ class Y4MWriter:
             self._stream.write(b"FRAME\n")
             for plane in item.planes:
                 self._stream.write(
-                    np.ascontiguousarray(plane).astype(plane.dtype.newbyteorder("<"), copy=False).tobytes()
+                    np.ascontiguousarray(plane)
+                    .astype(plane.dtype.newbyteorder("<"), copy=False)
+                    .tobytes()
                 )
 
     def close(self) -> None:
@@ -144,12 +169,14 @@ class Y4MWriter:
         self._stream.flush()
 
 
-# libx265 leaves the dts of a video of one or two pictures to chance (seen with libavcodec 62 and x265 4.2).
+# libx265 leaves the dts of a video of one or two pictures to chance (seen with libavcodec 62 and
+# x265 4.2).
 _TOO_FEW_TO_REORDER = 2
 
 
 class MediaWriter:
-    """MP4, MOV or Matroska: pictures through an encoder, packets as they are or converted. `live`: fragmented, for MP4."""
+    """MP4, MOV or Matroska: pictures through an encoder, packets as they are or converted. `live`:
+    fragmented, for MP4."""
 
     def __init__(
         self,
@@ -199,7 +226,9 @@ class MediaWriter:
         info = self._info
         odd = bool(info.width % 2 or info.height % 2)
         if odd:
-            self.notes.append("an odd picture size needs 4:4:4 in H.264: chroma samples are repeated")
+            self.notes.append(
+                "an odd picture size needs 4:4:4 in H.264: chroma samples are repeated"
+            )
         depth = "10le" if info.bit_depth == 10 else ""
         self._format = ("yuv444p" if odd else "yuv420p") + depth
         rate = info.frame_rate or Fraction(25)
@@ -247,10 +276,13 @@ class MediaWriter:
             raise StcodecError(f"the output cannot be written ({reason(error)})") from error
 
     def _start(self, first: Picture) -> None:
-        """Choose the time of the output's zero: players hide what comes before it, so that no picture may."""
+        """Choose the time of the output's zero: players hide what comes before it, so that no
+        picture may."""
         self._shift = max(Fraction(0), -first.pts * self._info.time_base)
         if self._shift:
-            self.notes.append(f"all times are later by {float(self._shift):.3f} s: players hide what comes before zero")
+            self.notes.append(
+                f"all times are later by {float(self._shift):.3f} s: players hide what comes before zero"
+            )
         for packet in self._early:
             self._container.mux(self._media_packet(packet, self._shift))
         self._early.clear()

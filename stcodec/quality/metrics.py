@@ -1,12 +1,14 @@
 """Picture quality: PSNR, SSIM and MS-SSIM of decoded 4:2:0 pictures, accumulated frame by frame.
 
-The headline of every table is `psnr_611`: the PSNR of each plane of each frame in dB, averaged over the frames, then
-weighted (6 Y + U + V) / 8. That is the habit of the field (the JVET common test conditions). The PSNR of the mean
-squared error is given as well (`..._of_mean`): it is never higher, and it is the honest one where the quality
-of a clip swings. SSIM and MS-SSIM are those of the luma plane, averaged over the frames.
+The headline of every table is `psnr_611`: the PSNR of each plane of each frame in dB, averaged over
+the frames, then weighted (6 Y + U + V) / 8. That is the habit of the field (the JVET common test
+conditions). The PSNR of the mean squared error is given as well (`..._of_mean`): it is never
+higher, and it is the honest one where the quality of a clip swings. SSIM and MS-SSIM are those of
+the luma plane, averaged over the frames.
 
-SSIM: Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural similarity",
-2004. MS-SSIM: Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", 2003.
+SSIM: Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to
+structural similarity", 2004. MS-SSIM: Wang, Simoncelli and Bovik, "Multiscale structural similarity
+for image quality assessment", 2003.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from stcodec.errors import UsageError
 
 METRICS = ("psnr", "ssim", "ms-ssim")
 MAX_PSNR = 100.0
-"""Stands for a plane without any error, so that one such frame does not make the mean infinite (dB)."""
+"""Stands for a plane without any error, so that one such frame does not make the mean infinite
+(dB)."""
 
 _WINDOW = 11
 _SIGMA = 1.5
@@ -35,7 +38,8 @@ _MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 @dataclass(frozen=True)
 class Quality:
-    """Quality of a clip. PSNR in dB, at most `MAX_PSNR`; SSIM in [-1, 1], None where it was not asked for."""
+    """Quality of a clip. PSNR in dB, at most `MAX_PSNR`; SSIM in [-1, 1], None where it was not
+    asked for."""
 
     frames: int
     psnr_y: float
@@ -50,10 +54,12 @@ class Quality:
 
 
 class QualityMeter:
-    """Accumulates the quality of a clip; holds sums only, never pictures (but 24 bytes a frame of PSNR).
+    """Accumulates the quality of a clip; holds sums only, never pictures (but 24 bytes a frame of
+    PSNR).
 
-    `bit_depth` is 8 ... 16: the peak is 2 ** bit_depth - 1 also for limited-range video, as ffmpeg and the JVET have it.
-    `metrics` are names of `METRICS`; PSNR is always measured. Raises `UsageError` for an unknown one.
+    `bit_depth` is 8 ... 16: the peak is 2 ** bit_depth - 1 also for limited-range video, as ffmpeg
+    and the JVET have it. `metrics` are names of `METRICS`; PSNR is always measured. Raises
+    `UsageError` for an unknown one.
     """
 
     def __init__(self, bit_depth: int = 8, metrics: Collection[str] = ("psnr",)) -> None:
@@ -69,14 +75,17 @@ class QualityMeter:
         self._ms_ssim: list[float] = []
 
     def add(self, reference: Planes, decoded: Planes) -> None:
-        """Take one frame: Y [h, w], U and V [ceil(h/2), ceil(w/2)], unsigned integers. Raises `UsageError` if sizes differ."""
+        """Take one frame: Y [h, w], U and V [ceil(h/2), ceil(w/2)], unsigned integers. Raises
+        `UsageError` if sizes differ."""
         sizes = [plane.shape for plane in reference], [plane.shape for plane in decoded]
         if sizes[0] != sizes[1]:
             raise UsageError(f"pictures differ in size: {sizes[0][0]} and {sizes[1][0]}")
         y, u, v = (mse(a, b) for a, b in zip(reference, decoded, strict=True))
         self._mse.append((y, u, v))
         if self._metrics & {"ssim", "ms-ssim"}:
-            a, b = (torch.from_numpy(p[0].astype(np.float32) / self._peak) for p in (reference, decoded))
+            a, b = (
+                torch.from_numpy(p[0].astype(np.float32) / self._peak) for p in (reference, decoded)
+            )
             if "ssim" in self._metrics:
                 self._ssim.append(ssim(a, b))
             if "ms-ssim" in self._metrics:
@@ -119,7 +128,8 @@ def weighted_611(y: float, u: float, v: float) -> float:
 
 
 def ssim(reference: Tensor, decoded: Tensor) -> float:
-    """SSIM of two planes [h, w] with values in [0, 1]: mean over the places where the 11x11 Gaussian window fits.
+    """SSIM of two planes [h, w] with values in [0, 1]: mean over the places where the 11x11
+    Gaussian window fits.
 
     The window shrinks to the largest odd size that fits where a picture is smaller than 11.
     """
@@ -130,15 +140,19 @@ def ssim(reference: Tensor, decoded: Tensor) -> float:
 def ms_ssim(reference: Tensor, decoded: Tensor) -> float:
     """MS-SSIM of two planes [h, w] with values in [0, 1].
 
-    Five scales need 176 samples on the short side. A smaller picture is measured on as many scales as its window fits
-    on, with the weights of those renormalised to a sum of one, so that values of such pictures compare only among
-    themselves. Negative contrast terms (pictures that are anti-correlated) count as zero.
+    Five scales need 176 samples on the short side. A smaller picture is measured on as many scales
+    as its window fits on, with the weights of those renormalised to a sum of one, so that values of
+    such pictures compare only among themselves. Negative contrast terms (pictures that are
+    anti-correlated) count as zero.
     """
     return ssim_and_ms_ssim(reference, decoded)[1]
 
 
-def ssim_and_ms_ssim(reference: Tensor, decoded: Tensor, *, scales: bool = True) -> tuple[float, float]:
-    """`ssim` and `ms_ssim` of two planes at the price of the latter; without `scales`, the second is NaN."""
+def ssim_and_ms_ssim(
+    reference: Tensor, decoded: Tensor, *, scales: bool = True
+) -> tuple[float, float]:
+    """`ssim` and `ms_ssim` of two planes at the price of the latter; without `scales`, the second
+    is NaN."""
     short = min(reference.shape)
     count = max(1, sum(short >> k >= _WINDOW for k in range(len(_MS_WEIGHTS)))) if scales else 1
     weights = [w / sum(_MS_WEIGHTS[:count]) for w in _MS_WEIGHTS[:count]]

@@ -1,8 +1,10 @@
-"""VMAF, measured by an FFmpeg that was built with libvmaf: of two files, or of pictures as they come.
+"""VMAF, measured by an FFmpeg that was built with libvmaf: of two files, or of pictures as they
+come.
 
-The model is libvmaf's default, vmaf_v0.6.1: what a viewer sees of a 1080p picture from three heights away. Scores of small
-pictures therefore compare only among themselves. FFmpeg is the one on PATH, else that of the package imageio-ffmpeg (in the
-extra `bench`). VMAF: Li, Aaron, Katsavounidis, Moorthy and Manohara, "Toward a practical perceptual video quality metric", 2016.
+The model is libvmaf's default, vmaf_v0.6.1: what a viewer sees of a 1080p picture from three
+heights away. Scores of small pictures therefore compare only among themselves. FFmpeg is the one on
+PATH, else that of the package imageio-ffmpeg (in the extra `bench`). VMAF: Li, Aaron,
+Katsavounidis, Moorthy and Manohara, "Toward a practical perceptual video quality metric", 2016.
 """
 
 from __future__ import annotations
@@ -57,12 +59,17 @@ def available() -> str | None:
 
 
 def vmaf(
-    reference: str | os.PathLike[str], distorted: str | os.PathLike[str], *, threads: int | None = None
+    reference: str | os.PathLike[str],
+    distorted: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
 ) -> list[float]:
-    """The VMAF of each picture, 0 ... 100: a list of as many numbers as the shorter of the two files has pictures.
+    """The VMAF of each picture, 0 ... 100: a list of as many numbers as the shorter of the two
+    files has pictures.
 
-    Both are files that FFmpeg reads (.y4m for exact planes) of one picture size; pictures are paired by number, whatever their
-    time stamps. `threads` as in `VmafMeter`. Raises StcodecError where there is no FFmpeg with libvmaf or it fails.
+    Both are files that FFmpeg reads (.y4m for exact planes) of one picture size; pictures are
+    paired by number, whatever their time stamps. `threads` as in `VmafMeter`. Raises StcodecError
+    where there is no FFmpeg with libvmaf or it fails.
     """
     ffmpeg = _required()
     inputs = [f"file:{os.path.abspath(path)}" for path in (distorted, reference)]
@@ -79,17 +86,21 @@ def vmaf(
 
 
 class VmafMeter:
-    """VMAF of pictures as they come; holds a few of them, so that memory and disk do not grow with the length.
+    """VMAF of pictures as they come; holds a few of them, so that memory and disk do not grow with
+    the length.
 
-    `info` describes both videos: width, height, bit_depth, and color_range. `threads` measure, by default one per core. A context
-    manager: leaving it ends FFmpeg, whatever happened. Needs a system with inheritable pipes (not Windows). Raises StcodecError
-    where there is no FFmpeg with libvmaf.
+    `info` describes both videos: width, height, bit_depth, and color_range. `threads` measure, by
+    default one per core. A context manager: leaving it ends FFmpeg, whatever happened. Needs a
+    system with inheritable pipes (not Windows). Raises StcodecError where there is no FFmpeg with
+    libvmaf.
     """
 
     def __init__(self, info: VideoInfo, *, threads: int | None = None) -> None:
         ffmpeg = _required()
         if os.name == "nt":
-            raise StcodecError("VMAF of pictures as they come needs pipes that this system does not have")
+            raise StcodecError(
+                "VMAF of pictures as they come needs pipes that this system does not have"
+            )
         self._folder = tempfile.TemporaryDirectory(prefix="stcodec-vmaf-")
         pipes = [os.pipe(), os.pipe()]  # distorted, reference
         try:
@@ -129,7 +140,8 @@ class VmafMeter:
             feed.put(planes)
 
     def result(self) -> list[float]:
-        """The VMAF of each pair, 0 ... 100; nothing can be added after that. StcodecError where FFmpeg failed."""
+        """The VMAF of each pair, 0 ... 100; nothing can be added after that. StcodecError where
+        FFmpeg failed."""
         for feed in self._feeds:
             feed.close()
         self._process.wait()
@@ -138,7 +150,8 @@ class VmafMeter:
 
 
 class _Feed:
-    """Writes one video into a pipe, in a thread of its own: FFmpeg reads its inputs in an order of its own."""
+    """Writes one video into a pipe, in a thread of its own: FFmpeg reads its inputs in an order of
+    its own."""
 
     def __init__(self, stream: BinaryIO, info: VideoInfo) -> None:
         self._waiting: queue.Queue[Planes | None] = queue.Queue(_WAITING_PICTURES)
@@ -169,7 +182,9 @@ class _Feed:
 def _required() -> str:
     ffmpeg = available()
     if ffmpeg is None:
-        raise StcodecError("VMAF needs an ffmpeg with libvmaf on PATH, or: pip install 'stcodec[bench]'")
+        raise StcodecError(
+            "VMAF needs an ffmpeg with libvmaf on PATH, or: pip install 'stcodec[bench]'"
+        )
     return ffmpeg
 
 

@@ -1,4 +1,5 @@
-"""The command `stcodec`: which commands there are, and how errors and signals end it. Each command is in `commands/`."""
+"""The command `stcodec`: which commands there are, and how errors and signals end it. Each command
+is in `commands/`."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ _COMMANDS = {
 
 
 class _Commands(click.Group):
-    """A group that imports a command only when it is run. The command has the name of its module's function."""
+    """A group that imports a command only when it is run. The command has the name of its module's
+    function."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -58,8 +60,8 @@ def commands() -> None:
     stcodec encode in.mp4 out.stp
     stcodec decode out.stp back.mp4
 
-    Exit codes: 0 done, 1 failure, 2 usage, 3 damaged or unreadable input, 4 output exists, 5 target out of reach,
-    130 interrupted.
+    Exit codes: 0 done, 1 failure, 2 usage, 3 damaged or unreadable input, 4 output exists, 5 target
+    out of reach, 130 interrupted.
     """
 
 
@@ -69,12 +71,14 @@ def _interrupt(signum: int, frame: object) -> None:
 
 def main() -> None:
     """Run a command; turn errors into one line and an exit code."""
-    # Threads that spin while they wait make two commands on the same cores ten times slower than one after the other.
+    # Threads that spin while they wait make two commands on the same cores ten times slower than
+    # one after the other.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
-    # Before the options are read, so that programs hear of mistakes in them, too. The --json of bench names a file.
+    # Before the options are read, so that programs hear of mistakes in them, too. The --json of
+    # bench names a file.
     report.speak_json("--json" in sys.argv[1:] and "bench" not in sys.argv[1:2])
     try:
         commands.main(standalone_mode=False, prog_name="stcodec")
@@ -90,7 +94,8 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output has gone, which is its right; keep Python from complaining at exit.
+        # The reader of our output has gone, which is its right; keep Python from complaining at
+        # exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:

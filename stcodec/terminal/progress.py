@@ -22,19 +22,25 @@ _SECONDS_BETWEEN_EVENTS = 0.5
 class ProgressReport:
     """How far something is, on stderr. A context manager.
 
-    mode: "bar"; "lines", one every few seconds and one at the end; "none"; or "auto", which is a bar on a terminal and lines
-    elsewhere. Nothing when quiet. A bar has no colour, and is made of plain characters where NO_COLOR is set. events: fields of
-    JSON events that say the same, at most two a second, unless mode is "none".
+    mode: "bar"; "lines", one every few seconds and one at the end; "none"; or "auto", which is a
+    bar on a terminal and lines elsewhere. Nothing when quiet. A bar has no colour, and is made of
+    plain characters where NO_COLOR is set. events: fields of JSON events that say the same, at most
+    two a second, unless mode is "none".
     """
 
-    def __init__(self, label: str, quiet: bool, mode: str = "auto", events: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, label: str, quiet: bool, mode: str = "auto", events: Mapping[str, str] | None = None
+    ) -> None:
         self._label, self._mode = label, "none" if quiet else mode
         self._at_end = mode == "lines"
         self._events = events if report.speaks_json() and self._mode != "none" else None
         if self._mode == "auto":
             self._mode = "bar" if sys.stderr.isatty() else "lines"
         self._seen: Progress | None = None
-        self._first = (0, 0.0)  # frames and time at the first news: what came before it is no measure of speed
+        self._first = (
+            0,
+            0.0,
+        )  # frames and time at the first news: what came before it is no measure of speed
         self._last = self._last_event = time.monotonic()
         self._bar: Any = None
 
@@ -42,7 +48,10 @@ class ProgressReport:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._bar is not None:
             self._bar.close()
@@ -57,7 +66,9 @@ class ProgressReport:
         self._seen = progress
         if self._events is not None and now - self._last_event >= _SECONDS_BETWEEN_EVENTS:
             self._last_event = now
-            report.print_json("progress", **self._events, frames=progress.frames, total=progress.total)
+            report.print_json(
+                "progress", **self._events, frames=progress.frames, total=progress.total
+            )
         if self._mode == "bar":
             if self._bar is None:
                 from tqdm import tqdm
@@ -86,5 +97,9 @@ class ProgressReport:
         text = f"{self._label}: {progress.frames}{of} frames"
         if rate > 0:
             text += f", {rate:.1f} frames/s"
-            text += f", {max(0, progress.total - progress.frames) / rate:.0f} s left" if progress.total else ""
+            text += (
+                f", {max(0, progress.total - progress.frames) / rate:.0f} s left"
+                if progress.total
+                else ""
+            )
         report.tell(text)

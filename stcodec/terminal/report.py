@@ -1,4 +1,5 @@
-"""The only printer but for progress: summaries, JSON, errors. People read stderr; stdout is for what was asked for."""
+"""The only printer but for progress: summaries, JSON, errors. People read stderr; stdout is for
+what was asked for."""
 
 from __future__ import annotations
 
@@ -120,10 +121,16 @@ def encoded(source: str, target: str, result: EncodeResult, quiet: bool, as_json
     if quiet or as_json:
         return
     rate = 8 * result.output_bytes / result.duration / 1000 if result.duration else 0.0
-    ratio = f", {result.ratio:.2f}x smaller than the input" if result.ratio and result.ratio >= 1 else ""
+    ratio = (
+        f", {result.ratio:.2f}x smaller than the input"
+        if result.ratio and result.ratio >= 1
+        else ""
+    )
     speed = result.frames / result.seconds if result.seconds else 0.0
     size = human_size(result.output_bytes)
-    tell(f"{target}: {result.frames} frames, {size} ({rate:.0f} kbit/s{ratio}), {speed:.1f} frames/s")
+    tell(
+        f"{target}: {result.frames} frames, {size} ({rate:.0f} kbit/s{ratio}), {speed:.1f} frames/s"
+    )
 
 
 def tried(trial: Trial, quiet: bool) -> None:
@@ -140,7 +147,9 @@ def tried(trial: Trial, quiet: bool) -> None:
         values.append(f"MS-SSIM {trial.ms_ssim:.4f}")
     if trial.vmaf is not None:
         values.append(f"VMAF {trial.vmaf:.2f}")
-    print(f"stcodec: tried quality {trial.quality}: {', '.join(values)}", file=sys.stderr, flush=True)
+    print(
+        f"stcodec: tried quality {trial.quality}: {', '.join(values)}", file=sys.stderr, flush=True
+    )
 
 
 def sampled(source: str, trial: Trial, seen: Survey, as_json: bool) -> None:
@@ -186,7 +195,9 @@ def joined(sources: Sequence[str], target: str, result: Joined, quiet: bool, as_
             notes=list(result.notes),
         )
     elif not quiet:
-        print(f"{target}: {result.frames} frames, {human_size(result.output_bytes)}", file=sys.stderr)
+        print(
+            f"{target}: {result.frames} frames, {human_size(result.output_bytes)}", file=sys.stderr
+        )
 
 
 def part(source: str, part: Part, quiet: bool, as_json: bool) -> None:
@@ -220,11 +231,17 @@ def file_info(info: FileInfo, as_json: bool) -> None:
             "picture",
             f"{info.width} x {info.height}, {info.bit_depth} bit 4:2:0, pixel aspect {info.sample_aspect_ratio}",
         ),
-        ("frames", f"{info.frames} in {info.duration:.3f} s, nominally {info.frame_rate:.3f} frames/s"),
+        (
+            "frames",
+            f"{info.frames} in {info.duration:.3f} s, nominally {info.frame_rate:.3f} frames/s",
+        ),
         ("colour", ", ".join(f"{k} {v}" for k, v in info.color.items())),
         ("rotation", f"{info.rotation} degrees"),
         ("model", f"{info.model} (sha256 {info.model_sha256[:16]}...), quality {info.quality}"),
-        ("video", f"{human_size(info.video_bytes)}, {info.chunks} chunks in {info.segments} segments"),
+        (
+            "video",
+            f"{human_size(info.video_bytes)}, {info.chunks} chunks in {info.segments} segments",
+        ),
     ]
     if info.hdr:
         rows.append(("HDR", ", ".join(f"{k} {v}" for k, v in info.hdr.items())))
@@ -232,17 +249,30 @@ def file_info(info: FileInfo, as_json: bool) -> None:
         rows.append(("fields", f"interlaced ({info.field_order})"))
     for s in info.streams:
         said = [str(s["metadata"][k]) for k in ("language", "title") if k in s["metadata"]]
-        rows.append((s["kind"], ", ".join([s["codec"], human_size(s["bytes"]), *said, *s["disposition"]])))
+        rows.append(
+            (s["kind"], ", ".join([s["codec"], human_size(s["bytes"]), *said, *s["disposition"]]))
+        )
     for chapter in info.chapters:
         rows.append(
-            ("chapter", f"{chapter['start']:.3f} to {chapter['end']:.3f} s {chapter['metadata'].get('title', '')}")
+            (
+                "chapter",
+                f"{chapter['start']:.3f} to {chapter['end']:.3f} s {chapter['metadata'].get('title', '')}",
+            )
         )
     for a in info.attachments:
         rows.append(
-            ("cover" if a["cover"] else "attachment", f"{a['name']} ({a['mimetype']}, {human_size(a['bytes'])})")
+            (
+                "cover" if a["cover"] else "attachment",
+                f"{a['name']} ({a['mimetype']}, {human_size(a['bytes'])})",
+            )
         )
     rows += [(f"  {key}", value) for key, value in info.metadata.items()]
-    rows.append(("ratio", f"{info.ratio:.1f} against raw pictures, {info.bit_rate / 1000:.1f} kbit/s in all"))
+    rows.append(
+        (
+            "ratio",
+            f"{info.ratio:.1f} against raw pictures, {info.bit_rate / 1000:.1f} kbit/s in all",
+        )
+    )
     for name, value in rows:
         print(f"{name:<10} {value}")
 
@@ -252,11 +282,21 @@ def chunk_problem(path: str, report: ChunkReport) -> None:
     error(f"{path}: chunk {report.chunk}: {report.problem}")
 
 
-def verified(path: str, chunks: int, frames: int, damaged: Sequence[ChunkReport], quiet: bool, as_json: bool) -> None:
-    """Summary of what was looked at, for people or as JSON; people have heard of the damaged chunks."""
+def verified(
+    path: str, chunks: int, frames: int, damaged: Sequence[ChunkReport], quiet: bool, as_json: bool
+) -> None:
+    """Summary of what was looked at, for people or as JSON; people have heard of the damaged
+    chunks."""
     if as_json:
         problems = [{"chunk": c.chunk, "message": c.problem} for c in damaged]
-        print_json("verified", input=path, intact=not damaged, chunks=chunks, frames=frames, damaged=problems)
+        print_json(
+            "verified",
+            input=path,
+            intact=not damaged,
+            chunks=chunks,
+            frames=frames,
+            damaged=problems,
+        )
     elif not quiet and not damaged:
         print(f"{path}: intact, {frames} frames in {chunks} chunks")
 
@@ -309,7 +349,13 @@ def compared(result: Comparison, as_json: bool) -> None:
 def _summary(result: Comparison, name: str) -> dict[str, Any]:
     summary = result.summary(name)
     one, five = summary.percentiles
-    return {"mean": summary.mean, "min": summary.min, "p1": one, "p5": five, "worst": result.numbers[summary.worst]}
+    return {
+        "mean": summary.mean,
+        "min": summary.min,
+        "p1": one,
+        "p5": five,
+        "worst": result.numbers[summary.worst],
+    }
 
 
 def _side(side: Side) -> dict[str, Any]:

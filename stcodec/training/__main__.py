@@ -14,8 +14,9 @@ import click
 
 from stcodec.errors import InputError, StcodecError, UsageError
 
-# log2 of the steps of intra, key and the three levels of two-sided frames against the quality's own step: the finer, the more
-# pictures are predicted from a frame. Chosen by BD-rate on training clips; chroma is finer everywhere.
+# log2 of the steps of intra, key and the three levels of two-sided frames against the quality's own
+# step: the finer, the more pictures are predicted from a frame. Chosen by BD-rate on training
+# clips; chroma is finer everywhere.
 STEP_GAINS = (-0.87, -0.85, -0.25, 0.15, 0.45)
 CHROMA_GAIN = -0.75
 FIT_QUALITIES = (4, 12, 20, 28, 36, 44, 52, 60)
@@ -32,9 +33,15 @@ def training() -> None:
 def _data_options(count: int, height: int, width: int, chunks: int) -> Callable[[Any], Any]:
     """The options that say what batches are like."""
     options = [
-        click.option("--batch", default=count, help="Crops per batch (0: as many as suit the device)."),
-        click.option("--height", default=height, help="Of a crop, a multiple of 16 (0: as suits the device)."),
-        click.option("--width-of-crop", "crop_width", default=width, help="Of a crop, a multiple of 16."),
+        click.option(
+            "--batch", default=count, help="Crops per batch (0: as many as suit the device)."
+        ),
+        click.option(
+            "--height", default=height, help="Of a crop, a multiple of 16 (0: as suits the device)."
+        ),
+        click.option(
+            "--width-of-crop", "crop_width", default=width, help="Of a crop, a multiple of 16."
+        ),
         click.option("--chunks", default=chunks, help="Chunks of 8 frames per crop."),
         click.option("--photo-share", default=0.3, help="Share of photos in motion."),
         click.option("--screen-share", default=0.12, help="Share of drawn screen content."),
@@ -100,10 +107,16 @@ def look(packed: Path, target: Path, number: int, **options: Any) -> None:
 def _shape_options(function: Any) -> Any:
     for option in (
         click.option("--memory", type=int, help="Channels of the memory."),
-        click.option("--intra-width", type=int, help="Hidden units of the prediction within intra frames."),
+        click.option(
+            "--intra-width", type=int, help="Hidden units of the prediction within intra frames."
+        ),
         click.option("--filter-blocks", type=int),
         click.option("--prior-blocks", type=int),
-        click.option("--width", type=int, help="Channels of new networks; without it, those of the base go on."),
+        click.option(
+            "--width",
+            type=int,
+            help="Channels of new networks; without it, those of the base go on.",
+        ),
     ):
         function = option(function)
     return function
@@ -130,18 +143,45 @@ def _start(base: str, shape: dict[str, Any]) -> Any:
 @click.option("--rate-scales", default=1.0, help="Learning rate of the scale networks, relative.")
 @click.option("--optimiser", type=click.Choice(["soap", "adamw"]), default="soap")
 @click.option("--average", default=0.999, help="Decay of the averaged weights.")
-@click.option("--distortion", type=click.Choice(["steps", "log"]), default="steps", help="See docs/training.md.")
-@click.option("--intra/--no-intra", default=False, help="Only what intra frames alone use, on single pictures.")
-@click.option("--leaf-share", default=1.0, help="Share of batches with the frames between key frames, too.")
-@click.option("--through/--no-through", default=False, help="Let gradients pass through references.")
+@click.option(
+    "--distortion",
+    type=click.Choice(["steps", "log"]),
+    default="steps",
+    help="See docs/training.md.",
+)
+@click.option(
+    "--intra/--no-intra",
+    default=False,
+    help="Only what intra frames alone use, on single pictures.",
+)
+@click.option(
+    "--leaf-share", default=1.0, help="Share of batches with the frames between key frames, too."
+)
+@click.option(
+    "--through/--no-through", default=False, help="Let gradients pass through references."
+)
 @_data_options(0, 0, 0, 2)
-@click.option("--reuse", default=0, help="Times that a batch is trained on (0: twice on a GPU, 4 times on a CPU).")
+@click.option(
+    "--reuse",
+    default=0,
+    help="Times that a batch is trained on (0: twice on a GPU, 4 times on a CPU).",
+)
 @click.option("--pool", default=12, help="Batches to choose from where they are used again.")
 @click.option("--device", default="auto")
 @click.option("--threads", default=0)
-@click.option("--compile/--no-compile", "compiled", default=None, help="Compile the networks (default: on a GPU).")
+@click.option(
+    "--compile/--no-compile",
+    "compiled",
+    default=None,
+    help="Compile the networks (default: on a GPU).",
+)
 @click.option("--bf16/--no-bf16", default=None, help="Networks in bfloat16 (default: on a GPU).")
-@click.option("--search", type=click.Choice(["auto", "dense", "encoder"]), default="auto", help="Motion search.")
+@click.option(
+    "--search",
+    type=click.Choice(["auto", "dense", "encoder"]),
+    default="auto",
+    help="Motion search.",
+)
 @click.option("--every", default=200, help="Steps between checkpoints.")
 @click.option("--log-every", default=20, help="Steps between lines of the log.")
 def train(packed: Path, run: Path, **options: Any) -> None:
@@ -171,7 +211,9 @@ def train(packed: Path, run: Path, **options: Any) -> None:
     click.echo(f"{len(data.clips)} clips, {len(data.scenes.photos)} photos, on {device}")
     run.mkdir(parents=True, exist_ok=True)
     (run / "options.json").write_text(json.dumps(options, indent=1))
-    losses = Settings(options["distortion"], options["through"], _dense(options, large), _bf16(options, large))
+    losses = Settings(
+        options["distortion"], options["through"], _dense(options, large), _bf16(options, large)
+    )
     Run(model, data, run, settings, losses, lambda text: click.echo(text)).train()
 
 
@@ -193,16 +235,21 @@ def _bf16(options: dict[str, Any], large: bool) -> bool:
 @click.argument("packed", type=_FOLDER)
 @click.argument("run", type=_FOLDER)
 @click.argument("target", type=_TARGET)
-@click.option("--rounds", default=1, help="Rounds of fitting tables and scales (0: keep those of the base).")
 @click.option(
-    "--predictors/--no-predictors", default=False, help="Fit the spatial predictors too: takes hundreds of crops."
+    "--rounds", default=1, help="Rounds of fitting tables and scales (0: keep those of the base)."
+)
+@click.option(
+    "--predictors/--no-predictors",
+    default=False,
+    help="Fit the spatial predictors too: takes hundreds of crops.",
 )
 @click.option("--steps", default=3000, help="Steps of fitting the scale networks, per round.")
 @_data_options(1, 160, 256, 2)
 @click.option("--crops", default=84, help="Crops that are coded for it.")
 @click.option("--threads", default=0)
 def export(packed: Path, run: Path, target: Path, **options: Any) -> None:
-    """Fit what is fitted around the averaged weights of RUN; write the model TARGET and its card beside it."""
+    """Fit what is fitted around the averaged weights of RUN; write the model TARGET and its card
+    beside it."""
     from stcodec.training import checkpoint
     from stcodec.training import export as exporting
     from stcodec.training.run import with_average
@@ -254,7 +301,9 @@ def linear(packed: Path, target: Path, **options: Any) -> None:
     model = fit.initial_model(ModelConfig())
     luma = luma_channels(model.config.patch).float()
     with torch.no_grad():
-        model.network.step_gain.copy_(torch.tensor(STEP_GAINS)[:, None] + CHROMA_GAIN * (1 - luma)[None])
+        model.network.step_gain.copy_(
+            torch.tensor(STEP_GAINS)[:, None] + CHROMA_GAIN * (1 - luma)[None]
+        )
     model, _ = exporting.fitted(model, _clips(packed, device, options), options, click.echo)
     exporting.write(target, model, None)
     click.echo(f"{target}: {target.stat().st_size / 1e6:.2f} MB")

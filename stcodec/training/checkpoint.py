@@ -1,7 +1,8 @@
-"""A training run on disk: `checkpoint.pt` (everything to go on from), `ema.safetensors` (averaged weights), `log.jsonl`.
+"""A training run on disk: `checkpoint.pt` (everything to go on from), `ema.safetensors` (averaged
+weights), `log.jsonl`.
 
-Files appear whole or not at all. Averaged weights are written in parts (`ema-1.safetensors`, ...) where one file would be large, so
-that they pass through narrow channels.
+Files appear whole or not at all. Averaged weights are written in parts (`ema-1.safetensors`, ...)
+where one file would be large, so that they pass through narrow channels.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ def save(folder: Path, state: dict[str, Any], average: dict[str, Tensor]) -> Non
         size += value.nbytes
     for number, part in enumerate(parts):
         partial = folder / "ema.partial"
-        save_file(part, str(partial), metadata={"config": json.dumps(state["config"]), "step": str(state["step"])})
+        save_file(
+            part,
+            str(partial),
+            metadata={"config": json.dumps(state["config"]), "step": str(state["step"])},
+        )
         partial.replace(folder / (f"ema-{number}.safetensors" if number else "ema.safetensors"))
 
 
@@ -63,7 +68,8 @@ def average_of(folder: Path) -> dict[str, Tensor]:
 
 
 class Log:
-    """One JSON object per line, added to `log.jsonl`. Lines of steps after `step`, which are about to be done again, are dropped."""
+    """One JSON object per line, added to `log.jsonl`. Lines of steps after `step`, which are about
+    to be done again, are dropped."""
 
     def __init__(self, folder: Path, step: int) -> None:
         self._path = folder / "log.jsonl"

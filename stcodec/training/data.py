@@ -1,4 +1,5 @@
-"""Batches of crops from a pack, augmented on the device that holds it: real clips, photos in motion, screen content."""
+"""Batches of crops from a pack, augmented on the device that holds it: real clips, photos in
+motion, screen content."""
 
 from __future__ import annotations
 
@@ -30,8 +31,9 @@ _SMALLEST = 0.4
 
 @dataclass(frozen=True)
 class DataSettings:
-    """A batch: `count` crops of `chunks` chunks at height x width (0: of single pictures); shares of photos, in motion if there are
-    chunks, and of screen content. leaf_share: share of batches with two-sided frames, the others have key frames alone."""
+    """A batch: `count` crops of `chunks` chunks at height x width (0: of single pictures); shares
+    of photos, in motion if there are chunks, and of screen content. leaf_share: share of batches
+    with two-sided frames, the others have key frames alone."""
 
     count: int
     height: int
@@ -47,17 +49,25 @@ class Data:
     """What batches are drawn from. Batch number i is the same whenever it is drawn."""
 
     def __init__(
-        self, clips: Sequence[Planes8], photos: Sequence[Planes8], settings: DataSettings, device: torch.device
+        self,
+        clips: Sequence[Planes8],
+        photos: Sequence[Planes8],
+        settings: DataSettings,
+        device: torch.device,
     ) -> None:
         if not clips and not photos:
             raise InputError("there are neither clips nor photos to train on")
         self.settings, self.device = settings, device
         frames = settings.chunks * CHUNK_FRAMES or 1
         self.frames = frames
-        self.clips = [tuple(p.to(device) for p in clip) for clip in clips if len(clip[0]) >= CHUNK_FRAMES]
+        self.clips = [
+            tuple(p.to(device) for p in clip) for clip in clips if len(clip[0]) >= CHUNK_FRAMES
+        ]
         screen = settings.height, settings.width
         least = min(screen) // 2
-        self._stills: list[Planes8] = [(y.to(device), u.to(device), v.to(device)) for y, u, v in photos]
+        self._stills: list[Planes8] = [
+            (y.to(device), u.to(device), v.to(device)) for y, u, v in photos
+        ]
         large = [still for still in self._stills if min(still[0].shape[1:]) >= least]
         self._drawn: dict[int, Planes8] = {}
         self._photos = photos
@@ -93,7 +103,10 @@ class Data:
             planes.append(stacked.round_().clamp_(0, 255).div_(255))
         levels = [rng.randrange(QUALITY_LEVELS) for _ in range(settings.count)]
         quality = torch.tensor(levels, dtype=torch.float32).to(self.device)
-        trees = tuple(0 if i == 0 and rng.random() < 0.6 else rng.choice(_TREES) for i in range(settings.chunks))
+        trees = tuple(
+            0 if i == 0 and rng.random() < 0.6 else rng.choice(_TREES)
+            for i in range(settings.chunks)
+        )
         keys_only = bool(trees) and rng.random() >= settings.leaf_share
         return Batch(planes[0], planes[1], planes[2], quality, trees, {}, keys_only)
 
@@ -103,10 +116,18 @@ class Data:
         if kind < settings.screen_share:
             return self.scenes.screen_content(rng)
         if not settings.chunks:
-            from_photo = self._stills and (kind < settings.screen_share + settings.photo_share or not self.clips)
-            source = rng.choice(self._stills) if from_photo else rng.choices(self.clips, self._weights)[0]
+            from_photo = self._stills and (
+                kind < settings.screen_share + settings.photo_share or not self.clips
+            )
+            source = (
+                rng.choice(self._stills)
+                if from_photo
+                else rng.choices(self.clips, self._weights)[0]
+            )
             return self._toned(rng, self._real(rng, source))
-        if self.scenes.photos and (kind < settings.screen_share + settings.photo_share or not self.clips):
+        if self.scenes.photos and (
+            kind < settings.screen_share + settings.photo_share or not self.clips
+        ):
             clip = self.scenes.moving(rng)
             return with_noise(self._toned(rng, clip), rng, generator)
         if not self.clips:
@@ -146,16 +167,24 @@ class Data:
             scale = least
         elif rng.random() < 0.7:
             scale = math.exp(rng.uniform(math.log(max(least, _SMALLEST)), 0))
-        part = [min(n, 2 * round(s / scale / 2)) for n, s in zip((height, width), screen, strict=True)]
-        top, left = (2 * rng.randrange((n - p) // 2 + 1) for n, p in zip((height, width), part, strict=True))
+        part = [
+            min(n, 2 * round(s / scale / 2)) for n, s in zip((height, width), screen, strict=True)
+        ]
+        top, left = (
+            2 * rng.randrange((n - p) // 2 + 1) for n, p in zip((height, width), part, strict=True)
+        )
         flips = [dim for dim in (1, 2) if rng.random() < (0.1, 0.5)[dim - 1]]
         done = []
         for index, plane in enumerate(clip):
             by = 1 if index == 0 else 2
-            cut = plane[times, top // by : (top + part[0]) // by, left // by : (left + part[1]) // by].float()
+            cut = plane[
+                times, top // by : (top + part[0]) // by, left // by : (left + part[1]) // by
+            ].float()
             size = screen[0] // by, screen[1] // by
             if cut.shape[1:] != size:
-                cut = F.interpolate(cut[:, None], size, mode="bicubic", antialias=True, align_corners=False)[:, 0]
+                cut = F.interpolate(
+                    cut[:, None], size, mode="bicubic", antialias=True, align_corners=False
+                )[:, 0]
             cut = cut.flip(flips) if flips else cut
             done.append(cut.transpose(1, 2) if turned else cut)
         return done[0], done[1], done[2]
@@ -163,7 +192,9 @@ class Data:
 
 def planes_of(batch: Batch, number: int) -> list[Planes]:
     """One crop of a batch as 8-bit pictures."""
-    planes = [(p[number] * 255).round().to(torch.uint8).cpu().numpy() for p in (batch.y, batch.u, batch.v)]
+    planes = [
+        (p[number] * 255).round().to(torch.uint8).cpu().numpy() for p in (batch.y, batch.u, batch.v)
+    ]
     return [(planes[0][t], planes[1][t], planes[2][t]) for t in range(len(planes[0]))]
 
 
@@ -174,6 +205,8 @@ def contact_sheet(batch: Batch, columns: int = 6) -> np.ndarray:
     planes: list[Tensor] = [p.cpu() for p in (batch.y, batch.u, batch.v)]
     rows = []
     for crop in range(len(batch.y)):
-        pictures = [rgb_of_planes(planes[0][crop, t], planes[1][crop, t], planes[2][crop, t]) for t in times]
+        pictures = [
+            rgb_of_planes(planes[0][crop, t], planes[1][crop, t], planes[2][crop, t]) for t in times
+        ]
         rows.append(np.concatenate([np.pad(p, ((0, 2), (0, 2), (0, 0))) for p in pictures], 1))
     return np.concatenate(rows, 0)

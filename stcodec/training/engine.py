@@ -1,8 +1,10 @@
-"""The loss of a batch of crops: motion, the lifting tree, the passes and the networks, all crops at once.
+"""The loss of a batch of crops: motion, the lifting tree, the passes and the networks, all crops at
+once.
 
-Crops are coded chunk by chunk as the codec does: predictions from decoded pictures, the codec's symbols, the memory from key to
-key. The loss of a crop is the logarithm of its whole cost in bits: those of its symbols, and its squared error in units of what the
-encoder takes for worth a bit at each kind of frame (so that a picture that others are predicted from weighs more). A logarithm,
+Crops are coded chunk by chunk as the codec does: predictions from decoded pictures, the codec's
+symbols, the memory from key to key. The loss of a crop is the logarithm of its whole cost in bits:
+those of its symbols, and its squared error in units of what the encoder takes for worth a bit at
+each kind of frame (so that a picture that others are predicted from weighs more). A logarithm,
 because every quality and every clip shall count alike; it is what a BD-rate averages.
 """
 
@@ -27,8 +29,9 @@ from stcodec.training.passes import Context, Passes
 
 # Bits per pixel that no crop is taken to cost less than: what is nearly free has nothing to teach.
 _LEAST_BITS = 0.003
-# Reach of the full search at an eighth of the size, for references up to so many frames away.
-# Sum of absolute differences, in steps, that is worth one bit: more than in the encoder, which drops vectors afterwards.
+# Reach of the full search at an eighth of the size, for references up to so many frames away. Sum
+# of absolute differences, in steps, that is worth one bit: more than in the encoder, which drops
+# vectors afterwards.
 _MOTION_BIT_COST = 3.0
 _REACHES = ((2, 5), (CHUNK_FRAMES, 8))
 # How much planes weigh in the distortion that benchmarks report.
@@ -40,9 +43,10 @@ _PICTURE = Step((0,), ((None, None),), 0)
 class Batch:
     """B crops of whole chunks (or, without trees, of single pictures).
 
-    y [B, T, H, W], u and v of half the size, float in [0, 1]; quality float [B]. trees: of each chunk, for all crops. fields: for each
-    chunk and predicted frame of it, vectors [B, 2, 2, H/8, W/8] and modes [B, H/16, W/16]; empty until `Engine.find_motion`.
-    keys_only: leave out the two-sided frames, on which no key frame depends.
+    y [B, T, H, W], u and v of half the size, float in [0, 1]; quality float [B]. trees: of each
+    chunk, for all crops. fields: for each chunk and predicted frame of it, vectors [B, 2, 2, H/8,
+    W/8] and modes [B, H/16, W/16]; empty until `Engine.find_motion`. keys_only: leave out the
+    two-sided frames, on which no key frame depends.
     """
 
     y: Tensor
@@ -55,7 +59,9 @@ class Batch:
 
     def plan(self) -> list[tuple[Step, ...]]:
         """The steps of each chunk."""
-        plan = [tree_steps(tree, chunk == 0) for chunk, tree in enumerate(self.trees)] or [(_PICTURE,)]
+        plan = [tree_steps(tree, chunk == 0) for chunk, tree in enumerate(self.trees)] or [
+            (_PICTURE,)
+        ]
         if self.keys_only:
             plan = [tuple(step for step in steps if step.level == 0) for steps in plan]
         return plan
@@ -63,19 +69,24 @@ class Batch:
     @property
     def pixels(self) -> int:
         """Luma samples of a crop's coded frames."""
-        return sum(len(step.frames) for steps in self.plan() for step in steps) * self.y[0, 0].numel()
+        return (
+            sum(len(step.frames) for steps in self.plan() for step in steps) * self.y[0, 0].numel()
+        )
 
     def frames(self, numbers: Sequence[int]) -> Frames:
         """Pictures of all crops at these times, time by time: batch size len(numbers) * B."""
         at = list(numbers)
-        return Frames(*(torch.cat([p[:, t] for t in at])[:, None] for p in (self.y, self.u, self.v)))
+        return Frames(
+            *(torch.cat([p[:, t] for t in at])[:, None] for p in (self.y, self.u, self.v))
+        )
 
 
 @dataclass(frozen=True)
 class Settings:
-    """distortion: "steps" (squared errors in units of the quantisation steps) or "log" (planes by 6:1:1 log-average); through: let
-    gradients pass through references to the frames that are predicted from; dense_search: `estimate` instead of the encoder's;
-    bf16: networks in bfloat16 where the device has it."""
+    """distortion: "steps" (squared errors in units of the quantisation steps) or "log" (planes by
+    6:1:1 log-average); through: let gradients pass through references to the frames that are
+    predicted from; dense_search: `estimate` instead of the encoder's; bf16: networks in bfloat16
+    where the device has it."""
 
     distortion: str = "steps"
     through: bool = False
@@ -117,7 +128,8 @@ class Engine:
         self.passes.plain()
 
     def compiled(self) -> None:
-        """Compile the networks, for each shape, and what the passes do most: minutes at the start, faster after."""
+        """Compile the networks, for each shape, and what the passes do most: minutes at the start,
+        faster after."""
         torch._dynamo.config.cache_size_limit = 64
         self.predict = torch.compile(self.network.predict, dynamic=False)
         self.restore = torch.compile(self.network.restore, dynamic=False)
@@ -141,7 +153,10 @@ class Engine:
         return replace(batch, fields=fields)
 
     def _as_encoder(
-        self, batch: Batch, wanted: list[tuple[tuple[int, int], int, int | None, int | None]], price: Tensor
+        self,
+        batch: Batch,
+        wanted: list[tuple[tuple[int, int], int, int | None, int | None]],
+        price: Tensor,
     ) -> dict[tuple[int, int], tuple[Tensor, Tensor]]:
         pairs = [(frame, a, b) for _, frame, a, b in wanted]
         found = []
@@ -153,10 +168,18 @@ class Engine:
         }
 
     def _dense(
-        self, batch: Batch, wanted: list[tuple[tuple[int, int], int, int | None, int | None]], price: Tensor
+        self,
+        batch: Batch,
+        wanted: list[tuple[tuple[int, int], int, int | None, int | None]],
+        price: Tensor,
     ) -> dict[tuple[int, int], tuple[Tensor, Tensor]]:
         count = len(price)
-        jobs = [(key, side, frame, r) for key, frame, *pair in wanted for side, r in enumerate(pair) if r is not None]
+        jobs = [
+            (key, side, frame, r)
+            for key, frame, *pair in wanted
+            for side, r in enumerate(pair)
+            if r is not None
+        ]
         found: dict[tuple[tuple[int, int], int], estimate.Found] = {}
         least = 0
         for most, reach in _REACHES:
@@ -210,7 +233,9 @@ class Engine:
             return own.sum(1)
         # The gradient of the planes' log-average, at the scale of the sum.
         wanted = self.weights / (own.detach() + 1e-3 * own.detach().sum(1, keepdim=True) + 1e-6)
-        wanted = wanted * (own.detach().sum(1, keepdim=True) / (wanted * own.detach()).sum(1, keepdim=True))
+        wanted = wanted * (
+            own.detach().sum(1, keepdim=True) / (wanted * own.detach()).sum(1, keepdim=True)
+        )
         return (wanted * own).sum(1)
 
     def _step(
@@ -221,7 +246,8 @@ class Engine:
         done: dict[int, tuple[Frames, Tensor]],
         memory: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor | None]:
-        """Code the frames of a step of all crops: bits [B], errors of the planes ([B, 3] plain and in bits), the memory."""
+        """Code the frames of a step of all crops: bits [B], errors of the planes ([B, 3] plain and
+        in bits), the memory."""
         network, count, frames = self.network, len(batch.quality), step.frames
         n = count * len(frames)
         intra = all(pair == (None, None) for pair in step.references)
@@ -229,14 +255,18 @@ class Engine:
         quality = network.quality_of(batch.quality.repeat(len(frames)), kind)
         kinds = torch.full_like(quality, kind, dtype=torch.long)
         size = network.step(quality, kinds)
-        target = network.transform(patchify(batch.frames([chunk * CHUNK_FRAMES + f for f in frames]), self.patch))
+        target = network.transform(
+            patchify(batch.frames([chunk * CHUNK_FRAMES + f for f in frames]), self.patch)
+        )
         rows, columns = target.shape[2:]
         if intra:
             base = network.intra_mean[None, :, None, None].expand(target.shape)
             references = target.new_zeros(n, rows, columns, self.patch.channels)
             context = Context(kind, quality, references, None, None)
         else:
-            base, context = self._predicted(batch, chunk, step, done, kind, quality, (rows, columns))
+            base, context = self._predicted(
+                batch, chunk, step, done, kind, quality, (rows, columns)
+            )
         state = memory if kind == KEY and memory is not None else self._null(n, rows, columns)
         with self._precision():
             mean = self.predict(base, state, size, quality, kinds)
@@ -246,7 +276,9 @@ class Engine:
         with self._precision():
             restored, features = self.restore(coded.decoded, coded.mean, base, size, quality, kinds)
             if kind <= KEY and features is not None:
-                memory = network.memory(self._null(n, rows, columns) if memory is None else memory, features)
+                memory = network.memory(
+                    self._null(n, rows, columns) if memory is None else memory, features
+                )
         restored = restored.float()
         with contextlib.nullcontext() if self.settings.through else torch.no_grad():
             pictures = unpatchify(network.inverse(restored), self.patch)
@@ -261,20 +293,26 @@ class Engine:
         plain, own = (t.view(len(frames), count, 3).sum(0) for t in (plain, own))
         return coded.bits.view(len(frames), count).sum(0), (plain, own), memory
 
-    def _rate_weight(self, batch: Batch, chunk: int, step: Step, kind: int, size: Tensor, patches: int) -> Tensor:
-        """The price of a bit in each patch of the frames of a step, [N, patches], as the encoder has it; where the batch lacks the
-        motion of a picture, nothing moves."""
+    def _rate_weight(
+        self, batch: Batch, chunk: int, step: Step, kind: int, size: Tensor, patches: int
+    ) -> Tensor:
+        """The price of a bit in each patch of the frames of a step, [N, patches], as the encoder
+        has it; where the batch lacks the motion of a picture, nothing moves."""
         weight = size.new_full((len(size), patches), RATE_WEIGHTS[kind])
         if step.level or not batch.trees:
             return weight
-        later, earlier, side = propagation.compared(step.frames[0], tree_steps(batch.trees[chunk], chunk == 0))
+        later, earlier, side = propagation.compared(
+            step.frames[0], tree_steps(batch.trees[chunk], chunk == 0)
+        )
         start = chunk * CHUNK_FRAMES
         pictures = batch.frames([start + earlier])
         if (chunk, later) in batch.fields:
             vectors, modes = batch.fields[chunk, later]
             alone = vectors[:, side : side + 1].expand_as(vectors)
             pictures = warp.predict(pictures, pictures, alone, torch.ones_like(modes))
-        change = propagation.mean_squares(batch.y[:, start + later][:, None] - pictures.y, self.patch)
+        change = propagation.mean_squares(
+            batch.y[:, start + later][:, None] - pictures.y, self.patch
+        )
         squared_step = (size[:, :, 0, 0].square() @ self.planes[0] / self.counts[0])[:, None]
         return weight * propagation.price_factors(change.flatten(1), squared_step)
 
@@ -288,7 +326,8 @@ class Engine:
         quality: Tensor,
         grid: tuple[int, int],
     ) -> tuple[Tensor, Context]:
-        """Coefficients of the motion-compensated prediction, and what the scale networks may look at."""
+        """Coefficients of the motion-compensated prediction, and what the scale networks may look
+        at."""
         fields = [batch.fields[chunk, frame] for frame in step.frames]
         vectors, modes = torch.cat([f[0] for f in fields]), torch.cat([f[1] for f in fields])
         sides: list[Frames] = []
@@ -299,12 +338,16 @@ class Engine:
                 assert reference is not None
                 pictures.append(done[reference][0])
             sides.append(Frames(*(torch.cat(planes) for planes in zip(*pictures, strict=True))))
-        base = self.network.transform(_patches(warp.predict(sides[0], sides[1], vectors, modes), self.patch))
+        base = self.network.transform(
+            _patches(warp.predict(sides[0], sides[1], vectors, modes), self.patch)
+        )
         magnitudes = []
         for pair in step.references:
             parts = [done[r][1] for r in pair if r is not None]
             magnitudes.append(parts[0] if len(parts) == 1 else parts[0] + parts[1])
-        patch_modes = modes.repeat_interleave(16 // self.patch.h, 1).repeat_interleave(16 // self.patch.w, 2)
+        patch_modes = modes.repeat_interleave(16 // self.patch.h, 1).repeat_interleave(
+            16 // self.patch.w, 2
+        )
         spread = vector_spread(vectors, grid)
         return base, Context(kind, quality, torch.cat(magnitudes), patch_modes, spread)
 

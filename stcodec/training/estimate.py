@@ -1,7 +1,9 @@
-"""Block motion of many pairs of pictures at once, for training: every operation has a fixed size and nothing waits for the host.
+"""Block motion of many pairs of pictures at once, for training: every operation has a fixed size
+and nothing waits for the host.
 
-The encoder's search (`encoder/search.py`) looks at chosen blocks alone, which suits a CPU and one picture. This one tries every
-candidate on whole pictures; vectors cost the same, so that what is trained sees predictions like those of the encoder.
+The encoder's search (`encoder/search.py`) looks at chosen blocks alone, which suits a CPU and one
+picture. This one tries every candidate on whole pictures; vectors cost the same, so that what is
+trained sees predictions like those of the encoder.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ _SPLIT_BITS = 6.0
 
 @dataclass(frozen=True)
 class Found:
-    """vectors: int64 [P, 2, H/8, W/8] in quarter samples; prediction [P, 1, H, W]; rate [P, 1, H/16, W/16] in bits."""
+    """vectors: int64 [P, 2, H/8, W/8] in quarter samples; prediction [P, 1, H, W]; rate [P, 1,
+    H/16, W/16] in bits."""
 
     vectors: Tensor
     prediction: Tensor
@@ -62,7 +65,8 @@ def _offset(dy: int, dx: int, device: torch.device) -> Tensor:
 
 
 def _doubled(planes: Tensor) -> Tensor:
-    """Half-sample interpolation: [P, 1, H, W] -> [P, 1, 2 H, 2 W], sample (2 y, 2 x) being the old (y, x)."""
+    """Half-sample interpolation: [P, 1, H, W] -> [P, 1, 2 H, 2 W], sample (2 y, 2 x) being the old
+    (y, x)."""
     kernel = _taps(planes.device)
     n, _, height, width = planes.shape
     tall = F.conv2d(F.pad(planes, (0, 0, 2, 3), mode="replicate"), kernel.view(1, 1, 6, 1))
@@ -94,7 +98,9 @@ class _Level:
 
     def difference(self, vectors: Tensor, block: int) -> Tensor:
         """Sums of absolute differences [P, 1, gh, gw]."""
-        return F.avg_pool2d((self.predict(vectors, block) - self.current).abs_(), block) * float(block * block)
+        return F.avg_pool2d((self.predict(vectors, block) - self.current).abs_(), block) * float(
+            block * block
+        )
 
 
 class _State:
@@ -106,7 +112,9 @@ class _State:
         self.cost = self._cost(vectors)
 
     def _cost(self, vectors: Tensor) -> Tensor:
-        return self.level.difference(vectors, self.block) + self.level.bit_cost * _bits(vectors - self.around)
+        return self.level.difference(vectors, self.block) + self.level.bit_cost * _bits(
+            vectors - self.around
+        )
 
     def attempt(self, vectors: Tensor) -> None:
         """Keep `vectors` wherever they are cheaper."""
@@ -124,7 +132,11 @@ class _State:
     def propagate(self) -> None:
         """Take the neighbours' present vectors as the prediction, and try them."""
         around = _median(self.vectors)
-        self.cost = self.cost + (_bits(self.vectors - around) - _bits(self.vectors - self.around)) * self.level.bit_cost
+        self.cost = (
+            self.cost
+            + (_bits(self.vectors - around) - _bits(self.vectors - self.around))
+            * self.level.bit_cost
+        )
         self.around = around
         self.attempt(around)
         for vectors in _neighbours(self.vectors):
@@ -132,7 +144,8 @@ class _State:
 
 
 def _coarse(current: Tensor, reference: Tensor, reach: int, bit_cost: Tensor) -> Tensor:
-    """Full search between pictures [P, 1, H/8, W/8]: vectors [P, 2, H/16, W/16] in quarter luma samples."""
+    """Full search between pictures [P, 1, H/8, W/8]: vectors [P, 2, H/16, W/16] in quarter luma
+    samples."""
     count, _, height, width = current.shape
     span = 2 * reach + 1
     padded = F.pad(reference, (reach,) * 4, mode="replicate")[:, 0]
@@ -150,7 +163,8 @@ def _coarse(current: Tensor, reference: Tensor, reach: int, bit_cost: Tensor) ->
 def search(current: Tensor, reference: Tensor, reach: int, bit_cost: Tensor) -> Found:
     """Motion of P pairs of pictures [P, 1, H, W] in [0, 1], H and W multiples of 16.
 
-    reach: of the full search at an eighth of the size, in samples there. bit_cost [P]: absolute difference that is worth a bit.
+    reach: of the full search at an eighth of the size, in samples there. bit_cost [P]: absolute
+    difference that is worth a bit.
     """
     price = bit_cost.view(-1, 1, 1, 1)
     halves = F.avg_pool2d(current, 2), F.avg_pool2d(reference, 2)
@@ -176,7 +190,8 @@ def search(current: Tensor, reference: Tensor, reach: int, bit_cost: Tensor) -> 
 
 
 def _split(level: _Level, whole: _State) -> Tensor:
-    """Vectors of 8x8 blocks: their own where that saves more than it costs, else those of their 16x16 block."""
+    """Vectors of 8x8 blocks: their own where that saves more than it costs, else those of their
+    16x16 block."""
     parent = whole.vectors.repeat_interleave(2, 2).repeat_interleave(2, 3)
     base = cost = level.difference(parent, 8)
     own = parent
@@ -192,11 +207,16 @@ def _split(level: _Level, whole: _State) -> Tensor:
 
 
 def choose_modes(current: Tensor, first: Found, second: Found, bit_cost: Tensor) -> Tensor:
-    """For pictures with two references, int64 [P, H/16, W/16]: 0 both, 1 the first alone, 2 the second alone."""
+    """For pictures with two references, int64 [P, H/16, W/16]: 0 both, 1 the first alone, 2 the
+    second alone."""
     price = bit_cost.view(-1, 1, 1, 1)
     costs = []
     for mode in range(3):
-        prediction = (first.prediction + second.prediction) / 2 if mode == 0 else (first, second)[mode - 1].prediction
+        prediction = (
+            (first.prediction + second.prediction) / 2
+            if mode == 0
+            else (first, second)[mode - 1].prediction
+        )
         rate = first.rate + second.rate if mode == 0 else (first, second)[mode - 1].rate + 1.5
         costs.append(F.avg_pool2d((prediction - current).abs(), 16) * 256 + price * rate)
     return torch.cat(costs, 1).argmin(1)

@@ -1,4 +1,5 @@
-"""From averaged weights to a model file: what is fitted is fitted around them, and a card says where the model comes from."""
+"""From averaged weights to a model file: what is fitted is fitted around them, and a card says
+where the model comes from."""
 
 from __future__ import annotations
 
@@ -17,7 +18,10 @@ FIT_QUALITIES = (4, 12, 20, 28, 36, 44, 52, 60)
 
 
 def fitted(
-    model: Model, clips: Iterable[Sequence[Planes]], options: dict[str, Any], say: Callable[[str], None]
+    model: Model,
+    clips: Iterable[Sequence[Planes]],
+    options: dict[str, Any],
+    say: Callable[[str], None],
 ) -> tuple[Model, list[str]]:
     """`options["rounds"]` rounds of `fit.fit_round` over the clips; also the lines that it said."""
     report: list[str] = []
@@ -29,7 +33,9 @@ def fitted(
     coded = list(clips) if options["rounds"] else []
     for number in range(options["rounds"]):
         qualities, predictors = FIT_QUALITIES[number % 3 :], options.get("predictors", True)
-        model = fit.fit_round(model, coded, qualities, options["steps"], effort=1, log=log, predictors=predictors)
+        model = fit.fit_round(
+            model, coded, qualities, options["steps"], effort=1, log=log, predictors=predictors
+        )
     return model, report
 
 
@@ -37,13 +43,17 @@ def write(target: Path, model: Model, card: str | None) -> None:
     """Write the model file, and its card beside it."""
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: a model file ends with .safetensors")
-    model_files.save_model(target, model.config, model.network, model.groups, model.tables, model.vector_tables)
+    model_files.save_model(
+        target, model.config, model.network, model.groups, model.tables, model.vector_tables
+    )
     if card is not None:
         digest = hashlib.sha256(target.read_bytes()).hexdigest()
         target.with_suffix(".md").write_text(card.replace("SHA256", digest), encoding="utf-8")
 
 
-def card(target: Path, model: Model, run: Path, options: dict[str, Any], report: Sequence[str]) -> str:
+def card(
+    target: Path, model: Model, run: Path, options: dict[str, Any], report: Sequence[str]
+) -> str:
     """A page about the model; SHA256 stands for the hash of its file."""
     config = model.config
     rows = [row for row in checkpoint.read_log(run) if "loss" in row]
@@ -60,7 +70,11 @@ def card(target: Path, model: Model, run: Path, options: dict[str, Any], report:
         lines.append(
             f"* {last['step']} steps in {last['minutes']:.1f} minutes; the loss went from {rows[0]['loss']:.4f} to {last['loss']:.4f}"
         )
-        lines += ["", "| quality | bits per pixel | PSNR 6:1:1 (last steps, training crops) |", "|---|---|---|"]
+        lines += [
+            "",
+            "| quality | bits per pixel | PSNR 6:1:1 (last steps, training crops) |",
+            "|---|---|---|",
+        ]
         for band, (bits, psnr) in enumerate(zip(last["bits_per_pixel"], last["psnr"], strict=True)):
             if bits is not None:
                 lines.append(f"| {8 * band}-{8 * band + 7} | {bits:.4f} | {psnr:.2f} dB |")

@@ -1,9 +1,11 @@
-"""What is fitted rather than trained by gradient through the codec: tables, scale networks, linear predictors, centroids.
+"""What is fitted rather than trained by gradient through the codec: tables, scale networks, linear
+predictors, centroids.
 
-The codec runs over training pictures with the model so far; an observer keeps a sample of what every pass saw. From that the
-spatial predictors come by least squares, the scale networks by gradient descent on the code length with the integer
-arithmetic in the loop (straight-through rounding), and the tables and centroids by counting. Two or three rounds, since
-rate-distortion optimised quantisation makes the symbols depend on the model.
+The codec runs over training pictures with the model so far; an observer keeps a sample of what
+every pass saw. From that the spatial predictors come by least squares, the scale networks by
+gradient descent on the code length with the integer arithmetic in the loop (straight-through
+rounding), and the tables and centroids by counting. Two or three rounds, since rate-distortion
+optimised quantisation makes the symbols depend on the model.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ _ESCAPE = 1e-5
 
 
 def laplace_rows() -> list[np.ndarray]:
-    """Discretised Laplacians, one per scale index 1..63, log-spaced in scale; the last entry of a row is the escape."""
+    """Discretised Laplacians, one per scale index 1..63, log-spaced in scale; the last entry of a
+    row is the escape."""
     rows = []
     for scale in np.geomspace(NARROWEST, WIDEST, scales.SCALE_COUNT - 1):
         k = int(min(2000, max(3, np.ceil(6 * scale))))
@@ -55,7 +58,11 @@ def initial_model(config: ModelConfig) -> Model:
         inputs, start = scales.input_size(config.patch.channels, networks is groups.intra), 0
         for end in config.groups:
             bias = torch.full((classes, end - start), 10.0 * 2**scales.SHIFT_2)
-            zeros = torch.zeros(inputs, hidden), torch.zeros(classes, hidden), torch.zeros(hidden, end - start)
+            zeros = (
+                torch.zeros(inputs, hidden),
+                torch.zeros(classes, hidden),
+                torch.zeros(hidden, end - start),
+            )
             networks.append(GroupNetwork(*zeros, bias))
             start = end
     network = Network(config).eval().requires_grad_(False)
@@ -65,7 +72,8 @@ def initial_model(config: ModelConfig) -> Model:
 
 @dataclass
 class Sample:
-    """Kept passes of one frequency group: inputs uint8 [n, F], context int64 [n], magnitudes int16 [n, outputs]."""
+    """Kept passes of one frequency group: inputs uint8 [n, F], context int64 [n], magnitudes int16
+    [n, outputs]."""
 
     inputs: list[Tensor] = field(default_factory=list)
     contexts: list[Tensor] = field(default_factory=list)
@@ -78,7 +86,9 @@ class Collector:
     def __init__(self, config: ModelConfig, patches_per_pass: int, seed: int = 0) -> None:
         self.samples: defaultdict[str, Sample] = defaultdict(Sample)
         channels = config.patch.channels
-        self.normal = torch.zeros(scales.PREDICTORS, 4 * channels, 4 * channels, dtype=torch.float64)
+        self.normal = torch.zeros(
+            scales.PREDICTORS, 4 * channels, 4 * channels, dtype=torch.float64
+        )
         self.moment = torch.zeros(scales.PREDICTORS, 4 * channels, channels, dtype=torch.float64)
         self.centroid_sum = torch.zeros(scales.SCALE_COUNT, 2, dtype=torch.float64)
         self.centroid_count = torch.zeros(scales.SCALE_COUNT, 2, dtype=torch.float64)
@@ -86,7 +96,14 @@ class Collector:
         self._random = torch.Generator().manual_seed(seed)
 
     def symbols(
-        self, kind: int, group: int, context: int, inputs: Tensor, index: Tensor, symbols: Tensor, scaled: Tensor
+        self,
+        kind: int,
+        group: int,
+        context: int,
+        inputs: Tensor,
+        index: Tensor,
+        symbols: Tensor,
+        scaled: Tensor,
     ) -> None:
         """See `latents.Observer`."""
         keep = torch.randperm(len(inputs), generator=self._random)[: self._keep]
@@ -109,7 +126,8 @@ class Collector:
         self.moment[number] += (near.T @ error).double()
 
     def spatial_predictors(self, ridge: float = 0.02) -> Tensor:
-        """Least-squares predictors [predictors, 4 C, C] with a ridge relative to the mean energy."""
+        """Least-squares predictors [predictors, 4 C, C] with a ridge relative to the mean
+        energy."""
         solved = torch.zeros_like(self.moment)
         for number, (normal, moment) in enumerate(zip(self.normal, self.moment, strict=True)):
             energy = float(normal.diagonal().mean())
@@ -124,9 +142,14 @@ class Collector:
 
 
 def train_scales(
-    collector: Collector, start: ScaleNetworks, tables: Tables, steps: int, log: Callable[[str], None] = print
+    collector: Collector,
+    start: ScaleNetworks,
+    tables: Tables,
+    steps: int,
+    log: Callable[[str], None] = print,
 ) -> ScaleNetworks:
-    """Scale networks that minimise the code length of the collected symbols, from those that the symbols were coded with."""
+    """Scale networks that minimise the code length of the collected symbols, from those that the
+    symbols were coded with."""
     costs = index_costs(tables)
     return start.map(
         lambda name, network: _train_scales(
@@ -136,7 +159,12 @@ def train_scales(
 
 
 def _train_scales(
-    sample: Sample, start: GroupNetwork, costs: Tensor, steps: int, name: str, log: Callable[[str], None]
+    sample: Sample,
+    start: GroupNetwork,
+    costs: Tensor,
+    steps: int,
+    name: str,
+    log: Callable[[str], None],
 ) -> GroupNetwork:
     if not sample.inputs:
         return start
@@ -165,7 +193,8 @@ def _train_scales(
 
 
 def fit_tables(collector: Collector, groups: ScaleNetworks, weight: float = 2000.0) -> Tables:
-    """Tables from the magnitudes counted at each index, on a Laplacian prior worth `weight` symbols."""
+    """Tables from the magnitudes counted at each index, on a Laplacian prior worth `weight`
+    symbols."""
     rows = laplace_rows()
     largest = max((len(row) - 2) // 2 for row in rows)
     counts = np.zeros((scales.SCALE_COUNT, largest + 2))
@@ -174,7 +203,9 @@ def fit_tables(collector: Collector, groups: ScaleNetworks, weight: float = 2000
         for x, context, size in zip(sample.inputs, sample.contexts, sample.magnitudes, strict=True):
             index = group.indices(x.float(), int(context[0])).long() if len(x) else x.long()
             key = index * (largest + 2) + size.long().clamp(max=largest + 1)
-            counts += np.bincount(key.reshape(-1).numpy(), minlength=counts.size).reshape(counts.shape)
+            counts += np.bincount(key.reshape(-1).numpy(), minlength=counts.size).reshape(
+                counts.shape
+            )
     fitted = []
     for i, row in enumerate(rows, start=1):
         k = (len(row) - 2) // 2
@@ -183,7 +214,9 @@ def fit_tables(collector: Collector, groups: ScaleNetworks, weight: float = 2000
         mixed = seen + weight * prior / prior.sum()
         mixed /= mixed.sum()
         sides = mixed[1:-1] / 2
-        fitted.append(np.concatenate([sides[::-1], mixed[:1], sides, np.maximum(mixed[-1:], _ESCAPE)]))
+        fitted.append(
+            np.concatenate([sides[::-1], mixed[:1], sides, np.maximum(mixed[-1:], _ESCAPE)])
+        )
     return Tables.from_probabilities(fitted)
 
 
@@ -191,7 +224,9 @@ class VectorCounter:
     """A coder that counts the symbols of each vector table, in front of a real coder."""
 
     def __init__(self) -> None:
-        self.counts = [np.zeros(2 * vectors.table_support(i) + 2) for i in range(1, vectors.TABLE_COUNT + 1)]
+        self.counts = [
+            np.zeros(2 * vectors.table_support(i) + 2) for i in range(1, vectors.TABLE_COUNT + 1)
+        ]
 
     def code(self, symbols: np.ndarray | None, index: np.ndarray, tables: Tables) -> np.ndarray:
         """Count; see `entropy.Coder`."""
@@ -204,9 +239,12 @@ class VectorCounter:
         return symbols
 
     def tables(self, weight: float = 30.0) -> VectorTables:
-        """Frozen tables from the counts (made symmetric for vectors) on the default tables as a prior."""
+        """Frozen tables from the counts (made symmetric for vectors) on the default tables as a
+        prior."""
         rows = []
-        for i, (count, prior) in enumerate(zip(self.counts, vectors.default_tables().tables.counts, strict=True), 1):
+        for i, (count, prior) in enumerate(
+            zip(self.counts, vectors.default_tables().tables.counts, strict=True), 1
+        ):
             if i < vectors.MODE_BASE:
                 count = np.append((count[:-1] + count[-2::-1]) / 2, count[-1])
             rows.append(count + weight * prior / prior.sum())
@@ -223,10 +261,12 @@ def fit_round(
     log: Callable[[str], None] = print,
     predictors: bool = True,
 ) -> Model:
-    """Run the codec over `clips` (each a list of pictures, 8-bit) and fit everything that this module fits.
+    """Run the codec over `clips` (each a list of pictures, 8-bit) and fit everything that this
+    module fits.
 
-    Clip i is coded at quality qualities[i % len(qualities)]. Returns the fitted model; its id and hash are placeholders.
-    predictors: fit the spatial predictors too, which takes hundreds of clips: they have 384 inputs.
+    Clip i is coded at quality qualities[i % len(qualities)]. Returns the fitted model; its id and
+    hash are placeholders. predictors: fit the spatial predictors too, which takes hundreds of
+    clips: they have 384 inputs.
     """
     collector = Collector(model.config, patches_per_pass)
     counter = VectorCounter()
@@ -247,4 +287,6 @@ def fit_round(
         network.centroids.copy_(collector.centroids())
     groups = train_scales(collector, model.groups, model.tables, steps, log)
     tables = fit_tables(collector, groups)
-    return dataclasses.replace(model, network=network, groups=groups, tables=tables, vector_tables=counter.tables())
+    return dataclasses.replace(
+        model, network=network, groups=groups, tables=tables, vector_tables=counter.tables()
+    )

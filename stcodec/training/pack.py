@@ -1,8 +1,9 @@
 """A folder of videos and photos <-> shards: tar files that OpenCV and Pillow read.
 
-A shard holds `index.json` (what each member is, its size and where it comes from), clips as MP4 and photos as WebP. A picture of a
-clip is one grey picture, the Y plane above U and V side by side, full range: so what is read are the planes as they are, without a
-way through RGB. Clips are parts of the videos, spread over their length, scaled down where they are large.
+A shard holds `index.json` (what each member is, its size and where it comes from), clips as MP4 and
+photos as WebP. A picture of a clip is one grey picture, the Y plane above U and V side by side,
+full range: so what is read are the planes as they are, without a way through RGB. Clips are parts
+of the videos, spread over their length, scaled down where they are large.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from stcodec.errors import InputError
 
 VIDEO_ENDINGS = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".y4m", ".gif", ".h264"}
 PHOTO_ENDINGS = {".webp", ".jpg", ".jpeg", ".png"}
-# Sizes of planes are multiples of this, so that chroma has whole samples and a stacked picture even sides.
+# Sizes of planes are multiples of this, so that chroma has whole samples and a stacked picture even
+# sides.
 _UNIT = 4
 # Bytes of a tar file per member, with its line of the index, and at the end.
 _TAR_OVERHEAD, _TAR_END = 2048, 20480
@@ -34,7 +36,8 @@ Planes8 = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class PackSettings:
-    """frames: of a clip at most; side, photo_side: the shorter side at most, in samples; crf: of the clips; clips: of a video."""
+    """frames: of a clip at most; side, photo_side: the shorter side at most, in samples; crf: of
+    the clips; clips: of a video."""
 
     frames: int = 32
     side: int = 288
@@ -60,7 +63,9 @@ def scaled(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     if plane.shape == (height, width):
         return plane
     tensor = torch.from_numpy(plane.astype(np.float32))[None, None]
-    small = F.interpolate(tensor, (height, width), mode="bicubic", antialias=True, align_corners=False)
+    small = F.interpolate(
+        tensor, (height, width), mode="bicubic", antialias=True, align_corners=False
+    )
     return small[0, 0].round().clamp(0, 255).to(torch.uint8).numpy()
 
 
@@ -69,7 +74,11 @@ def _fitted(planes: Planes, side: int) -> Planes:
     height, width = planes[0].shape
     factor = min(1.0, side / min(height, width))
     h, w = (max(_UNIT, int(n * factor) // _UNIT * _UNIT) for n in (height, width))
-    return scaled(planes[0], h, w), scaled(planes[1], h // 2, w // 2), scaled(planes[2], h // 2, w // 2)
+    return (
+        scaled(planes[0], h, w),
+        scaled(planes[1], h // 2, w // 2),
+        scaled(planes[2], h // 2, w // 2),
+    )
 
 
 def _video_clips(path: Path, settings: PackSettings) -> Iterator[list[Planes]]:
@@ -122,7 +131,12 @@ def _mp4(clip: Sequence[Planes], crf: int) -> bytes:
         stream.height, stream.width = stacked[0].shape
         stream.pix_fmt = "gray"
         stream.color_range = 2
-        stream.options = {"crf": str(crf), "preset": "medium", "tune": "psnr", "x264-params": "aq-mode=0"}
+        stream.options = {
+            "crf": str(crf),
+            "preset": "medium",
+            "tune": "psnr",
+            "x264-params": "aq-mode=0",
+        }
         for picture in stacked:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="gray")
             frame.color_range = 2
@@ -139,11 +153,15 @@ def _photo(path: Path, settings: PackSettings) -> bytes:
     factor = min(1.0, settings.photo_side / min(picture.size))
     size = [max(_UNIT, int(n * factor) // _UNIT * _UNIT) for n in picture.size]
     buffer = io.BytesIO()
-    picture.resize((size[0], size[1]), Image.Resampling.LANCZOS).save(buffer, "WEBP", quality=settings.photo_quality)
+    picture.resize((size[0], size[1]), Image.Resampling.LANCZOS).save(
+        buffer, "WEBP", quality=settings.photo_quality
+    )
     return buffer.getvalue()
 
 
-def pack(folder: Path, target: Path, settings: PackSettings, log: Callable[[str], None]) -> list[Path]:
+def pack(
+    folder: Path, target: Path, settings: PackSettings, log: Callable[[str], None]
+) -> list[Path]:
     """Write the videos and photos in `folder` as target/shard-NNN.tar; returns the paths.
 
     Files that cannot be used are named and left out; InputError if none can.
@@ -176,7 +194,13 @@ def pack(folder: Path, target: Path, settings: PackSettings, log: Callable[[str]
         try:
             for clip in _video_clips(path, settings):
                 height, width = clip[0][0].shape
-                entry = {"kind": "clip", "source": path.name, "frames": len(clip), "height": height, "width": width}
+                entry = {
+                    "kind": "clip",
+                    "source": path.name,
+                    "frames": len(clip),
+                    "height": height,
+                    "width": width,
+                }
                 add(entry, _mp4(clip, settings.crf))
         except InputError as error:
             log(f"left out: {error}")
@@ -203,7 +227,8 @@ def _write_shard(path: Path, members: Sequence[tuple[dict[str, object], bytes]])
 
 
 def read(folder: Path) -> tuple[list[Planes8], list[Planes8]]:
-    """Clips (planes uint8 [T, H, W]) and photos (the same with T = 1) of the shards in `folder`. InputError for what is no pack."""
+    """Clips (planes uint8 [T, H, W]) and photos (the same with T = 1) of the shards in `folder`.
+    InputError for what is no pack."""
     shards = sorted(folder.glob("shard-*.tar"))
     if not shards:
         raise InputError(f"{folder}: holds no shards (shard-*.tar)")
@@ -272,7 +297,9 @@ _TO_YUV = ((65.481, 128.553, 24.966), (-37.797, -74.203, 112.0), (112.0, -93.786
 def planes_of_rgb(picture: np.ndarray) -> Planes8:
     """uint8 RGB [H, W, 3] (even sides) -> planes uint8 [1, H, W] and [1, H/2, W/2]."""
     rgb = torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1) / 255
-    yuv = torch.einsum("oc,chw->ohw", torch.tensor(_TO_YUV), rgb) + torch.tensor([16.0, 128.0, 128.0]).view(3, 1, 1)
+    yuv = torch.einsum("oc,chw->ohw", torch.tensor(_TO_YUV), rgb) + torch.tensor(
+        [16.0, 128.0, 128.0]
+    ).view(3, 1, 1)
     small = F.avg_pool2d(yuv[1:], 2)
     y, u, v = (p[None].round().clamp(0, 255).to(torch.uint8) for p in (yuv[0], small[0], small[1]))
     return y, u, v

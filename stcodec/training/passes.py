@@ -1,12 +1,15 @@
-"""The lattice passes of many crops at once, with gradients: what `latents.LatentCoder` does as an encoder, without a coder.
+"""The lattice passes of many crops at once, with gradients: what `latents.LatentCoder` does as an
+encoder, without a coder.
 
-Symbols, scale indices and decoded latents are those of the codec (a test compares them). Items of a batch may differ in quality.
-Gradients:
+Symbols, scale indices and decoded latents are those of the codec (a test compares them). Items of a
+batch may differ in quality. Gradients:
 
-* A latent whose symbol is zero is decoded as its mean, so the distortion pulls at the mean; of any other the rounding error
+* A latent whose symbol is zero is decoded as its mean, so the distortion pulls at the mean; of any
+  other the rounding error
   does not depend on the mean (straight through), but its size, and so its rate, does: by the difference of two entries of its table.
   Together that is the slope of the encoder's own cost, with the sawtooth of the rounding taken out.
-* The scale networks learn from the bits of the symbols, between the two nearest tables, through straight-through rounding of
+* The scale networks learn from the bits of the symbols, between the two nearest tables, through
+  straight-through rounding of
   their integers.
 """
 
@@ -30,7 +33,8 @@ _FLAG_BITS, _FLOOR_BITS = 4.0, 0.001
 
 @dataclass(frozen=True)
 class Context:
-    """What is known about N frames of one kind before their symbols, as in `latents.StepContext`, but quality [N] float."""
+    """What is known about N frames of one kind before their symbols, as in `latents.StepContext`,
+    but quality [N] float."""
 
     kind: int
     quality: Tensor
@@ -41,7 +45,8 @@ class Context:
 
 @dataclass(frozen=True)
 class Coded:
-    """decoded, mean [N, C, rows, columns] (mean refined by neighbours); magnitudes [N, rows, columns, C]; bits [N]."""
+    """decoded, mean [N, C, rows, columns] (mean refined by neighbours); magnitudes [N, rows,
+    columns, C]; bits [N]."""
 
     decoded: Tensor
     mean: Tensor
@@ -51,8 +56,9 @@ class Coded:
 
 @dataclass(frozen=True)
 class _Part:
-    """Patches of one pass: inputs of the scale networks that do not depend on themselves; what their surroundings say (intra frames);
-    means [N, p, C] before and after linear prediction from neighbours; latents; steps [N, 1, C]."""
+    """Patches of one pass: inputs of the scale networks that do not depend on themselves; what
+    their surroundings say (intra frames); means [N, p, C] before and after linear prediction from
+    neighbours; latents; steps [N, 1, C]."""
 
     known: Tensor
     features: tuple[Tensor, Tensor] | None
@@ -78,7 +84,9 @@ class Passes(nn.Module):
         self.register_buffer("costs", index_costs(tables), persistent=False)
         sizes = torch.arange(scales.LARGEST_MAGNITUDE + 1)
         self.register_buffer("logs", scales.log_magnitude(sizes), persistent=False)
-        self.register_buffer("bands", scales.band_sums(torch.eye(network.config.patch.channels)), persistent=False)
+        self.register_buffer(
+            "bands", scales.band_sums(torch.eye(network.config.patch.channels)), persistent=False
+        )
         self.plain()
 
     def plain(self) -> None:
@@ -86,8 +94,9 @@ class Passes(nn.Module):
         self.group: Callable[..., tuple[Tensor, Tensor, Tensor]] = self._group
 
     def compiled(self) -> None:
-        """Compile what there is most of, quantisation and rate of a frequency group: a few small graphs for all
-        shapes. All passes of an intra frame as one graph would have thousands of operations, too many for a compiler."""
+        """Compile what there is most of, quantisation and rate of a frequency group: a few small
+        graphs for all shapes. All passes of an intra frame as one graph would have thousands of
+        operations, too many for a compiler."""
         self.group = torch.compile(self._group, dynamic=True)
 
     def _log(self, magnitudes: Tensor) -> Tensor:
@@ -97,13 +106,19 @@ class Passes(nn.Module):
     def _fixed_inputs(self, context: Context) -> Tensor:
         """The inputs of the scale network that do not change from pass to pass, [N, patches, F]."""
         n, rows, columns, _ = context.references.shape
-        quality = context.quality.clamp(0, scales.LARGEST_QUALITY).view(n, 1, 1).expand(n, rows * columns, 1)
+        quality = (
+            context.quality.clamp(0, scales.LARGEST_QUALITY)
+            .view(n, 1, 1)
+            .expand(n, rows * columns, 1)
+        )
         scalars = [quality, *((quality - knot).clamp(min=0) for knot in (12, 24, 36, 48))]
         zero = torch.zeros_like(quality)
         if context.modes is None:
             scalars += [zero, zero, zero]
         else:
-            scalars += [(context.modes.reshape(n, -1, 1) == mode).float() * 32.0 for mode in range(3)]
+            scalars += [
+                (context.modes.reshape(n, -1, 1) == mode).float() * 32.0 for mode in range(3)
+            ]
         if context.motion is None:
             scalars += [zero, zero]
         else:
@@ -124,8 +139,8 @@ class Passes(nn.Module):
         rate_weight: Tensor,
         lattices: Sequence[tuple[Tensor, Tensor | None]],
     ) -> Coded:
-        """Code latents [N, C, rows, columns] with `mean` and steps [N, C, 1, 1]; rate_weight [N, patches] as in `LatentCoder`,
-        lattices as in `scales`."""
+        """Code latents [N, C, rows, columns] with `mean` and steps [N, C, 1, 1]; rate_weight [N,
+        patches] as in `LatentCoder`, lattices as in `scales`."""
         n, channels, rows, columns = latents.shape
         device = latents.device
         network = self._network[0]
@@ -143,10 +158,15 @@ class Passes(nn.Module):
             sides = torch.zeros(n, p, 4, channels, device=device)
             if near is not None:
                 close = errors.index_select(1, near).view(n, p, 4 * channels)
-                here = here + close @ network.spatial[scales.predictor_number(context.kind, lattice)]
+                here = (
+                    here + close @ network.spatial[scales.predictor_number(context.kind, lattice)]
+                )
                 sides = magnitudes.index_select(1, near).view(n, p, 4, channels)
             around = sides.sum(2)
-            logs = self._log(around if context.kind else sides.flatten(2)), self._log(around @ self.bands)
+            logs = (
+                self._log(around if context.kind else sides.flatten(2)),
+                self._log(around @ self.bands),
+            )
             known = torch.cat([*logs, fixed.index_select(1, at)], dim=2)
             features = None
             if context.kind == 0 and network.config.intra_width:
@@ -171,10 +191,15 @@ class Passes(nn.Module):
             whole = torch.cat(parts, 1).index_select(1, back)
             return whole.view(n, rows, columns, channels).permute(0, 3, 1, 2)
 
-        return Coded(grid(decoded), grid(refined), magnitudes[:, :-1].view(n, rows, columns, channels), bits)
+        return Coded(
+            grid(decoded), grid(refined), magnitudes[:, :-1].view(n, rows, columns, channels), bits
+        )
 
-    def _symbols(self, part: _Part, kind: int, lattice: int, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Means, symbols and dequantised values [N, p, C] of latents, and bits [N] with gradients."""
+    def _symbols(
+        self, part: _Part, kind: int, lattice: int, weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Means, symbols and dequantised values [N, p, C] of latents, and bits [N] with
+        gradients."""
         network = self._network[0]
         parts: list[Tensor] = []
         values: list[Tensor] = []
@@ -202,9 +227,16 @@ class Passes(nn.Module):
         return torch.cat(means, 2), torch.cat(parts, 2), torch.cat(values, 2), bits
 
     def _group(
-        self, twin: ScaleTwin, known: Tensor, context: int, logs: Tensor | None, scaled: Tensor, weight: Tensor
+        self,
+        twin: ScaleTwin,
+        known: Tensor,
+        context: int,
+        logs: Tensor | None,
+        scaled: Tensor,
+        weight: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Symbols, dequantised values [N, p, outputs] and bits [N] of one frequency group's latents, in units of their steps."""
+        """Symbols, dequantised values [N, p, outputs] and bits [N] of one frequency group's
+        latents, in units of their steps."""
         position = twin(known, context, logs)
         largest = self.costs.shape[1] - 1
         flat_costs = self.costs.view(-1)
@@ -213,9 +245,13 @@ class Passes(nn.Module):
             above = index.clamp(min=1) * (largest + 1)
             size = scaled.detach().abs()
             nearest = size.round().clamp(max=largest)
-            # Index 0 codes nothing. A call that would lose too much by it raises all its indices to 1.
+            # Index 0 codes nothing. A call that would lose too much by it raises all its indices to
+            # 1.
             skipped = index == 0
-            best, best_cost = torch.zeros_like(nearest), size * size + weight * flat_costs.take(above)
+            best, best_cost = (
+                torch.zeros_like(nearest),
+                size * size + weight * flat_costs.take(above),
+            )
             lost = torch.zeros_like(size)
             for candidate in (nearest, nearest - 1):
                 bits = flat_costs.take(above + candidate.long().clamp(min=0))
@@ -224,7 +260,10 @@ class Passes(nn.Module):
                     saved = (size * size - cost).clamp(min=0) / weight
                     lost = (saved * (skipped & (candidate > 0))).sum((1, 2))
                 better = (candidate > 0) & (cost < best_cost)
-                best, best_cost = torch.where(better, candidate, best), torch.where(better, cost, best_cost)
+                best, best_cost = (
+                    torch.where(better, candidate, best),
+                    torch.where(better, cost, best_cost),
+                )
             count = index[0].numel()
             floor = (lost > _FLOOR_BITS * count + _FLAG_BITS).view(-1, 1, 1)
             skipped = skipped & ~floor
@@ -234,7 +273,11 @@ class Passes(nn.Module):
             exact = torch.where(skipped, 0.0, flat_costs.take(at))
             slope = torch.where(best > 0, flat_costs.take(at + (best < largest)) - exact, 0.0)
             symbols = best * scaled.detach().sign()
-            off = self._network[0].centroids[index.reshape(-1), (best > 1).long().reshape(-1)].view(best.shape)
+            off = (
+                self._network[0]
+                .centroids[index.reshape(-1), (best > 1).long().reshape(-1)]
+                .view(best.shape)
+            )
             values = symbols + symbols.sign() * off
         position = torch.where(floor, position.clamp(min=1.0), position)
         between = code_length(position, best.long(), self.costs)

@@ -9,7 +9,8 @@ from stcodec.training import checkpoint
 
 
 def plot(folder: Path, target: Path) -> None:
-    """Loss, gradient norm, bits per pixel and PSNR per band of quality, from the log of `folder`, as the PNG `target`."""
+    """Loss, gradient norm, bits per pixel and PSNR per band of quality, from the log of `folder`,
+    as the PNG `target`."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -24,7 +25,9 @@ def plot(folder: Path, target: Path) -> None:
         values = [row[name] for row in rows]
         axis.plot(steps, values, alpha=0.35)
         axis.plot(steps, _smooth(values), color="C0")
-        axis.set(xlabel="step", ylabel={"loss": "loss (log of the cost)", "norm": "gradient norm"}[name])
+        axis.set(
+            xlabel="step", ylabel={"loss": "loss (log of the cost)", "norm": "gradient norm"}[name]
+        )
     axes[0][1].set_yscale("log")
     for axis, name in ((axes[1][0], "bits_per_pixel"), (axes[1][1], "psnr")):
         for band in range(8):
@@ -32,7 +35,10 @@ def plot(folder: Path, target: Path) -> None:
             if points:
                 x, y = zip(*points, strict=True)
                 axis.plot(x, _smooth(list(y)), label=f"quality {8 * band}-{8 * band + 7}")
-        axis.set(xlabel="step", ylabel={"bits_per_pixel": "bits per pixel", "psnr": "PSNR 6:1:1 (dB)"}[name])
+        axis.set(
+            xlabel="step",
+            ylabel={"bits_per_pixel": "bits per pixel", "psnr": "PSNR 6:1:1 (dB)"}[name],
+        )
     axes[1][0].set_yscale("log")
     axes[1][0].legend(fontsize=7)
     for axis in axes.flat:

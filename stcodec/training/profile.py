@@ -13,7 +13,8 @@ from stcodec.training.data import Data
 from stcodec.training.engine import Engine, Settings
 from stcodec.training.run import Trained
 
-# What counts as arithmetic: convolutions and matrix products, forward and backward, under the names of both kinds of device.
+# What counts as arithmetic: convolutions and matrix products, forward and backward, under the names
+# of both kinds of device.
 _ARITHMETIC = ("conv", "gemm", "bmm", "aten::mm", "addmm", "cutlass", "xmma", "cudnn", "sgemm")
 
 
@@ -34,8 +35,11 @@ class _Clock:
         self.last = now
 
 
-def profile(model: Model, data: Data, losses: Settings, compiled: bool, steps: int, table: int) -> Iterator[str]:
-    """Lines of a report: stages of a step, arithmetic per pixel and per second, and operators by their own time."""
+def profile(
+    model: Model, data: Data, losses: Settings, compiled: bool, steps: int, table: int
+) -> Iterator[str]:
+    """Lines of a report: stages of a step, arithmetic per pixel and per second, and operators by
+    their own time."""
     trained = Trained(model).to(data.device)
     engine = Engine(trained.network, trained.passes, losses)
     parameters = trained.parameters_of("network") + trained.parameters_of("passes")
@@ -98,9 +102,14 @@ def _operators(
         step(number, None)
     events = trace.key_averages()
     on_gpu = device.type == "cuda"
-    own = {e.key: (e.self_device_time_total if on_gpu else e.self_cpu_time_total, e.count) for e in events}
+    own = {
+        e.key: (e.self_device_time_total if on_gpu else e.self_cpu_time_total, e.count)
+        for e in events
+    }
     total = sum(seconds for seconds, _ in own.values())
-    arithmetic = sum(t for name, (t, _) in own.items() if any(word in name.lower() for word in _ARITHMETIC))
+    arithmetic = sum(
+        t for name, (t, _) in own.items() if any(word in name.lower() for word in _ARITHMETIC)
+    )
     yield f"convolutions and matrix products: {100 * arithmetic / max(total, 1e-9):.0f} % of the operators' time"
     for name, (spent, count) in sorted(own.items(), key=lambda item: -item[1][0])[:table]:
         yield f"{100 * spent / max(total, 1e-9):6.1f} %  {count:6d} x  {name[:80]}"

@@ -1,7 +1,8 @@
-"""A training run: batches, steps, averages, checkpoints and a log, until so many steps or minutes are over.
+"""A training run: batches, steps, averages, checkpoints and a log, until so many steps or minutes
+are over.
 
-Everything random comes from the seed and the number of the step, so a run that was killed goes on as if nothing had happened but
-for the steps since its last checkpoint.
+Everything random comes from the seed and the number of the step, so a run that was killed goes on
+as if nothing had happened but for the steps since its last checkpoint.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ _BANDS = 8
 
 @dataclass(frozen=True)
 class RunSettings:
-    """steps, minutes: of the whole run, whichever ends first. rate_scales: learning rate of the scale networks against that of the
-    others. reuse: how often a batch is trained on, in random order out of `pool` of them (where motion and pictures cost more than
-    networks). compiled: compile the networks. intra: train what only intra frames use, and nothing else.
-    every, log_every: steps between checkpoints and lines of the log.
+    """steps, minutes: of the whole run, whichever ends first. rate_scales: learning rate of the
+    scale networks against that of the others. reuse: how often a batch is trained on, in random
+    order out of `pool` of them (where motion and pictures cost more than networks). compiled:
+    compile the networks. intra: train what only intra frames use, and nothing else. every,
+    log_every: steps between checkpoints and lines of the log.
     """
 
     steps: int = 10_000
@@ -69,8 +71,13 @@ class Trained(nn.Module):
         self.passes = Passes(model.network, model.groups, model.tables)
 
     def parameters_of(self, part: str, intra: bool = False) -> list[nn.Parameter]:
-        """The trained parameters of "network" or "passes"; `intra`: those alone that only intra frames use."""
-        named = [(n, p) for n, p in getattr(self, part).named_parameters() if part == "passes" or n not in FITTED]
+        """The trained parameters of "network" or "passes"; `intra`: those alone that only intra
+        frames use."""
+        named = [
+            (n, p)
+            for n, p in getattr(self, part).named_parameters()
+            if part == "passes" or n not in FITTED
+        ]
         return [p for name, p in named if not intra or name.startswith(("surroundings.", "intra."))]
 
 
@@ -79,14 +86,20 @@ def with_average(model: Model, average: dict[str, Tensor]) -> Model:
     network = copy.deepcopy(model.network)
     # What is fitted stays: it may have been fitted again, in another shape, since the run.
     fitted = {"network." + name for name in FITTED}
-    own = {k.removeprefix("network."): v for k, v in average.items() if k.startswith("network.") and k not in fitted}
+    own = {
+        k.removeprefix("network."): v
+        for k, v in average.items()
+        if k.startswith("network.") and k not in fitted
+    }
     network.load_state_dict(own, strict=False)
     network.requires_grad_(False)
 
     def scales(name: str, group: GroupNetwork) -> GroupNetwork:
         twin, prefix = ScaleTwin.of(group), f"passes.{name}."
         state = {k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)}
-        if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in twin.state_dict().items()}:
+        if {k: v.shape for k, v in state.items()} == {
+            k: v.shape for k, v in twin.state_dict().items()
+        }:
             twin.load_state_dict(state)
         return twin.integers()
 
@@ -105,12 +118,20 @@ class Run:
         losses: Settings,
         say: Callable[[str], None],
     ) -> None:
-        self.device, self.data, self.folder, self.settings, self.say = data.device, data, folder, settings, say
+        self.device, self.data, self.folder, self.settings, self.say = (
+            data.device,
+            data,
+            folder,
+            settings,
+            say,
+        )
         folder.mkdir(parents=True, exist_ok=True)
         self.config = model.config
         self.trained = Trained(model).to(self.device)
         self.trained.requires_grad_(False)
-        self.groups = [self.trained.parameters_of(part, settings.intra) for part in ("network", "passes")]
+        self.groups = [
+            self.trained.parameters_of(part, settings.intra) for part in ("network", "passes")
+        ]
         for parameter in (p for group in self.groups for p in group):
             parameter.requires_grad_(True)
         if self.device.type == "cuda":
@@ -145,7 +166,9 @@ class Run:
         now = self.trained.state_dict()
         kept = {k: now[k].clone() for k in fitted}
         self.trained.load_state_dict({**state["trained"], **kept})
-        self.average = {k: v.to(self.device).clone() for k, v in {**state["average"], **kept}.items()}
+        self.average = {
+            k: v.to(self.device).clone() for k, v in {**state["average"], **kept}.items()
+        }
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.spent = state["step"], state["spent"]
         self.say(f"goes on from step {self.step}, after {self.spent:.1f} minutes")
@@ -163,7 +186,9 @@ class Run:
 
     def progress(self) -> float:
         """How much of the run is over, 0..1."""
-        return max(self.step / max(1, self.settings.steps), self.spent / max(1e-6, self.settings.minutes))
+        return max(
+            self.step / max(1, self.settings.steps), self.spent / max(1e-6, self.settings.minutes)
+        )
 
     def _batches(self) -> Iterator[Batch]:
         """Batches with their motion; with a pool, each comes several times, at a new quality."""
@@ -179,11 +204,14 @@ class Run:
             generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.step)
             at = int(torch.randint(len(pool), (1,), generator=generator))
             # Vectors are those of the first quality: not far away, they are nearly the same.
-            moved = torch.randint(-10, 11, pool[at].quality.shape, generator=generator).to(self.device)
+            moved = torch.randint(-10, 11, pool[at].quality.shape, generator=generator).to(
+                self.device
+            )
             yield dataclasses.replace(pool[at], quality=(pool[at].quality + moved).clamp(0, 63))
 
     def train(self) -> None:
-        """Train to the end; the checkpoint is written now and then, at the end, and when interrupted or told to end."""
+        """Train to the end; the checkpoint is written now and then, at the end, and when
+        interrupted or told to end."""
         signal.signal(signal.SIGTERM, _interrupt)
         if self.device.type == "cpu":
             flush_denormals()
@@ -196,7 +224,12 @@ class Run:
                 self.spent = before + (time.monotonic() - began) / 60
                 if self.step % settings.log_every == 0:
                     rate = self.optimiser.param_groups[0]["lr"]
-                    row = {"step": self.step, "minutes": round(self.spent, 3), "rate": rate, **window.result()}
+                    row = {
+                        "step": self.step,
+                        "minutes": round(self.spent, 3),
+                        "rate": rate,
+                        **window.result(),
+                    }
                     if not math.isfinite(row["loss"]):
                         raise FloatingPointError(f"the loss of step {self.step} is {row['loss']}")
                     log.write(**row)
@@ -222,7 +255,8 @@ class Run:
                 raise
             failure = (str(error) or repr(error)).splitlines()[0]
         if result is None:
-            # Not in the handler: until it is left, the exception holds what the failed attempt had in memory.
+            # Not in the handler: until it is left, the exception holds what the failed attempt had
+            # in memory.
             self.say(f"goes on without compilation, which failed: {failure}")
             self.engine.plain()
             self._compiled = False
@@ -233,7 +267,12 @@ class Run:
     def _set_rate(self) -> None:
         settings = self.settings
         warm = min(1.0, (self.step + 1) / max(1, settings.warm_up))
-        rate = settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress())))
+        rate = (
+            settings.learning_rate
+            * warm
+            * 0.5
+            * (1 + math.cos(math.pi * min(1.0, self.progress())))
+        )
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["factor"]
 
@@ -246,7 +285,11 @@ class Run:
         # Short runs average over a part of themselves.
         decay = min(self.settings.average, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
-            floating = [(self.average[k], v) for k, v in self.trained.state_dict().items() if v.is_floating_point()]
+            floating = [
+                (self.average[k], v)
+                for k, v in self.trained.state_dict().items()
+                if v.is_floating_point()
+            ]
             torch._foreach_lerp_([a for a, _ in floating], [v for _, v in floating], 1 - decay)
         return outcome, norms[0]
 
@@ -269,7 +312,9 @@ class _Window:
     def add(self, batch: Batch, outcome: Outcome, norm: Tensor) -> None:
         self.loss += outcome.loss.detach()
         self.norm += norm
-        each = torch.stack([torch.ones_like(outcome.bits), outcome.bits, psnr(outcome.squared.detach())], 1)
+        each = torch.stack(
+            [torch.ones_like(outcome.bits), outcome.bits, psnr(outcome.squared.detach())], 1
+        )
         self.bands.index_add_(0, quality_band(batch.quality), each)
         self.steps += 1
         self.pixels += len(batch.y) * batch.pixels
@@ -285,13 +330,17 @@ class _Window:
             "norm": norm / self.steps,
             "steps_per_second": self.steps / seconds,
             "megapixels_per_second": self.pixels / seconds / 1e6,
-            "bits_per_pixel": [round(m[0], 5) if s else None for m, s in zip(means, seen, strict=True)],
+            "bits_per_pixel": [
+                round(m[0], 5) if s else None for m, s in zip(means, seen, strict=True)
+            ],
             "psnr": [round(m[1], 3) if s else None for m, s in zip(means, seen, strict=True)],
         }
 
 
 def _line(row: dict[str, Any]) -> str:
-    middle = [(b, p) for b, p in zip(row["bits_per_pixel"], row["psnr"], strict=True) if b is not None]
+    middle = [
+        (b, p) for b, p in zip(row["bits_per_pixel"], row["psnr"], strict=True) if b is not None
+    ]
     bits, quality = (sum(column) / len(middle) for column in zip(*middle, strict=True))
     return (
         f"{row['step']} {row['minutes']:.1f}min loss {row['loss']:.4f} norm {row['norm']:.3f} "
@@ -300,12 +349,15 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def start_from(base: Model, config: ModelConfig) -> Model:
-    """A model of another shape with what is fitted in `base`; the same one where the shape is the same."""
+    """A model of another shape with what is fitted in `base`; the same one where the shape is the
+    same."""
     if config == base.config:
         return dataclasses.replace(base, network=copy.deepcopy(base.network))
     network = Network(config).eval()
     # What has the same shape stays, so that one part can be new and the others go on.
     kept = base.network.state_dict()
     own = network.state_dict()
-    network.load_state_dict({k: kept[k] if k in kept and kept[k].shape == v.shape else v for k, v in own.items()})
+    network.load_state_dict(
+        {k: kept[k] if k in kept and kept[k].shape == v.shape else v for k, v in own.items()}
+    )
     return dataclasses.replace(base, config=config, network=network)

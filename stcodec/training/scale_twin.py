@@ -1,4 +1,5 @@
-"""A trainable twin of the integer scale network: floating-point weights that are rounded, straight through, on every use."""
+"""A trainable twin of the integer scale network: floating-point weights that are rounded, straight
+through, on every use."""
 
 from __future__ import annotations
 
@@ -24,14 +25,16 @@ def straight_through(rounded: Tensor, value: Tensor) -> Tensor:
 
 
 def index_costs(tables: Tables) -> Tensor:
-    """Bits [64, M] of each magnitude under each index; index 0 takes what it cannot code for costly, not for impossible."""
+    """Bits [64, M] of each magnitude under each index; index 0 takes what it cannot code for
+    costly, not for impossible."""
     costs = torch.from_numpy(tables.costs()).clone()
     costs[0, 1:] = _SKIP_PENALTY + costs[1, 1:]
     return costs
 
 
 def code_length(index: Tensor, magnitudes: Tensor, costs: Tensor) -> Tensor:
-    """Bits, of the shape of `index`, at real-valued indices, between those of the two nearest tables. costs [64, M]."""
+    """Bits, of the shape of `index`, at real-valued indices, between those of the two nearest
+    tables. costs [64, M]."""
     # The floor of the codec makes index i stand for [i, i + 1); its middle is i + 0.5.
     position = (index - 0.5).clamp(0, scales.SCALE_COUNT - 1.001)
     low = position.detach().floor()
@@ -41,7 +44,8 @@ def code_length(index: Tensor, magnitudes: Tensor, costs: Tensor) -> Tensor:
 
 
 class ScaleTwin(nn.Module):
-    """One frequency group; `outputs` coefficients. Parameters in units of the integer weights: w1, b1, w2, b2."""
+    """One frequency group; `outputs` coefficients. Parameters in units of the integer weights: w1,
+    b1, w2, b2."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int, classes: int) -> None:
         super().__init__()
@@ -63,13 +67,16 @@ class ScaleTwin(nn.Module):
     def quantised(self) -> tuple[Tensor, ...]:
         """The integers, with gradients."""
         values = []
-        for t, unit, limit in zip((self.w1, self.b1, self.w2, self.b2), _UNITS, _LIMITS, strict=True):
+        for t, unit, limit in zip(
+            (self.w1, self.b1, self.w2, self.b2), _UNITS, _LIMITS, strict=True
+        ):
             scaled = t * unit
             values.append(straight_through(scaled.round().clamp(-limit, limit), scaled))
         return tuple(values)
 
     def forward(self, x: Tensor, context: int | Tensor, own: Tensor | None = None) -> Tensor:
-        """Real-valued index [..., outputs], before the last floor; inputs as in `GroupNetwork.indices`.
+        """Real-valued index [..., outputs], before the last floor; inputs as in
+        `GroupNetwork.indices`.
 
         `context`: one class, or one per row of `x`.
         """

@@ -15,7 +15,8 @@ _LETTERS = "eeeeetttaaaoooiiinnnsssrrrhhlldduucmwfgypbvk"
 
 def _words(rng: random.Random, count: int) -> str:
     words = (
-        "".join(rng.choice(_LETTERS) for _ in range(rng.choice((1, 2, 3, 4, 5, 5, 6, 7, 9)))) for _ in range(count)
+        "".join(rng.choice(_LETTERS) for _ in range(rng.choice((1, 2, 3, 4, 5, 5, 6, 7, 9))))
+        for _ in range(count)
     )
     return " ".join(w.capitalize() if rng.random() < 0.12 else w for w in words)
 
@@ -53,12 +54,16 @@ class _Page:
                 x += rng.choice((0, 0, 1, 1, 2, 3)) * 2 * size
                 while x < left + (right - left) * rng.random():
                     word = _words(rng, 1) + rng.choice(("(", ")", " = ", ".", ": ", ", "))
-                    self.draw.text((x, y), word, font=font, fill=ink if rng.random() < 0.5 else self.ink())
+                    self.draw.text(
+                        (x, y), word, font=font, fill=ink if rng.random() < 0.5 else self.ink()
+                    )
                     x += int(font.getlength(word)) + 4
             elif rng.random() < 0.9:
                 words = _words(rng, max(1, int((right - left) / (size * 2.4))))
                 short = rng.random() if rng.random() < 0.2 else 1.0
-                self.draw.text((x, y), words[: max(3, int(len(words) * short))], font=font, fill=ink)
+                self.draw.text(
+                    (x, y), words[: max(3, int(len(words) * short))], font=font, fill=ink
+                )
             y += line
 
     def boxes(self, count: int) -> None:
@@ -73,7 +78,10 @@ class _Page:
                 self.draw.ellipse((x, y, x + h, y + h), fill=fill, outline=self.ink())
             else:
                 self.draw.rounded_rectangle(
-                    shape, rng.choice((0, 0, 4, 8)), fill, self.ink() if rng.random() < 0.5 else None
+                    shape,
+                    rng.choice((0, 0, 4, 8)),
+                    fill,
+                    self.ink() if rng.random() < 0.5 else None,
                 )
             if rng.random() < 0.6:
                 font = ImageFont.load_default(min(h - 2, rng.choice((10, 12, 14))))
@@ -88,7 +96,12 @@ class _Page:
             self.draw.line((0, y, self.width, y), fill=(grey, grey, grey))
             for x in range(0, self.width, column):
                 text = f"{rng.uniform(0, 10 ** rng.randrange(1, 5)):.{rng.randrange(3)}f}"
-                self.draw.text((x + 4, y + 2), text, font=font, fill=self.ink() if rng.random() < 0.1 else (128,) * 3)
+                self.draw.text(
+                    (x + 4, y + 2),
+                    text,
+                    font=font,
+                    fill=self.ink() if rng.random() < 0.1 else (128,) * 3,
+                )
         for x in range(0, self.width, column):
             self.draw.line((x, 0, x, self.height), fill=(grey, grey, grey))
 
@@ -106,6 +119,8 @@ def page(rng: random.Random, height: int, width: int, picture: np.ndarray | None
     drawn.boxes(rng.choice((0, 2, 4, 8, 14)))
     if picture is not None:
         image = Image.fromarray(picture)
-        image.thumbnail((rng.randrange(width // 5, width // 2), rng.randrange(height // 5, height // 2)))
+        image.thumbnail(
+            (rng.randrange(width // 5, width // 2), rng.randrange(height // 5, height // 2))
+        )
         drawn.image.paste(image, (rng.randrange(0, width // 2), rng.randrange(0, height // 2)))
     return planes_of_rgb(np.asarray(drawn.image))

@@ -1,8 +1,9 @@
 """SOAP: Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al., arXiv 2409.11321).
 
-Written from the paper's algorithm. Every matrix-shaped gradient G (a convolution's weight counts as [out, rest]) keeps moving averages
-of G G' and G' G; Adam's moments live in their eigenvectors, which are renewed every few steps by one power iteration and a QR
-decomposition. Sides longer than `largest` keep the identity. Other parameters get plain Adam.
+Written from the paper's algorithm. Every matrix-shaped gradient G (a convolution's weight counts as
+[out, rest]) keeps moving averages of G G' and G' G; Adam's moments live in their eigenvectors,
+which are renewed every few steps by one power iteration and a QR decomposition. Sides longer than
+`largest` keep the identity. Other parameters get plain Adam.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from torch import Tensor
 
 
 class Soap(torch.optim.Optimizer):
-    """betas: of Adam's moments; shampoo_beta: of the preconditioners; every: steps between renewals of the eigenbasis."""
+    """betas: of Adam's moments; shampoo_beta: of the preconditioners; every: steps between renewals
+    of the eigenbasis."""
 
     def __init__(
         self,
@@ -62,7 +64,9 @@ class Soap(torch.optim.Optimizer):
                 if gradient.dim() > 1 and 1 < size <= group["largest"]:
                     outer = matrix @ matrix.T if side == 0 else matrix.T @ matrix
                     state[f"outer{side}"] = outer
-                    state[f"basis{side}"] = torch.linalg.eigh(outer + 1e-12 * torch.eye(size, device=p.device))[1]
+                    state[f"basis{side}"] = torch.linalg.eigh(
+                        outer + 1e-12 * torch.eye(size, device=p.device)
+                    )[1]
             # The first step only starts the preconditioner.
             return
         state["step"] += 1
@@ -92,9 +96,12 @@ class Soap(torch.optim.Optimizer):
             if f"outer{side}" not in state:
                 continue
             outer, basis = state[f"outer{side}"], state[f"basis{side}"]
-            outer.lerp_(matrix @ matrix.T if side == 0 else matrix.T @ matrix, 1 - group["shampoo_beta"])
+            outer.lerp_(
+                matrix @ matrix.T if side == 0 else matrix.T @ matrix, 1 - group["shampoo_beta"]
+            )
             if state["step"] % group["every"] == 0:
-                # The second moments keep their order: that of the eigenvalues as the old basis sees them.
+                # The second moments keep their order: that of the eigenvalues as the old basis sees
+                # them.
                 values = (basis * (outer @ basis)).sum(0)
                 order = values.argsort(descending=True)
                 state["second"] = state["second"].index_select(side, order)

@@ -1,8 +1,10 @@
-"""Photos and pages in motion: scenes made of layers, each with its own path, rendered on the device that holds the pictures.
+"""Photos and pages in motion: scenes made of layers, each with its own path, rendered on the device
+that holds the pictures.
 
-Real motion is scarce, so this part is rich: pan, zoom, rotation and shake of a camera; foregrounds of several shapes and depths
-that move on their own and cover each other; motion blur, noise, grain; fades, cross-fades and hard cuts; cameras that stand still
-before small moving things; pages that scroll by whole samples, with windows that open, cursors and text that appears.
+Real motion is scarce, so this part is rich: pan, zoom, rotation and shake of a camera; foregrounds
+of several shapes and depths that move on their own and cover each other; motion blur, noise, grain;
+fades, cross-fades and hard cuts; cameras that stand still before small moving things; pages that
+scroll by whole samples, with windows that open, cursors and text that appears.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ _BLUR_STEPS = 4
 
 @dataclass
 class Path:
-    """Where a layer is looked at over time: centre (x, y) in samples of its texture, its samples per sample of the screen, turn."""
+    """Where a layer is looked at over time: centre (x, y) in samples of its texture, its samples
+    per sample of the screen, turn."""
 
     centre: tuple[float, float]
     scale: float
@@ -40,8 +43,18 @@ class Path:
     def at(self, t: float) -> tuple[float, float, float, float]:
         """Centre x and y, scale, angle at time t, in frames."""
         wave = math.sin(self.swing[2] * t)
-        x = self.centre[0] + self.velocity[0] * t + self.acceleration[0] * t * t / 2 + self.swing[0] * wave
-        y = self.centre[1] + self.velocity[1] * t + self.acceleration[1] * t * t / 2 + self.swing[1] * wave
+        x = (
+            self.centre[0]
+            + self.velocity[0] * t
+            + self.acceleration[0] * t * t / 2
+            + self.swing[0] * wave
+        )
+        y = (
+            self.centre[1]
+            + self.velocity[1] * t
+            + self.acceleration[1] * t * t / 2
+            + self.swing[1] * wave
+        )
         if self.shake:
             dx, dy = self.shake[int(t) % len(self.shake)]
             x, y = x + dx, y + dy
@@ -55,14 +68,22 @@ def _log_uniform(rng: random.Random, low: float, high: float) -> float:
 
 
 def random_path(
-    rng: random.Random, texture: tuple[int, int], screen: tuple[int, int], speed: float, scale: float
+    rng: random.Random,
+    texture: tuple[int, int],
+    screen: tuple[int, int],
+    speed: float,
+    scale: float,
 ) -> Path:
-    """A path over a texture (height, width): smooth, with a speed of about `speed` samples of the screen per frame."""
+    """A path over a texture (height, width): smooth, with a speed of about `speed` samples of the
+    screen per frame."""
     angle = rng.uniform(0, 2 * math.pi)
     fast = speed * scale
     margin = [max(0.0, (t - s * scale) / 2) for t, s in zip(texture, screen, strict=True)]
     path = Path(
-        (texture[1] / 2 + rng.uniform(-margin[1], margin[1]), texture[0] / 2 + rng.uniform(-margin[0], margin[0])),
+        (
+            texture[1] / 2 + rng.uniform(-margin[1], margin[1]),
+            texture[0] / 2 + rng.uniform(-margin[0], margin[0]),
+        ),
         scale,
         (fast * math.cos(angle), fast * math.sin(angle)),
     )
@@ -84,7 +105,8 @@ def random_path(
 
 @dataclass
 class Shape:
-    """The part of a layer that covers what lies behind: ellipse, box, star or stripe around `centre` of the texture, in its samples."""
+    """The part of a layer that covers what lies behind: ellipse, box, star or stripe around
+    `centre` of the texture, in its samples."""
 
     kind: str
     centre: tuple[float, float]
@@ -110,7 +132,8 @@ class Shape:
 
 @dataclass
 class Layer:
-    """A texture (planes uint8 [1, H, W]) on its path; `shape` None for a background, which mirrors at its edges."""
+    """A texture (planes uint8 [1, H, W]) on its path; `shape` None for a background, which mirrors
+    at its edges."""
 
     texture: Planes8
     path: Path
@@ -127,11 +150,15 @@ class Renderer:
     def scene(self, layers: Sequence[Layer], blur: float = 0.0) -> Clip:
         """All layers, back to front; blur: exposure in frames."""
         times = [
-            t + (k / _BLUR_STEPS - 0.5) * blur for t in range(self.frames) for k in range(_BLUR_STEPS if blur else 1)
+            t + (k / _BLUR_STEPS - 0.5) * blur
+            for t in range(self.frames)
+            for k in range(_BLUR_STEPS if blur else 1)
         ]
         canvas: list[Tensor] = []
         for layer in layers:
-            poses = torch.tensor([layer.path.at(t) for t in times], dtype=torch.float32).to(self.device)
+            poses = torch.tensor([layer.path.at(t) for t in times], dtype=torch.float32).to(
+                self.device
+            )
             for index in range(3):
                 height, width = (n if index == 0 else n // 2 for n in self.screen)
                 density = 1.0 if index == 0 else 2.0
@@ -142,17 +169,26 @@ class Renderer:
                     continue
                 cover = torch.ones_like(x) if layer.shape is None else layer.shape.mask(x, y)
                 if layer.appears:
-                    there = torch.arange(len(times), device=self.device) >= layer.appears * len(times) // self.frames
+                    there = (
+                        torch.arange(len(times), device=self.device)
+                        >= layer.appears * len(times) // self.frames
+                    )
                     cover = cover * there.view(-1, 1, 1)
                 canvas[index] = torch.lerp(canvas[index], picture, cover)
         if blur:
             canvas = [p.view(self.frames, _BLUR_STEPS, *p.shape[1:]).mean(1) for p in canvas]
         return canvas[0], canvas[1], canvas[2]
 
-    def _positions(self, poses: Tensor, height: int, width: int, density: float) -> tuple[Tensor, Tensor]:
+    def _positions(
+        self, poses: Tensor, height: int, width: int, density: float
+    ) -> tuple[Tensor, Tensor]:
         """Where each sample of the screen lies in the texture, [T, h, w], in luma samples."""
-        down = ((torch.arange(height, device=self.device) + 0.5) * density - self.screen[0] / 2).view(1, -1, 1)
-        right = ((torch.arange(width, device=self.device) + 0.5) * density - self.screen[1] / 2).view(1, 1, -1)
+        down = (
+            (torch.arange(height, device=self.device) + 0.5) * density - self.screen[0] / 2
+        ).view(1, -1, 1)
+        right = (
+            (torch.arange(width, device=self.device) + 0.5) * density - self.screen[1] / 2
+        ).view(1, 1, -1)
         x, y, scale, angle = (poses[:, i].view(-1, 1, 1) for i in range(4))
         cosine, sine = scale * torch.cos(angle), scale * torch.sin(angle)
         return x + cosine * right - sine * down, y + sine * right + cosine * down
@@ -167,7 +203,11 @@ class Renderer:
             height, width = (n // shrink * shrink for n in (height, width))
         grid = torch.stack([x * (2 / width) - 1, y * (2 / height) - 1], 3)
         found = F.grid_sample(
-            texture.expand(len(x), -1, -1, -1), grid, mode="bicubic", padding_mode="reflection", align_corners=False
+            texture.expand(len(x), -1, -1, -1),
+            grid,
+            mode="bicubic",
+            padding_mode="reflection",
+            align_corners=False,
         )
         return found[:, 0]
 
@@ -194,10 +234,14 @@ class Scenes:
             clip = self._joined(rng, clip, self._scene(rng))
         elif event < 0.22:
             step = rng.uniform(-0.035, 0.035)
-            gain = torch.tensor([max(0.0, 1 + step * t) for t in range(self.frames)], device=clip[0].device).view(
-                -1, 1, 1
+            gain = torch.tensor(
+                [max(0.0, 1 + step * t) for t in range(self.frames)], device=clip[0].device
+            ).view(-1, 1, 1)
+            clip = (
+                (clip[0] - 16) * gain + 16,
+                (clip[1] - 128) * gain + 128,
+                (clip[2] - 128) * gain + 128,
             )
-            clip = (clip[0] - 16) * gain + 16, (clip[1] - 128) * gain + 128, (clip[2] - 128) * gain + 128
         return clip
 
     def _joined(self, rng: random.Random, first: Clip, second: Clip) -> Clip:
@@ -220,11 +264,18 @@ class Scenes:
 
     def _shape(self, rng: random.Random, layer: Layer, size: float) -> Shape:
         kind = rng.choice(("ellipse", "ellipse", "box", "star", "star", "stripe"))
-        radius = [_log_uniform(rng, 0.5, 2.0) * size * min(self.screen) * layer.path.scale / 2 for _ in range(2)]
+        radius = [
+            _log_uniform(rng, 0.5, 2.0) * size * min(self.screen) * layer.path.scale / 2
+            for _ in range(2)
+        ]
         soft = rng.choice((0.7, 1.0, 1.5, 4.0)) * layer.path.scale
         x, y = layer.path.centre
-        far = [rng.uniform(-0.4, 0.4) * n * layer.path.scale for n in (self.screen[1], self.screen[0])]
-        return Shape(kind, (x + far[0], y + far[1]), (radius[0], radius[1]), soft, rng.uniform(0, 6))
+        far = [
+            rng.uniform(-0.4, 0.4) * n * layer.path.scale for n in (self.screen[1], self.screen[0])
+        ]
+        return Shape(
+            kind, (x + far[0], y + far[1]), (radius[0], radius[1]), soft, rng.uniform(0, 6)
+        )
 
     def _scene(self, rng: random.Random) -> Clip:
         still = rng.random() < 0.25
@@ -241,7 +292,9 @@ class Scenes:
             if parallax:
                 ratio = (1.3 + 0.5 * depth) * layer.path.scale / back.path.scale
                 layer.path.velocity = back.path.velocity[0] * ratio, back.path.velocity[1] * ratio
-            layer.shape = self._shape(rng, layer, rng.uniform(0.08, 0.2) if still else rng.uniform(0.15, 0.6))
+            layer.shape = self._shape(
+                rng, layer, rng.uniform(0.08, 0.2) if still else rng.uniform(0.15, 0.6)
+            )
             layers.append(layer)
         blur = rng.choice((0.0, 0.0, 0.0, 0.5, 1.0))
         return self.renderer.scene(layers, blur)
@@ -252,7 +305,10 @@ class Scenes:
         layers = [back]
         kind = rng.random()
         if kind < 0.55:
-            back.path.velocity = 0.0, float(rng.choice((1, 2, 2, 3, 4, 6, 8, 12, 20)) * rng.choice((-1, 1)))
+            back.path.velocity = (
+                0.0,
+                float(rng.choice((1, 2, 2, 3, 4, 6, 8, 12, 20)) * rng.choice((-1, 1))),
+            )
             if rng.random() < 0.3:
                 back.path.acceleration = 0.0, -back.path.velocity[1] / self.frames
         elif kind < 0.65:
@@ -275,7 +331,9 @@ class Scenes:
             layers.append(window)
         if self.photos and rng.random() < 0.25:
             film = self._layer(rng, _log_uniform(rng, 0.3, 5.0), 1.0)
-            film.shape = Shape("box", film.path.centre, (self.screen[1] / 4.0, self.screen[0] / 4.0), 0.01)
+            film.shape = Shape(
+                "box", film.path.centre, (self.screen[1] / 4.0, self.screen[0] / 4.0), 0.01
+            )
             layers.append(film)
         return self.renderer.scene(layers)
 

@@ -1,7 +1,8 @@
-"""Motion-compensated prediction of many crops at once: what `compensation.predict` computes, without a loop over pictures.
+"""Motion-compensated prediction of many crops at once: what `compensation.predict` computes, without a
+loop over pictures.
 
-Every operation has a fixed size and no value goes back to the host, so that a GPU runs it without waiting, and gradients may
-pass through the references.
+Every operation has a fixed size and no value goes back to the host, so that a GPU runs it without
+waiting, and gradients may pass through the references.
 """
 
 from __future__ import annotations
@@ -30,17 +31,23 @@ def _window(size: int, overlap: int, device: torch.device) -> Tensor:
 
 
 def predict(first: Frames, second: Frames, vectors: Tensor, modes: Tensor) -> Frames:
-    """Prediction of N pictures from two references each, both given (one that the modes never use may be anything).
+    """Prediction of N pictures from two references each, both given (one that the modes never use
+    may be anything).
 
-    vectors: integers [N, 2, 2, H/8, W/8], (reference, (dy, dx)) in quarter luma samples; modes: [N, H/16, W/16], 0 the mean of
-    both, 1 the first, 2 the second.
+    vectors: integers [N, 2, 2, H/8, W/8], (reference, (dy, dx)) in quarter luma samples; modes: [N,
+    H/16, W/16], 0 the mean of both, 1 the first, 2 the second.
     """
     grid = compensation._edge(vectors).long()
     fine = compensation._edge(modes.repeat_interleave(2, 1).repeat_interleave(2, 2))
     weights = [torch.where(fine == BI, 0.5, (fine == side + 1).float()) for side in (0, 1)]
     planes = []
     for index in range(3):
-        block, overlap, taps, phases = BLOCK, compensation.OVERLAP, compensation.LUMA_TAPS, compensation.LUMA_PHASES
+        block, overlap, taps, phases = (
+            BLOCK,
+            compensation.OVERLAP,
+            compensation.LUMA_TAPS,
+            compensation.LUMA_PHASES,
+        )
         if index:
             block, overlap, taps, phases = (
                 BLOCK // 2,
@@ -58,8 +65,11 @@ def predict(first: Frames, second: Frames, vectors: Tensor, modes: Tensor) -> Fr
     return Frames(*planes)
 
 
-def _tiles(plane: Tensor, vectors: Tensor, block: int, overlap: int, taps: int, phases: int) -> Tensor:
-    """Interpolated tiles [N gh gw, T, T] around all blocks: plane [N, 1, H, W], vectors [N, 2, gh, gw] with a ring of two."""
+def _tiles(
+    plane: Tensor, vectors: Tensor, block: int, overlap: int, taps: int, phases: int
+) -> Tensor:
+    """Interpolated tiles [N gh gw, T, T] around all blocks: plane [N, 1, H, W], vectors [N, 2, gh,
+    gw] with a ring of two."""
     n, _, rows, columns = vectors.shape
     device = plane.device
     padded = F.pad(plane, (_MARGIN,) * 4, mode="replicate")[:, 0]
@@ -91,7 +101,8 @@ def _tiles(plane: Tensor, vectors: Tensor, block: int, overlap: int, taps: int, 
 
 
 def _blend(tiles: Tensor, n: int, rows: int, columns: int, size: int, overlap: int) -> Tensor:
-    """Overlap-add of tiles under their windows, without the ring: [N, 1, (rows - 4) size, (columns - 4) size]."""
+    """Overlap-add of tiles under their windows, without the ring: [N, 1, (rows - 4) size, (columns
+    - 4) size]."""
     tile, o = size + 2 * overlap, overlap
     tiles = (tiles * _window(size, overlap, tiles.device)).view(n, rows, columns, tile, tile)
     lines = tiles[..., o : o + size]

@@ -1,4 +1,5 @@
-"""Renew the golden files; only before a release may that be done for a model that has them already."""
+"""Renew the golden files; only before a release may that be done for a model that has them
+already."""
 
 from __future__ import annotations
 
