@@ -21,7 +21,7 @@ from torch import Tensor
 from stcodec.codec.motion import BI, BLOCK, Fields
 from stcodec.codec.patches import Frames
 
-_MARGIN = 32
+MARGIN = 32  # samples that `pad` repeats an edge by
 LUMA_TAPS, LUMA_PHASES = 8, 4
 CHROMA_TAPS, CHROMA_PHASES = 4, 8
 OVERLAP = 2  # luma samples by which a block's prediction reaches into its neighbours
@@ -46,7 +46,8 @@ def _window(size: int, overlap: int) -> Tensor:
 
 
 @functools.cache
-def _tile(size: int, overlap: int) -> Tensor:
+def blending(size: int, overlap: int) -> Tensor:
+    """Blending weights [T, T], T = size + 2 overlap, of a block's tile."""
     window = _window(size, overlap)
     return window[:, None] * window[None, :]
 
@@ -73,7 +74,7 @@ def sample_tiles(
     whole = torch.div(vectors, phases, rounding_mode="floor")
     part = (vectors - whole * phases).long()
     device = padded.device
-    origin = _MARGIN - overlap - (count // 2 - 1)
+    origin = MARGIN - overlap - (count // 2 - 1)
     top = (whole[0].long() + top + origin).clamp_(0, height - reach)
     left = (whole[1].long() + left + origin).clamp_(0, width - reach)
     # Whole rows of a window are taken at once: a view in which row i starts at sample i.
@@ -83,13 +84,13 @@ def sample_tiles(
         top = top + picture * height
     first = (top * width + left).view(-1, 1) + torch.arange(reach, device=device) * width
     windows = lines.index_select(0, first.view(-1)).view(-1, reach, reach)
-    filters = _filters(count, phases, tile).to(device)
+    filters = interpolation(count, phases, tile).to(device)
     vertical, horizontal = filters.index_select(0, part[0]), filters.index_select(0, part[1])
     return vertical @ windows @ horizontal.transpose(1, 2)
 
 
 @functools.cache
-def _filters(count: int, phases: int, tile: int) -> Tensor:
+def interpolation(count: int, phases: int, tile: int) -> Tensor:
     """Interpolation as matrices [phases, tile, tile + count - 1]."""
     filters = torch.zeros(phases, tile, tile + count - 1)
     for i in range(tile):
@@ -102,7 +103,7 @@ def _blend(tiles: Tensor, rows: int, columns: int, size: int, overlap: int) -> T
     size]."""
     tile, o = size + 2 * overlap, overlap
     tiles = (
-        (tiles * _tile(size, overlap).to(tiles.device))
+        (tiles * blending(size, overlap).to(tiles.device))
         .view(rows, columns, tile, tile)
         .transpose(1, 2)
     )
@@ -115,7 +116,7 @@ def _blend(tiles: Tensor, rows: int, columns: int, size: int, overlap: int) -> T
     return canvas.view(rows * size, columns * size)
 
 
-def _edge(grid: Tensor) -> Tensor:
+def with_ring(grid: Tensor) -> Tensor:
     """A ring of copies of the nearest 8x8 block, two wide: [..., gh, gw] -> [..., gh + 4, gw +
     4]."""
     shape = grid.shape
@@ -165,7 +166,7 @@ def predict_luma(reference: Tensor, vectors: Tensor) -> Tensor:
 
 def _parts(vectors: Tensor, modes: Tensor) -> tuple[list[_Users], list[_Users]]:
     """The 16x16 blocks and the 8x8 blocks, with a ring of two, that use each reference."""
-    modes, grown = _edge(modes), _edge(vectors)
+    modes, grown = with_ring(modes), with_ring(vectors)
     weights = [torch.where(modes == BI, 0.5, (modes == side + 1).float()) for side in (0, 1)]
     quads = torch.stack([grown[..., i::2, j::2] for i in (0, 1) for j in (0, 1)])
     whole = (quads == quads[0]).flatten(0, 2).all(0)
@@ -196,7 +197,7 @@ def _plane(
 
 def pad(planes: Tensor) -> Tensor:
     """[R, 1, H, W] -> [R, H + 2 margin, W + 2 margin], for `sample_tiles`."""
-    return F.pad(planes, (_MARGIN,) * 4, mode="replicate")[:, 0]
+    return F.pad(planes, (MARGIN,) * 4, mode="replicate")[:, 0]
 
 
 def _twice(grid: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ from stcodec.errors import DamagedFileError
 
 # The table of the flags that say whether index 0 is in use: it gives "yes" a sixth of a bit.
 _FLOOR_INDEX = np.array([12], dtype=np.uint8)
+# What raising index 0 in a call costs an encoder, in bits: per symbol, and by the flag itself.
+FLOOR_BITS, FLAG_BITS = 0.001, 4.0
 
 
 @dataclass
@@ -353,8 +355,7 @@ class LatentCoder:
         wanted = flag = None
         if scaled is not None:
             wanted, loss = self._quantise(scaled, index, rate_weight)
-            # One bit per thousand symbols, and those of the flag.
-            flag = int(loss > 0.001 * index.numel() + 4)
+            flag = int(loss > FLOOR_BITS * index.numel() + FLAG_BITS)
         flags = None if flag is None else np.array([flag], dtype=np.int32)
         floor = int(coder.code(flags, _FLOOR_INDEX, self._tables)[0])
         if floor not in (0, 1):

@@ -34,6 +34,8 @@ INPUT_MAX = 63
 LARGEST_QUALITY = 63
 BANDS = 8
 SCALARS = 12
+QUALITY_KNOTS = (12, 24, 36, 48)  # quality beyond each is an input, too
+ON = 32.0  # the input that says that something is so
 _EXACT = 1 << 24
 
 
@@ -165,14 +167,14 @@ def scalar_inputs(
     scalars = torch.zeros(count, SCALARS, device=device)
     quality = min(max(quality, 0), LARGEST_QUALITY)
     scalars[:, 0] = quality
-    for i, knot in enumerate((12, 24, 36, 48)):
+    for i, knot in enumerate(QUALITY_KNOTS):
         scalars[:, 1 + i] = max(0, quality - knot)
     if modes is not None:
         for mode in range(3):
-            scalars[:, 5 + mode] = (modes == mode) * 32.0
+            scalars[:, 5 + mode] = (modes == mode) * ON
     if motion is not None:
         scalars[:, 8:10] = log_magnitude(motion)
-    scalars[:, 10] = 32.0
+    scalars[:, 10] = ON
     return scalars
 
 

@@ -19,8 +19,16 @@ from torch import Tensor
 
 from stcodec.codec import scales
 from stcodec.codec.chunk import INTRA, KEY, RATE_WEIGHTS, vector_spread
+from stcodec.codec.motion import FIRST, SECOND
 from stcodec.codec.network import QUALITY_LEVELS, Network
-from stcodec.codec.patches import CHUNK_FRAMES, Frames, PatchSize, patchify, unpatchify
+from stcodec.codec.patches import (
+    CHUNK_FRAMES,
+    MOTION_BLOCK,
+    Frames,
+    PatchSize,
+    patchify,
+    unpatchify,
+)
 from stcodec.codec.transform import luma_channels
 from stcodec.codec.tree import Step, tree_steps
 from stcodec.encoder import propagation, search
@@ -29,10 +37,10 @@ from stcodec.training.passes import Context, Passes
 
 # Bits per pixel that no crop is taken to cost less than: what is nearly free has nothing to teach.
 _LEAST_BITS = 0.003
-# Reach of the full search at an eighth of the size, for references up to so many frames away. Sum
-# of absolute differences, in steps, that is worth one bit: more than in the encoder, which drops
-# vectors afterwards.
+# Sum of absolute differences, in steps, that is worth one bit of motion: more than in the encoder,
+# which drops vectors afterwards.
 _MOTION_BIT_COST = 3.0
+# Reach of the full search at an eighth of the size, for references up to so many frames away.
 _REACHES = ((2, 5), (CHUNK_FRAMES, 8))
 # How much planes weigh in the distortion that benchmarks report.
 _PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)
@@ -202,7 +210,7 @@ class Engine:
             if a is not None and b is not None:
                 modes = estimate.choose_modes(batch.y[:, frame][:, None], first, second, price)
             else:
-                modes = torch.full_like(first.rate[:, 0], 2.0 if a is None else 1.0).long()
+                modes = torch.full_like(first.rate[:, 0], SECOND if a is None else FIRST).long()
             fields[key] = torch.stack([first.vectors, second.vectors], 1), modes
         return fields
 
@@ -345,11 +353,12 @@ class Engine:
         for pair in step.references:
             parts = [done[r][1] for r in pair if r is not None]
             magnitudes.append(parts[0] if len(parts) == 1 else parts[0] + parts[1])
-        patch_modes = modes.repeat_interleave(16 // self.patch.h, 1).repeat_interleave(
-            16 // self.patch.w, 2
-        )
+        # The mode of a patch is that of the motion block in which its first sample lies.
+        for dim, (patches, side) in enumerate(zip(grid, (self.patch.h, self.patch.w), strict=True)):
+            at = torch.arange(patches, device=modes.device) * side // MOTION_BLOCK
+            modes = modes.index_select(dim + 1, at)
         spread = vector_spread(vectors, grid)
-        return base, Context(kind, quality, torch.cat(magnitudes), patch_modes, spread)
+        return base, Context(kind, quality, torch.cat(magnitudes), modes, spread)
 
     def _null(self, n: int, rows: int, columns: int) -> Tensor:
         if not self.network.config.width:

@@ -4,13 +4,12 @@ encoder, without a coder.
 Symbols, scale indices and decoded latents are those of the codec (a test compares them). Items of a
 batch may differ in quality. Gradients:
 
-* A latent whose symbol is zero is decoded as its mean, so the distortion pulls at the mean; of any
-  other the rounding error
-  does not depend on the mean (straight through), but its size, and so its rate, does: by the difference of two entries of its table.
-  Together that is the slope of the encoder's own cost, with the sawtooth of the rounding taken out.
+* A latent whose symbol is zero is decoded as its mean, so the distortion pulls at the mean. Of any
+  other the rounding error does not depend on the mean (straight through), but its size, and so its
+  rate, does: by the difference of two entries of its table. Together that is the slope of the
+  encoder's own cost, with the sawtooth of the rounding taken out.
 * The scale networks learn from the bits of the symbols, between the two nearest tables, through
-  straight-through rounding of
-  their integers.
+  straight-through rounding of their integers.
 """
 
 from __future__ import annotations
@@ -23,12 +22,11 @@ from torch import Tensor, nn
 
 from stcodec.codec import scales
 from stcodec.codec.entropy import Tables
+from stcodec.codec.latents import FLAG_BITS, FLOOR_BITS
+from stcodec.codec.motion import BI, FIRST, SECOND
 from stcodec.codec.network import Network
 from stcodec.codec.scales import ScaleNetworks
 from stcodec.training.scale_twin import ScaleTwin, code_length, index_costs
-
-# What a flag costs, and what raising index 0 does per symbol, in bits: see LatentCoder._code_floor.
-_FLAG_BITS, _FLOOR_BITS = 4.0, 0.001
 
 
 @dataclass(frozen=True)
@@ -111,19 +109,20 @@ class Passes(nn.Module):
             .view(n, 1, 1)
             .expand(n, rows * columns, 1)
         )
-        scalars = [quality, *((quality - knot).clamp(min=0) for knot in (12, 24, 36, 48))]
+        scalars = [quality, *((quality - knot).clamp(min=0) for knot in scales.QUALITY_KNOTS)]
         zero = torch.zeros_like(quality)
         if context.modes is None:
             scalars += [zero, zero, zero]
         else:
             scalars += [
-                (context.modes.reshape(n, -1, 1) == mode).float() * 32.0 for mode in range(3)
+                (context.modes.reshape(n, -1, 1) == mode).float() * scales.ON
+                for mode in (BI, FIRST, SECOND)
             ]
         if context.motion is None:
             scalars += [zero, zero]
         else:
             scalars.append(self._log(context.motion.reshape(n, -1, 2)))
-        scalars += [zero + 32.0, zero]
+        scalars += [zero + scales.ON, zero]
         if context.kind == 0:
             return torch.cat(scalars, dim=2)
         bands = scales.box_sum(context.references @ self.bands)
@@ -265,7 +264,7 @@ class Passes(nn.Module):
                     torch.where(better, cost, best_cost),
                 )
             count = index[0].numel()
-            floor = (lost > _FLOOR_BITS * count + _FLAG_BITS).view(-1, 1, 1)
+            floor = (lost > FLOOR_BITS * count + FLAG_BITS).view(-1, 1, 1)
             skipped = skipped & ~floor
             best = best * ~skipped
             index = torch.where(floor, index.clamp(min=1), index)

@@ -17,17 +17,15 @@ from stcodec.codec import compensation
 from stcodec.codec.motion import BI, BLOCK
 from stcodec.codec.patches import Frames
 
-_MARGIN = 32
-
 
 @functools.lru_cache(maxsize=16)
 def _filters(count: int, phases: int, tile: int, device: torch.device) -> Tensor:
-    return compensation._filters(count, phases, tile).to(device)
+    return compensation.interpolation(count, phases, tile).to(device)
 
 
 @functools.lru_cache(maxsize=16)
 def _window(size: int, overlap: int, device: torch.device) -> Tensor:
-    return compensation._tile(size, overlap).to(device)
+    return compensation.blending(size, overlap).to(device)
 
 
 def predict(first: Frames, second: Frames, vectors: Tensor, modes: Tensor) -> Frames:
@@ -37,8 +35,8 @@ def predict(first: Frames, second: Frames, vectors: Tensor, modes: Tensor) -> Fr
     vectors: integers [N, 2, 2, H/8, W/8], (reference, (dy, dx)) in quarter luma samples; modes: [N,
     H/16, W/16], 0 the mean of both, 1 the first, 2 the second.
     """
-    grid = compensation._edge(vectors).long()
-    fine = compensation._edge(modes.repeat_interleave(2, 1).repeat_interleave(2, 2))
+    grid = compensation.with_ring(vectors).long()
+    fine = compensation.with_ring(modes.repeat_interleave(2, 1).repeat_interleave(2, 2))
     weights = [torch.where(fine == BI, 0.5, (fine == side + 1).float()) for side in (0, 1)]
     planes = []
     for index in range(3):
@@ -72,13 +70,13 @@ def _tiles(
     gw] with a ring of two."""
     n, _, rows, columns = vectors.shape
     device = plane.device
-    padded = F.pad(plane, (_MARGIN,) * 4, mode="replicate")[:, 0]
+    padded = F.pad(plane, (compensation.MARGIN,) * 4, mode="replicate")[:, 0]
     height, width = padded.shape[1:]
     tile = block + 2 * overlap
     reach = tile + taps - 1
     whole = torch.div(vectors, phases, rounding_mode="floor")
     part = (vectors - whole * phases).reshape(n, 2, -1)
-    origin = _MARGIN - overlap - (taps // 2 - 1) - 2 * block
+    origin = compensation.MARGIN - overlap - (taps // 2 - 1) - 2 * block
     down = torch.arange(rows, device=device) * block + origin
     right = torch.arange(columns, device=device) * block + origin
     top = (whole[:, 0] + down[:, None]).clamp(0, height - reach)
