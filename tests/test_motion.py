@@ -1,4 +1,4 @@
-"""Lifting is exact for any motion, and the search finds motion that is known."""
+"""The search finds motion that is known."""
 
 from __future__ import annotations
 
@@ -6,56 +6,10 @@ import numba
 import pytest
 import torch
 
-from stcodec.codec import compensation
-from stcodec.codec.motion import Fields
-from stcodec.codec.patches import Frames
-from stcodec.codec.tree import TREES, Step, tree_steps
 from stcodec.encoder import sample_kernels
 from stcodec.encoder.search import SearchSettings, search
 
 SETTINGS = SearchSettings(bit_cost=0.02, effort=1)
-
-
-def random_frames(count: int, seed: int, height: int = 48, width: int = 64) -> list[Frames]:
-    generator = torch.Generator().manual_seed(seed)
-    shapes = [(1, 1, height, width)] + [(1, 1, height // 2, width // 2)] * 2
-    return [Frames(*(torch.rand(s, generator=generator) for s in shapes)) for _ in range(count)]
-
-
-def random_fields(
-    step: Step, seed: int, multiple: int, height: int = 48, width: int = 64
-) -> Fields | None:
-    if all(pair == (None, None) for pair in step.references):
-        return None
-    generator = torch.Generator().manual_seed(seed)
-    n = len(step.frames)
-    vectors = (
-        torch.randint(-30, 31, (n, 2, 2, height // 8, width // 8), generator=generator) * multiple
-    )
-    modes = torch.randint(0, 3, (n, height // 16, width // 16), generator=generator)
-    for i, pair in enumerate(step.references):
-        if None in pair:
-            modes[i] = 2 if pair[0] is None else 1
-    return Fields(vectors.to(torch.int16), modes.to(torch.uint8))
-
-
-@pytest.mark.parametrize("tree", range(len(TREES)))
-@pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize("multiple", [1, 4, 25])
-def test_lifting_and_its_inverse(tree: int, first: bool, multiple: int) -> None:
-    pictures = random_frames(9, tree)
-    frames = dict(enumerate(pictures[1:]))
-    before = None if first else pictures[0]
-    if before is not None:
-        frames[-1] = before
-    steps = tree_steps(tree, first)
-    fields = [random_fields(step, i, multiple) for i, step in enumerate(steps)]
-    bands = tree.lift(frames, steps, fields)
-    assert sorted(bands) == list(range(8))
-    back = tree.unlift(bands, steps, fields, before)
-    for number in range(8):
-        for a, b in zip(frames[number], back[number], strict=True):
-            torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
 
 
 def texture(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -133,16 +87,6 @@ def test_a_still_picture_stays(effort: int) -> None:
     pictures = torch.cat([picture] * 3)
     for fields in search(pictures, [(1, 0, 2), (2, 0, None)], settings):
         assert not fields.vectors.any()
-
-
-def test_prediction_at_whole_samples_is_a_copy() -> None:
-    picture = random_frames(1, 3)[0]
-    vectors = torch.zeros(1, 2, 2, 6, 8, dtype=torch.int16)
-    vectors[:, :, 0], vectors[:, :, 1] = 8, -16  # two rows down, four columns left
-    fields = Fields(vectors, torch.ones(1, 3, 4, dtype=torch.uint8))
-    predicted = compensation.predict([picture], [None], fields)
-    torch.testing.assert_close(predicted.y[..., :-8, 8:], picture.y[..., 2:-6, 4:-4])
-    torch.testing.assert_close(predicted.u[..., :-4, 4:], picture.u[..., 1:-3, 2:-2])
 
 
 def test_loops_compile_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
