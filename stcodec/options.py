@@ -160,7 +160,8 @@ class DecodeOptions(_Checked):
     )
     audio: str = _option(
         "auto",
-        "Sound: auto (as it is where it plays, else AAC), copy, aac[:kbit/s], opus[:kbit/s] or none.",
+        "Sound: auto (as it is where it plays, else AAC), copy, aac[:kbit/s], opus[:kbit/s] or "
+        "none.",
     )
     start: float | None = _option(None, _START, 0, 1e9)
     end: float | None = _option(None, _END, 0, 1e9)

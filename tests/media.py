@@ -142,3 +142,30 @@ def assert_same(a: Planes, b: Planes) -> None:
     for x, y in zip(a, b, strict=True):
         assert x.dtype == y.dtype
         np.testing.assert_array_equal(x, y)
+
+
+def waveform(path: Path, number: int = 0, seconds: int = 2) -> np.ndarray:
+    """The left channel in float samples at 48 kHz, placed at its time stamps; sample 0 is time
+    0."""
+    signal = np.zeros(48000 * seconds)
+    place: int | None = None
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=number):
+            samples = frame.to_ndarray()
+            left = (
+                samples[0] if frame.format.is_planar else samples[0, :: len(frame.layout.channels)]
+            ).astype(float)
+            start = round(frame.pts * frame.time_base * 48000)
+            if place is None or abs(start - place) > 480:  # less than that is how a format rounds
+                place = start
+            skip = max(0, -place)
+            signal[place + skip : max(0, place + len(left))] = left[skip:]
+            place += len(left)
+    return signal / np.abs(signal).max()
+
+
+def lag(a: np.ndarray, b: np.ndarray) -> int:
+    """By how many samples `b` comes after `a`."""
+    spectrum = np.fft.rfft(b, 2 * len(a)) * np.conj(np.fft.rfft(a, 2 * len(a)))
+    best = int(np.argmax(np.fft.irfft(spectrum)))
+    return best if best < len(a) else best - 2 * len(a)

@@ -220,7 +220,11 @@ def test_damaged_files_leave_no_output(clip_stp: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_heavy_is_imported(clip_stp: Path, tmp_path: Path) -> None:
-    code = "import sys; from stcodec import cli\ntry: cli.main()\nfinally: assert not {'torch', 'av'} & set(sys.modules)\n"
+    code = (
+        "import sys; from stcodec.terminal import cli\n"
+        "try: cli.main()\n"
+        "finally: assert not {'torch', 'av'} & set(sys.modules)\n"
+    )
     for arguments in (
         ["concat", clip_stp, clip_stp, "-o", tmp_path / "a.stp"],
         ["split", tmp_path / "a.stp", "-o", tmp_path / "%d.stp", "--every", 1],

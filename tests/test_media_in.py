@@ -61,7 +61,7 @@ def test_interleaved_chroma_is_taken_apart_exactly(
     monkeypatch.setattr(
         av, "open", functools.partial(av.open, format="rawvideo", container_options=layout)
     )
-    monkeypatch.setattr("stcodec.media.reader.chroma_location", lambda stream: 0)
+    monkeypatch.setattr("stcodec.media.probe.chroma_location", lambda stream: 0)
     _, pictures, _ = read(path)
     assert len(pictures) == 1
     assert_same(pictures[0].planes, (y, u, v))

@@ -30,7 +30,10 @@ from tests.media import (
     write_clip,
 )
 
-HDR = "mastering-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):cll=1000,400"
+HDR = (
+    "mastering-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+    ":cll=1000,400"
+)
 PQ = {"color_range": 1, "color_primaries": 9, "color_trc": 16, "colorspace": 9}
 
 

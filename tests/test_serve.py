@@ -229,10 +229,13 @@ class Browser:
     def __init__(self, folder: Path) -> None:
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
-        flags = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --mute-audio"
-        flags += " --remote-debugging-pipe --autoplay-policy=no-user-gesture-required"
+        flags = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run"
+        flags += " --mute-audio --remote-debugging-pipe --autoplay-policy=no-user-gesture-required"
         # It reads from 3 and writes to 4.
-        start = f"import os, sys; os.dup2({to_read}, 3); os.dup2({to_write}, 4); os.execv(sys.argv[1], sys.argv[1:])"
+        start = (
+            f"import os, sys; os.dup2({to_read}, 3); os.dup2({to_write}, 4); "
+            "os.execv(sys.argv[1], sys.argv[1:])"
+        )
         self.process = subprocess.Popen(
             [
                 sys.executable,

@@ -146,7 +146,8 @@ class Reader:
         tag, length, crc = SECTION.unpack(head)
         if length > MAX_SECTION:
             raise DamagedFileError(
-                f"a section at byte {start} (after chunk {self.chunks_read}) has an impossible length"
+                f"a section at byte {start} (after chunk {self.chunks_read}) "
+                "has an impossible length"
             )
         body = self._read(length)
         if len(body) < length:

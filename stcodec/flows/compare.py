@@ -196,7 +196,8 @@ def compare_steps(
         a, b = (stack.enter_context(_opened(path, options)) for path in (reference, distorted))
         if (a.info.width, a.info.height) != (b.info.width, b.info.height):
             raise UsageError(
-                f"{b.name} is {b.info.width}x{b.info.height} and {a.name} is {a.info.width}x{a.info.height}: "
+                f"{b.name} is {b.info.width}x{b.info.height} and "
+                f"{a.name} is {a.info.width}x{a.info.height}: "
                 "only pictures of one size can be compared"
             )
         by_time = options.match == "time" or (options.match == "auto" and a.timed and b.timed)
@@ -304,13 +305,15 @@ def _notes(a: _Source, b: _Source, by_time: bool) -> list[str]:
         if one.unmatched:
             where = "at that time " if by_time else ""
             notes.append(
-                f"{one.unmatched} of {one.seen} pictures of {one.name} have no partner {where}in {other.name}"
+                f"{one.unmatched} of {one.seen} pictures of {one.name} "
+                f"have no partner {where}in {other.name}"
             )
     if not by_time:
         notes.append("pictures are paired by number")
     if a.info.bit_depth != b.info.bit_depth:
         notes.append(
-            f"bit depths differ ({a.info.bit_depth} and {b.info.bit_depth}): compared at the higher one"
+            f"bit depths differ ({a.info.bit_depth} and {b.info.bit_depth}): "
+            "compared at the higher one"
         )
     for what, kind in (
         ("color_range", "ranges"),

@@ -163,7 +163,8 @@ def check_larger(
     """TargetError as soon as the output is larger than the input, where that is not wanted."""
     if options.no_larger and input_bytes is not None and size > input_bytes:
         raise TargetError(
-            f"{os.fspath(source)}: the output would have more than the {input_bytes} bytes of the input"
+            f"{os.fspath(source)}: "
+            f"the output would have more than the {input_bytes} bytes of the input"
         )
 
 

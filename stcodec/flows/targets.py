@@ -158,8 +158,8 @@ def _to_size(
         size = result.output_bytes
         if off > _TOLERANCE and used == {0}:
             raise TargetError(
-                f"{name}: {wanted} bytes are out of reach: at quality 0 the output has {size} bytes, "
-                f"{seen.overhead} of them carried streams and headers"
+                f"{name}: {wanted} bytes are out of reach: "
+                f"at quality 0 the output has {size} bytes, {seen.overhead} of them carried streams and headers"
             )
         if abs(off) > _TOLERANCE:
             why = (
@@ -167,8 +167,9 @@ def _to_size(
                 if used == {QUALITIES - 1}
                 else "no quality comes closer"
             )
+            side = "over" if off > 0 else "below"
             notes.append(
-                f"the output has {size} bytes, {100 * abs(off):.1f} % {'over' if off > 0 else 'below'} the target: {why}"
+                f"the output has {size} bytes, {100 * abs(off):.1f} % {side} the target: {why}"
             )
         check_larger(name, options, result.output_bytes, result.input_bytes)
         with open(path, "rb") as coded, open_output(target) as output:
@@ -198,7 +199,8 @@ def _to_quality(
             low = middle + 1
     if low == QUALITIES:
         raise TargetError(
-            f"{name}: {metric.label} {wanted:g}{metric.unit} is out of reach: quality 63 gives {reached:.4g}{metric.unit}"
+            f"{name}: {metric.label} {wanted:g}{metric.unit} is out of reach: "
+            f"quality 63 gives {reached:.4g}{metric.unit}"
         )
     if not seen.whole:
         notes.append(f"quality {low} was found on {trial.frames} of {seen.frames} frames")

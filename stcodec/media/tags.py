@@ -17,9 +17,10 @@ from stcodec.common.values import PROGRESSIVE, Attachment, Extras, MasteringDisp
 # Tags that MP4's list of items (ilst) or its own boxes hold; all others need a list of keys, which
 # has no place for a cover.
 _ITEMS = {
-    "title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright", "grouping", "lyrics",
-    "description", "synopsis", "show", "episode_id", "network", "keywords", "track", "disc", "season_number", "episode_sort",
-    "media_type", "hd_video", "gapless_playback", "compilation", "creation_time", "location", "timecode",
+    "title", "artist", "album_artist", "composer", "album", "date", "comment", "genre",
+    "copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id", "network",
+    "keywords", "track", "disc", "season_number", "episode_sort", "media_type", "hd_video",
+    "gapless_playback", "compilation", "creation_time", "location", "timecode",
 }  # fmt: skip
 _COVER_CODECS = ("mjpeg", "png", "bmp")
 _SCALES = {"primaries": 50_000, "luminance": 10_000}
@@ -69,9 +70,8 @@ def add_extras(
             covers.append((stream, attachment.data))
     if left:
         what = "attachment does" if len(left) == 1 else "attachments do"
-        notes.append(
-            f"{len(left)} {what} not fit into {'MP4' if format == 'mp4' else 'MOV'}, left out: {', '.join(left)}"
-        )
+        where = "MP4" if format == "mp4" else "MOV"
+        notes.append(f"{len(left)} {what} not fit into {where}, left out: {', '.join(left)}")
     return covers
 
 

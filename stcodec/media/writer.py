@@ -69,13 +69,13 @@ def output_format(path: str | os.PathLike[str]) -> str:
     if ending in PICTURE_ENDINGS:
         if not is_picture_output(path):
             raise UsageError(
-                f"{os.fspath(path)}: needs one place for the number of the picture, as in frames/%04d{ending}"
+                f"{os.fspath(path)}: needs one place for the number of the picture, "
+                f"as in frames/%04d{ending}"
             )
         return "pictures"
     if ending not in FORMATS:
-        raise UsageError(
-            f"{os.fspath(path)}: the ending must be one of {', '.join((*FORMATS, *PICTURE_ENDINGS))}"
-        )
+        known = ", ".join((*FORMATS, *PICTURE_ENDINGS))
+        raise UsageError(f"{os.fspath(path)}: the ending must be one of {known}")
     return FORMATS[ending]
 
 
@@ -149,7 +149,8 @@ class Y4MWriter:
         extra = " XCOLORRANGE=FULL" if info.color_range == FULL_RANGE else ""
         extra = " XCOLORRANGE=LIMITED" if info.color_range == LIMITED_RANGE else extra
         stream.write(
-            f"YUV4MPEG2 W{info.width} H{info.height} F{rate.numerator}:{rate.denominator} I{_INTERLACING[info.field_order]} "
+            f"YUV4MPEG2 W{info.width} H{info.height} F{rate.numerator}:{rate.denominator} "
+            f"I{_INTERLACING[info.field_order]} "
             f"A{aspect.numerator}:{aspect.denominator} C{space}{extra}\n".encode()
         )
 
@@ -281,7 +282,8 @@ class MediaWriter:
         self._shift = max(Fraction(0), -first.pts * self._info.time_base)
         if self._shift:
             self.notes.append(
-                f"all times are later by {float(self._shift):.3f} s: players hide what comes before zero"
+                f"all times are later by {float(self._shift):.3f} s: "
+                "players hide what comes before zero"
             )
         for packet in self._early:
             self._container.mux(self._media_packet(packet, self._shift))

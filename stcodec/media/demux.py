@@ -1,0 +1,224 @@
+"""A media file taken apart: decoded frames of its video, packets of the streams that are carried
+along."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import av
+from av.error import FFmpegError
+from av.stream import Discard
+
+from stcodec.common.files import (
+    CountedReader,
+    InterruptibleReader,
+    ReadInterruptedError,
+    stream_name,
+)
+from stcodec.common.sequences import find_sequence
+from stcodec.common.values import Attachment, Packet, StreamInfo
+from stcodec.errors import InputError, UsageError
+from stcodec.media.packets import cover, describe, is_cover, reason
+
+CARRY = ("all", "none")
+"""Whether streams beside the video, chapters and attachments are read."""
+# Any text file passes for a picture of a text terminal.
+_NO_VIDEO_FORMATS = {"tty"}
+# Formats without time stamps.
+_TIMELESS = {
+    "image2",
+    "image2pipe",
+    "h264",
+    "hevc",
+    "vvc",
+    "m4v",
+    "mjpeg",
+    "mpegvideo",
+    "obu",
+    "av1",
+}
+
+
+class Demuxer:
+    """An open media file; `close` it.
+
+    container, video: PyAV's container and its first video stream that is no cover; streams: what is
+    carried, none where `carry` is "none"; covers: those met so far. `notes` takes what a user
+    should know. rate: frames per second of a file without time stamps. Raises InputError for
+    anything that is no readable video, UsageError for a rate where the file has its own.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | BinaryIO | CountedReader,
+        carry: str,
+        rate: Fraction | None,
+        notes: list[str],
+    ) -> None:
+        self.name = _name(source)
+        self.container = _open(source, self.name, rate, notes)
+        try:
+            _check_rate(self.container, self.name, rate, notes)
+            self.video = _first_video(self.container, self.name, notes)
+            self._everything = carry == "all"
+            chosen = _carried(self.container) if self._everything else []
+            infos = _describe_all(chosen, notes)
+        except BaseException:
+            self.container.close()
+            raise
+        self.streams = tuple(infos.values())
+        self._numbers = {index: number for number, index in enumerate(infos)}
+        self._covers: dict[int, Attachment] = {}
+
+    def close(self) -> None:
+        """Close the file."""
+        self.container.close()
+
+    @property
+    def covers(self) -> tuple[Attachment, ...]:
+        """Still pictures that stand for the whole; they come out of a file before all else."""
+        return tuple(self._covers.values())
+
+    def items(self) -> Iterator[Any]:
+        """Decoded frames of the video and carried packets, as they come. What can be decoded of a
+        damaged file comes before InputError."""
+        wanted = [self.video, *(self.container.streams[i] for i in self._numbers)]
+        if self._everything:
+            videos = self.container.streams.video
+            wanted += [s for s in videos if is_cover(s) and s is not self.video]
+        last_byte = max((e.pos + e.size for s in wanted for e in s.index_entries), default=0)
+        damaged = 0
+        try:
+            for packet in self.container.demux(wanted):
+                if packet.stream.index != self.video.index:
+                    yield from self._aside(packet)
+                    continue
+                try:
+                    yield from packet.decode()
+                except FFmpegError:
+                    damaged += 1
+        except ReadInterruptedError:
+            raise KeyboardInterrupt from None
+        except (FFmpegError, OSError) as error:
+            if not isinstance(error, EOFError):
+                raise InputError(f"{self.name}: {reason(error)}") from error
+        if 0 < self.container.size < last_byte:
+            missing = last_byte - self.container.size
+            raise InputError(f"{self.name}: is cut off, at least {missing} bytes are missing")
+        if damaged:
+            raise InputError(f"{self.name}: {damaged} video packets cannot be decoded")
+
+    def _aside(self, packet: Any) -> Iterator[Packet]:
+        """What becomes of a packet that is not the video's."""
+        index = packet.stream.index
+        if not packet.size:
+            return
+        if index in self._numbers:
+            yield self._plain(packet)
+        elif index not in self._covers:
+            self._covers[index] = cover(packet.stream, bytes(packet))
+
+    def _plain(self, packet: Any) -> Packet:
+        number = self._numbers[packet.stream.index]
+        base = self.streams[number].time_base
+        scale = Fraction(packet.time_base) / base if packet.time_base else Fraction(1)
+
+        def rescale(value: int | None) -> int | None:
+            return None if value is None else round(value * scale)
+
+        return Packet(
+            stream=number,
+            pts=rescale(packet.pts),
+            dts=rescale(packet.dts),
+            duration=max(0, rescale(packet.duration) or 0),
+            keyframe=packet.is_keyframe,
+            data=bytes(packet),
+        )
+
+
+def _name(source: str | os.PathLike[str] | BinaryIO | CountedReader) -> str:
+    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else stream_name(source)
+
+
+def _open(
+    source: str | os.PathLike[str] | BinaryIO | CountedReader,
+    name: str,
+    rate: Fraction | None,
+    notes: list[str],
+) -> Any:
+    """PyAV's container. InputError where FFmpeg cannot read the file."""
+    options = {} if rate is None else {"framerate": f"{rate.numerator}/{rate.denominator}"}
+    if isinstance(source, (str, os.PathLike)):
+        # With the protocol before it, a name such as "concat:a" is still a name.
+        file: Any = f"file:{name}"
+        if (sequence := find_sequence(source)) is not None:
+            options["start_number"] = str(sequence.first)
+            if sequence.beyond:
+                notes.append(
+                    f"{sequence.missing} is missing: "
+                    f"{sequence.beyond} pictures after it are left out"
+                )
+    else:
+        file = InterruptibleReader(source)
+    try:
+        return av.open(file, metadata_errors="replace", options=options)
+    except ReadInterruptedError:
+        raise KeyboardInterrupt from None
+    except (FFmpegError, OSError, ValueError) as error:
+        raise InputError(f"{name}: {reason(error)}") from error
+
+
+def _check_rate(container: Any, name: str, rate: Fraction | None, notes: list[str]) -> None:
+    """UsageError for a rate where the file has its own time stamps."""
+    form = container.format.name
+    timeless = form in _TIMELESS or form.endswith("_pipe")
+    if rate is not None and not timeless:
+        raise UsageError(
+            f"{name}: has its own frame rate; --framerate is for image sequences and raw streams"
+        )
+    if rate is None and form == "image2" and find_sequence(name) is not None:
+        notes.append("taken as 25 frames/s, for want of --framerate")
+
+
+def _first_video(container: Any, name: str, notes: list[str]) -> Any:
+    """The video stream to code; InputError where there is none."""
+    if container.format.name in _NO_VIDEO_FORMATS:
+        raise InputError(f"{name}: is no media file")
+    every = list(container.streams.video)
+    videos = [s for s in every if not is_cover(s)] or every
+    if not videos:
+        raise InputError(f"{name}: holds no video")
+    first = videos[0]
+    if len(videos) > 1:
+        others = ", ".join(str(s.index) for s in videos[1:])
+        notes.append(f"of several video streams the first is coded, left out: {others}")
+    if first.codec_context is None:
+        raise InputError(f"{name}: its video codec is not known")
+    first.thread_type = "AUTO"
+    return first
+
+
+def _carried(container: Any) -> list[Any]:
+    """The streams that can be carried."""
+    chosen = []
+    for s in container.streams:
+        # What the demuxer itself discards are the titles of chapters, as text. A time code is in
+        # the video's metadata too.
+        twice = s.discard == Discard.all or (s.type == "data" and "timecode" in s.metadata)
+        if s.type in ("audio", "subtitle", "data") and not twice:
+            chosen.append(s)
+    return chosen
+
+
+def _describe_all(streams: list[Any], notes: list[str]) -> dict[int, StreamInfo]:
+    """Descriptions by the streams' indices; a note on a stream that has none, and is left out."""
+    infos = {}
+    for stream in streams:
+        try:
+            infos[stream.index] = describe(stream)
+        except (FFmpegError, ValueError) as error:
+            notes.append(f"{stream.type} stream {stream.index} left out ({reason(error)})")
+    return infos

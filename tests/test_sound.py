@@ -1,0 +1,126 @@
+"""Sound as it is, as another coding, or none; PyAV reads the result."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+import stcodec
+from stcodec.errors import UsageError
+from stcodec.options import parse_audio
+from tests.media import clip, copy, lag, waveform
+from tests.rich import (
+    FRAMES,
+    packets_of,
+    said_of,
+    through,
+    tone,
+    write_rich,
+)
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("rich")
+    return {form: write_rich(folder / f"in.{form}") for form in ("mkv", "mp4")}
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s24le", "vorbis", "flac", "libopus"])
+def test_sound_that_players_do_not_take_in_mp4_becomes_aac(tmp_path: Path, codec: str) -> None:
+    source, target = write_rich(tmp_path / "in.mkv", [codec], None), tmp_path / "out.mp4"
+    notes = copy(source, target)
+    becomes = codec.startswith(("pcm", "vorbis"))
+    with av.open(str(target)) as container:
+        found = container.streams.audio[0]
+        assert found.codec_context.name == ("aac" if becomes else codec.removeprefix("lib"))
+        assert found.metadata["language"] == "eng"
+    assert len([n for n in notes if "becomes AAC" in n]) == becomes
+    assert abs(lag(waveform(source), waveform(target))) <= 48
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+@pytest.mark.parametrize(
+    ("audio", "codec", "low", "high"), [("aac:64", "aac", 40, 90), ("opus:48", "opus", 30, 70)]
+)
+def test_sound_is_coded_as_asked_and_stays_in_sync(
+    rich: dict[str, Path], tmp_path: Path, audio: str, codec: str, low: int, high: int, ending: str
+) -> None:
+    target = tmp_path / f"out.{ending}"
+    assert not [n for n in copy(rich["mkv"], target, audio=parse_audio(audio)) if "audio" in n]
+    check_sound(rich["mkv"], target, codec, low, high)
+
+
+def test_sound_is_coded_when_it_is_encoded(rich: dict[str, Path], tmp_path: Path) -> None:
+    through(rich["mkv"], tmp_path / "out.mp4", in_audio="opus:48")
+    check_sound(rich["mkv"], tmp_path / "out.mp4", "opus", 30, 70)
+
+
+def check_sound(source: Path, target: Path, codec: str, low: int, high: int) -> None:
+    """Two tracks in `codec`, of `low` to `high` kbit/s, in their places and with their names."""
+    for number in range(2):
+        with av.open(str(target)) as container:
+            assert container.streams.audio[number].codec_context.name == codec
+        size = sum(len(d) for _, d in packets_of(target, "audio", number))
+        assert low < 8 * size / 1000 / (FRAMES / 25) < high
+        # Two milliseconds: Matroska counts in milliseconds, packets and the encoder's delay alike.
+        assert abs(lag(waveform(source, number), waveform(target, number))) <= 96
+    assert said_of(target, "audio") == said_of(source, "audio")
+
+
+def test_no_sound_when_none_is_wanted(rich: dict[str, Path], tmp_path: Path) -> None:
+    copy(rich["mkv"], tmp_path / "a.mkv", audio=parse_audio("none"))
+    through(rich["mkv"], tmp_path / "b.mkv", in_audio="none", end=0.2)
+    for name in ("a.mkv", "b.mkv"):
+        with av.open(str(tmp_path / name)) as container:
+            assert [s.type for s in container.streams] == [
+                "video",
+                "subtitle",
+                "attachment",
+                "video",
+            ]
+
+
+def test_gaps_in_sound_stay_where_they_are(tmp_path: Path) -> None:
+    source = tmp_path / "in.mkv"
+    with av.open(str(source), "w") as out:
+        video: Any = out.add_stream("libx264", rate=25)
+        video.width, video.height, video.codec_context.time_base = 64, 48, Fraction(1, 25)
+        sound: Any = out.add_stream("pcm_s16le", rate=48000)
+        sound.layout = "stereo"
+        for i, frame in enumerate(clip(30)):
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            out.mux(video.encode(frame))
+            if not 10 <= i < 20:
+                out.mux(sound.encode(tone(i, 300)))
+        out.mux(video.encode(None))
+    copy(source, tmp_path / "out.mp4", audio=parse_audio("aac"))
+    before, after = waveform(source), waveform(tmp_path / "out.mp4")
+    assert abs(lag(before, after)) <= 48
+    assert np.abs(after[13 * 1920 : 19 * 1920]).max() < 0.02
+
+
+def test_choices_of_sound_that_make_no_sense(rich: dict[str, Path], tmp_path: Path) -> None:
+    coded = tmp_path / "a.stp"
+    for wrong in ("mp3", "aac:", "aac:1", "copy:64", "opus:fast"):
+        with pytest.raises(UsageError):
+            stcodec.encode(rich["mkv"], coded, audio=wrong)
+    stcodec.encode(rich["mkv"], coded, model="dct", end=0.4)
+    with pytest.raises(UsageError):
+        stcodec.decode(coded, tmp_path / "a.mov", audio="opus")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.stp"]
+
+
+def test_sound_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    source = write_rich(tmp_path / "in.mkv", ["pcm_s16le"], None)
+    coded = tmp_path / "a.stp"
+    stcodec.encode(source, coded, model="dct", end=0.4)
+    data = source.read_bytes()
+    broken = tmp_path / "broken.mkv"
+    broken.write_bytes(data.replace(b"A_PCM/INT/LIT", b"A_UNKNOWN/LIT"))
+    notes = stcodec.encode(broken, coded, model="dct", end=0.4, overwrite=True).notes
+    assert len([n for n in notes if "audio" in n]) == 1
