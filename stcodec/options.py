@@ -100,13 +100,15 @@ def parse_audio(text: str) -> AudioChoice:
 class EncodeOptions(_Checked):
     """Options of `encode`."""
 
-    # About what x264 gives at CRF 20 to 22 (docs/benchmarks.md): meant for keeping.
+    # About what x264 gives at CRF 19 to 21 (docs/benchmarks.md): meant for keeping.
     quality: int = _option(32, "Quality, 0 (smallest file) to 63 (best picture).", 0, 63)
     model: str = _option("stc-1", "Model: an id, or the path of a .safetensors file.")
     device: str = _option(AUTO_DEVICE, "auto, cpu, cuda[:N] or mps.")
     threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)
     motion: str = _option("mctf", "mctf, or none: take everything as standing still.")
-    effort: int = _option(1, "How hard the encoder searches, 0 (fast) to 9.", 0, 9)
+    effort: int = _option(
+        1, "How hard the encoder searches: 0, 1 or 2; more is as 2 (docs/efforts.md).", 0, 9
+    )
     audio: str = _option("copy", "Sound: copy (as it is), aac[:kbit/s], opus[:kbit/s] or none.")
     start: float | None = _option(None, _START, 0, 1e9)
     end: float | None = _option(None, _END, 0, 1e9)
