@@ -65,8 +65,6 @@ def test_tables_list_what_there_is() -> None:
 )
 def test_files_import_only_from_above(source: Path) -> None:
     own = place(f"stcodec.{source.parent.name}.{source.stem}")
-    if source.name == "chunk.py":
-        pytest.xfail("the chunk coder still asks the encoder by name")
     names = [
         n
         for n in imported(source)

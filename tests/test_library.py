@@ -72,7 +72,7 @@ def chunks_made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     real = ChunkDecoder.frames
 
     def counted(self: ChunkDecoder, symbols: Any) -> Any:
-        made.append(symbols.count)
+        made.append(symbols.plan.count)
         return real(self, symbols)
 
     monkeypatch.setattr(ChunkDecoder, "frames", counted)

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from stcodec.codec import chunk
 from stcodec.codec.model_files import load_model
 from stcodec.codec.patches import PatchSize
 from stcodec.codec.tree import tree_steps
 from stcodec.common.values import Planes
-from stcodec.encoder import propagation, search
+from stcodec.encoder import guide, propagation, search
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 
 
@@ -64,14 +63,13 @@ def test_still_parts_come_out_better_for_it(monkeypatch: pytest.MonkeyPatch) -> 
     def errors() -> np.ndarray:
         encoder = ChunkEncoder(load_model("stc-1"), 96, 64, 8, CodecSettings(24))
         for start in (0, 8, 16):
-            run = encoder.start(encoder.prepare(pictures[start : start + 8], start == 0)).run
-            decoded = encoder.finish_chunk(run)
-        last = decoded[7].picture
-        assert last is not None
-        error = (last.y[0, 0].numpy() * 255 - pictures[-1][0]) ** 2
+            run = encoder.start(encoder.prepare(pictures[start : start + 8], start == 0))
+            encoder.finish(run)
+        last = run.pictures[7].y[0, 0].numpy() * 255
+        error = (last - pictures[-1][0]) ** 2
         return np.array([error[:, :40].mean(), error[:, 56:].mean()])
 
     with_prices = errors()
-    monkeypatch.setattr(chunk, "price_factors", lambda change, _: torch.ones_like(change))
+    monkeypatch.setattr(guide, "price_factors", lambda change, _: torch.ones_like(change))
     ratio = with_prices / errors()
     assert ratio[0] < 0.9 and 0.9 < ratio[1] < 1.1

@@ -14,24 +14,19 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stcodec.codec import compensation, scales
+from stcodec.codec.entropy import SymbolWriter
 from stcodec.codec.latents import LatentCoder, StepContext
 from stcodec.codec.model_files import Model, load_model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import Frames, PatchSize, patchify
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
+from stcodec.encoder.quantiser import RateDistortionQuantiser
 from stcodec.training import engine, estimate, warp
 from stcodec.training.data import Data, DataSettings, planes_of
 from stcodec.training.engine import Batch, Engine, Settings, psnr
 from stcodec.training.passes import Coded, Context, Passes
 from stcodec.training.run import Run, RunSettings, Trained, start_from
 from stcodec.training.soap import Soap
-
-
-class Forgetful:
-    """A coder that takes symbols and forgets them."""
-
-    def code(self, symbols: Any, index: Any, tables: Any) -> Any:
-        return symbols
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +108,8 @@ def test_batched_passes_are_those_of_the_codec(model: Model, kind: int) -> None:
             None if modes is None else modes[one],
             None if spread is None else spread[one],
         )
-        wanted = coder.code(Forgetful(), context, latents[one], mean[one], step[one], weight[one])
+        quantiser = RateDistortionQuantiser(torch.from_numpy(model.tables.costs()), weight[i])
+        wanted = coder.write(SymbolWriter(), context, latents[one], mean[one], step[one], quantiser)
         torch.testing.assert_close(found.magnitudes[one], wanted.magnitudes, atol=0, rtol=0)
         torch.testing.assert_close(found.decoded[one], wanted.decoded, atol=1e-4, rtol=0)
         torch.testing.assert_close(found.mean[one], wanted.mean, atol=1e-4, rtol=0)

@@ -11,10 +11,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from stcodec.codec import scales
-from stcodec.codec.chunk import KEY
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import Model, load_model
 from stcodec.codec.patches import CHUNK_FRAMES
+from stcodec.codec.tree import KEY
 from stcodec.common.timing import collect
 from stcodec.common.values import Planes
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings

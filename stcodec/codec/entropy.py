@@ -109,11 +109,24 @@ def quantise_probabilities(row: np.ndarray) -> np.ndarray:
 
 
 class Coder(Protocol):
-    """What encoder and decoder share: `code` returns the symbols, whichever side they come from."""
+    """What encoder and decoder share: `code` returns the symbols, whichever side they come from.
+
+    `bits`: ideal size of what has been written so far; of a reader 0.
+    """
+
+    bits: float
 
     def code(self, symbols: np.ndarray | None, index: np.ndarray, tables: Tables) -> np.ndarray:
         """Code int32 [n] symbols (None when reading) under the tables `index` (uint8 [n]); returns
         int32 [n]."""
+        ...
+
+    def branch(self) -> Coder:
+        """A coder for work beside this one's: what it codes has its place where it is joined."""
+        ...
+
+    def join(self, branch: Coder) -> None:
+        """Take everything that a branch has coded, after what is here."""
         ...
 
 
@@ -176,11 +189,16 @@ class SymbolWriter:
         self._calls.append((np.array([value], dtype=np.int32), _stream().model.Uniform(size)))
         self.bits += float(np.log2(size))
 
-    def append(self, other: SymbolWriter) -> None:
+    def branch(self) -> SymbolWriter:
+        """An empty writer; see `Coder.branch`."""
+        return SymbolWriter()
+
+    def join(self, branch: Coder) -> None:
         """Take everything that another writer has collected, after what is here."""
-        self._calls += other._calls
-        self._checked += other._checked
-        self.bits += other.bits
+        assert isinstance(branch, SymbolWriter)
+        self._calls += branch._calls
+        self._checked += branch._checked
+        self.bits += branch.bits
 
     def finish(self) -> bytes:
         """The words as little-endian uint32, to be read from the end (ANS is a stack)."""
@@ -202,6 +220,14 @@ class SymbolReader:
         except ValueError as error:
             raise DamagedFileError("the entropy-coded data has an invalid end") from error
         self.crc = 0
+        self.bits = 0.0
+
+    def branch(self) -> SymbolReader:
+        """This reader itself: what is read comes in the order in which it was joined."""
+        return self
+
+    def join(self, branch: Coder) -> None:
+        """Nothing: a branch has read from this reader."""
 
     def code(self, symbols: np.ndarray | None, index: np.ndarray, tables: Tables) -> np.ndarray:
         """Decode one symbol per index; see `Coder.code`."""

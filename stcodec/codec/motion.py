@@ -3,8 +3,10 @@ uses."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 BLOCK = 8
@@ -22,3 +24,12 @@ class Fields:
 
     vectors: Tensor
     modes: Tensor
+
+    def take(self, i: int) -> Fields:
+        """The motion of frame i (batch size 1)."""
+        return Fields(self.vectors[i : i + 1], self.modes[i : i + 1])
+
+    @staticmethod
+    def join(parts: Sequence[Fields]) -> Fields:
+        """The motion of all frames of `parts`, in that order."""
+        return Fields(torch.cat([p.vectors for p in parts]), torch.cat([p.modes for p in parts]))

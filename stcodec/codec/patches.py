@@ -20,7 +20,6 @@ from torch import Tensor
 from stcodec.common.values import Planes
 
 CHUNK_FRAMES = 8
-MAX_SEGMENT_CHUNKS = 16
 MOTION_BLOCK = 16
 
 
@@ -57,6 +56,27 @@ class PatchSize:
         """The padded luma size (multiples of the patch and of the 16x16 motion block)."""
         vertical, horizontal = math.lcm(self.h, MOTION_BLOCK), math.lcm(self.w, MOTION_BLOCK)
         return -(-height // vertical) * vertical, -(-width // horizontal) * horizontal
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The grids that a picture of width x height luma samples is cut into, once padded."""
+
+    width: int
+    height: int
+    patch: PatchSize
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        height, width = self.patch.padded(self.height, self.width)
+        return height // self.patch.h, width // self.patch.w
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Rows and columns of motion blocks."""
+        height, width = self.patch.padded(self.height, self.width)
+        return height // MOTION_BLOCK, width // MOTION_BLOCK
 
 
 def frames_from_planes(

@@ -7,12 +7,9 @@ frames that are inverted before it, so the inverse is exact whatever the vectors
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stcodec.codec.compensation import predict
-from stcodec.codec.motion import Fields
-from stcodec.codec.patches import Frames
+INTRA, KEY = 0, 1
 
 
 @dataclass(frozen=True)
@@ -23,6 +20,16 @@ class Step:
     frames: tuple[int, ...]
     references: tuple[tuple[int | None, int | None], ...]
     level: int
+
+    @property
+    def predicted(self) -> bool:
+        """Whether any frame of the step has a reference."""
+        return any(r is not None for pair in self.references for r in pair)
+
+    @property
+    def kind(self) -> int:
+        """The kind of its frames: INTRA (0) without references, KEY (1), 2..4 by level."""
+        return self.level + 1 if self.predicted else INTRA
 
     def singles(self) -> tuple[Step, ...]:
         """One step per frame."""
@@ -49,45 +56,3 @@ def tree_steps(tree: int, first: bool) -> tuple[Step, ...]:
         return (None if pair[0] == -1 else pair[0], pair[1])
 
     return tuple(Step(s.frames, tuple(drop(p) for p in s.references), s.level) for s in TREES[tree])
-
-
-def lift(
-    frames: Mapping[int, Frames], tree: Sequence[Step], motion: Sequence[Fields | None]
-) -> dict[int, Frames]:
-    """Forward lifting: frames by number (batch size 1 each) -> bands: the root as it is, every
-    other frame minus its prediction. `motion` holds the Fields of each step, None for a step
-    without references. Inverse: `unlift`."""
-    bands: dict[int, Frames] = {}
-    for step, fields in zip(tree, motion, strict=True):
-        for i, frame in enumerate(step.frames):
-            bands[frame] = frames[frame]
-            if fields is not None:
-                predicted = _of_step(frames, step, fields, i)
-                bands[frame] = Frames(
-                    *(a - b for a, b in zip(frames[frame], predicted, strict=True))
-                )
-    return bands
-
-
-def unlift(
-    bands: Mapping[int, Frames],
-    tree: Sequence[Step],
-    motion: Sequence[Fields | None],
-    before: Frames | None,
-) -> dict[int, Frames]:
-    """Bands -> frames, coarse to fine; `before` is frame -1, if there is one."""
-    frames: dict[int, Frames] = {} if before is None else {-1: before}
-    for step, fields in zip(tree, motion, strict=True):
-        for i, frame in enumerate(step.frames):
-            frames[frame] = bands[frame]
-            if fields is not None:
-                predicted = _of_step(frames, step, fields, i)
-                frames[frame] = Frames(
-                    *(a + b for a, b in zip(bands[frame], predicted, strict=True))
-                )
-    return frames
-
-
-def _of_step(frames: Mapping[int, Frames], step: Step, fields: Fields, i: int) -> Frames:
-    first, second = (None if r is None else frames[r] for r in step.references[i])
-    return predict([first], [second], Fields(fields.vectors[i : i + 1], fields.modes[i : i + 1]))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -64,3 +64,17 @@ def run_ahead(
         pool.shutdown(wait=threading.current_thread() not in workers, cancel_futures=True)
     if failure is not None:
         raise failure
+
+
+class Workers:
+    """Up to `count` threads that work on several items at once; one thread is the caller's own.
+    Each of them first calls `initializer`."""
+
+    def __init__(self, count: int, initializer: Callable[[], None]) -> None:
+        self._pool = ThreadPoolExecutor(count, initializer=initializer) if count > 1 else None
+
+    def map(self, work: Callable[..., Made], *items: Collection[Any]) -> Iterator[Made]:
+        """What `work` makes of the items (as `map` takes them), in their order."""
+        if self._pool is None or len(items[0]) < 2:
+            return map(work, *items)
+        return self._pool.map(work, *items)

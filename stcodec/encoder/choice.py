@@ -40,16 +40,13 @@ from stcodec.codec.vectors import (
     predict,
     split_index,
 )
-from stcodec.encoder import search
+from stcodec.encoder import search, tuning
 from stcodec.encoder.search import in_bytes
 
 if TYPE_CHECKING:
     from stcodec.encoder import choice_kernels
 
-_BLOCK, _TRANSFORM = 16, 8
-# What a coefficient as large as a step costs in bits, where it is coded at all, and how many more
-# one twice as large costs.
-_FIRST_BITS, _BITS_PER_OCTAVE = 5.0, 2.0
+_TRANSFORM = 8
 
 
 @functools.cache
@@ -101,9 +98,9 @@ def warm_up() -> None:
 def _coding_costs(bit: float) -> np.ndarray:
     """Tangents (at zero, slope) [6] to what coding a coefficient of x steps costs: the rounding
     error and its bits."""
-    x = np.array([1.5, 5.0, 24.0])
-    slope = bit * _BITS_PER_OCTAVE / (math.log(2) * x)
-    cost = 0.1 + bit * (_FIRST_BITS + _BITS_PER_OCTAVE * np.log2(x))
+    x = np.array(tuning.TANGENTS)
+    slope = bit * tuning.BITS_PER_OCTAVE / (math.log(2) * x)
+    cost = tuning.ROUNDING_ERROR + bit * (tuning.FIRST_BITS + tuning.BITS_PER_OCTAVE * np.log2(x))
     return np.stack([cost - slope * x, slope], axis=1).reshape(-1).astype(np.float32)
 
 

@@ -1,30 +1,36 @@
-"""Pictures -> payloads, in two halves: motion needs source pictures alone, so the next chunk can be
-searched at the same time."""
+"""Pictures -> payloads, in three parts: motion needs source pictures alone, so the next chunk can be
+searched at the same time; and nothing of it depends on the last frames of a chunk."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from stcodec.codec.chunk import HEADER, VECTORS_FLAG, ChunkCoder, ChunkRun, ChunkStats, Source
+from stcodec.codec.chunk import ChunkRun, ChunkStats, ChunkWriter, Plan
 from stcodec.codec.entropy import SymbolWriter
+from stcodec.codec.latents import Observer
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
-from stcodec.codec.patches import CHUNK_FRAMES, Frames, frames_from_planes
-from stcodec.codec.tree import tree_steps
+from stcodec.codec.patches import CHUNK_FRAMES, Frames, Geometry, frames_from_planes
+from stcodec.codec.tree import KEY, tree_steps
+from stcodec.common.devices import flush_denormals
+from stcodec.common.threads import Workers
 from stcodec.common.timing import stage
 from stcodec.common.values import Planes
-from stcodec.encoder import search
+from stcodec.encoder import search, tuning
+from stcodec.encoder.guide import ChunkGuide
 from stcodec.encoder.propagation import changes
+
+_MOST_WORKERS = 4  # frames of the widest step of a tree
 
 
 @dataclass(frozen=True)
 class CodecSettings:
-    """What the encoder may choose. quality 0..63; motion: search for motion, or take every vector
-    as zero."""
+    """What a user may choose. quality 0..63; motion: search for motion, or take every vector as
+    zero."""
 
     quality: int = 32
     motion: bool = True
@@ -53,17 +59,10 @@ class PreparedChunk:
     changes: dict[int, Tensor]
 
 
-@dataclass(frozen=True)
-class StartedChunk:
-    """A chunk whose last frames are not yet coded."""
-
-    chunk: PreparedChunk
-    run: ChunkRun
-
-
-class ChunkEncoder(ChunkCoder):
+class ChunkEncoder:
     """Encodes the chunks of a video in order. Pictures are `width` x `height` 4:2:0 planes of
-    `bit_depth` 8 or 10."""
+    `bit_depth` 8 or 10; `writer` makes the coder of each chunk, `observer` sees what is coded: both
+    are for training."""
 
     def __init__(
         self,
@@ -74,9 +73,19 @@ class ChunkEncoder(ChunkCoder):
         settings: CodecSettings,
         device: torch.device | str = "cpu",
         workers: int = 1,
+        writer: Callable[[], SymbolWriter] = SymbolWriter,
+        observer: Observer | None = None,
     ) -> None:
-        super().__init__(model, width, height, bit_depth, device, workers)
+        self.width, self.height, self.bit_depth = width, height, bit_depth
         self.settings = settings
+        self._device = torch.device(device)
+        self._model = model.to(self._device)
+        self._geometry = Geometry(width, height, model.config.patch)
+        self._costs = torch.from_numpy(model.tables.costs()).to(self._device)
+        pool = Workers(min(workers, _MOST_WORKERS), flush_denormals)
+        self._chunks = ChunkWriter(self._model, self._geometry, self._device, pool)
+        self._chunks.latents.observer = observer
+        self._make_writer = writer
         self._last_source: Tensor | None = None
 
     def encode(self, chunk: Sequence[Planes], first: bool) -> EncodedChunk:
@@ -90,15 +99,16 @@ class ChunkEncoder(ChunkCoder):
         if not 1 <= len(chunk) <= CHUNK_FRAMES:
             raise ValueError(f"a chunk has 1 to {CHUNK_FRAMES} pictures, not {len(chunk)}")
         padded = list(chunk) + [chunk[-1]] * (CHUNK_FRAMES - len(chunk))
+        patch = self._geometry.patch
         with stage("motion"), torch.no_grad():
-            frames = frames_from_planes(padded, self.bit_depth, self.patch, self.device)
+            frames = frames_from_planes(padded, self.bit_depth, patch, self._device)
             before = None if first else self._last_source
             self._last_source = frames.y[CHUNK_FRAMES - 1 :].clone()  # a view would keep all eight
             tree, fields = self._find_motion(frames, before) if self.settings.motion else (0, {})
             # Nothing is predicted from a picture that is alone.
             alone = first and len(chunk) == 1
             steps = tree_steps(tree, first)
-            lasting = {} if alone else changes(frames.y, before, steps, fields, self.patch)
+            lasting = {} if alone else changes(frames.y, before, steps, fields, patch)
         return PreparedChunk(frames, len(chunk), first, tree, fields, lasting)
 
     def encode_prepared(self, chunk: PreparedChunk, quality: int | None = None) -> EncodedChunk:
@@ -106,37 +116,26 @@ class ChunkEncoder(ChunkCoder):
         given."""
         return self.finish(self.start(chunk, quality))
 
-    def start(self, chunk: PreparedChunk, quality: int | None = None) -> StartedChunk:
+    def start(self, chunk: PreparedChunk, quality: int | None = None) -> ChunkRun:
         """The part of `encode_prepared` that the next chunk depends on. Chunks come in order."""
-        if chunk.first:
-            self.start_segment()
         quality = self.settings.quality if quality is None else quality
-        steps = tree_steps(chunk.tree, chunk.first)
-        source = Source(chunk.frames, chunk.fields, chunk.changes)
-        run = self.start_chunk(
-            SymbolWriter(), steps, quality, self.settings.motion, source, pictures=True
+        plan = Plan(chunk.count, quality, chunk.tree, self.settings.motion, chunk.first)
+        guide = ChunkGuide(
+            self._model, self._costs, quality, chunk.frames, chunk.fields, chunk.changes
         )
-        return StartedChunk(chunk, run)
+        return self._chunks.start(plan, guide, self._make_writer())
 
-    def finish(self, started: StartedChunk) -> EncodedChunk:
+    def finish(self, run: ChunkRun) -> EncodedChunk:
         """The rest; it may run in a thread of its own, while the next chunk is started."""
-        chunk, run = started.chunk, started.run
-        self.finish_chunk(run)
-        writer = run.coder
-        assert isinstance(writer, SymbolWriter)
-        with stage("entropy"):
-            words = writer.finish()
-        tree = chunk.tree | (VECTORS_FLAG if self.settings.motion else 0)
-        header = HEADER.pack(chunk.count, run.quality, tree, writer.crc)
-        return EncodedChunk(header + words, chunk.count, run.stats)
+        payload = self._chunks.finish(run)
+        return EncodedChunk(payload, run.plan.count, run.stats)
 
     def _find_motion(self, frames: Frames, before: Tensor | None) -> tuple[int, dict[int, Fields]]:
         """The tree of a chunk and the motion of each of its predicted frames, found on source
         pictures."""
         luma = frames.y if before is None else torch.cat([before, frames.y])
         offset = 0 if before is None else 1
-        cost = self.motion_bit_cost(self.settings.quality)
-        settings = search.SearchSettings(cost, self.settings.effort)
+        settings = search.SearchSettings(self._motion_bit_cost(), self.settings.effort)
         tree = 0 if before is None else search.choose_tree(before, frames.y, settings)
         pairs = []
         for step in tree_steps(tree, before is None):
@@ -146,3 +145,9 @@ class ChunkEncoder(ChunkCoder):
                     pairs.append((frame + offset, a, b))
         found = search.search(luma, pairs, settings, choose_modes=False)
         return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, found, strict=True)}
+
+    def _motion_bit_cost(self) -> float:
+        """Absolute difference, summed over samples in [0, 1], that is worth one bit of motion."""
+        level = torch.tensor([float(self.settings.quality)], device=self._device)
+        step = self._model.network.step(level, torch.tensor([KEY], device=self._device))
+        return tuning.MOTION_BIT_COST * float(step.min())

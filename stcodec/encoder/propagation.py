@@ -20,11 +20,7 @@ from stcodec.codec.compensation import predict_luma
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import PatchSize
 from stcodec.codec.tree import Step
-
-# The price of a bit where nothing changes, against where everything does.
-_LASTING = 0.5
-# Mean squared change, in units of step**2, that is half way in between.
-_HALF_WAY = 0.1
+from stcodec.encoder import tuning
 
 
 def changes(
@@ -75,5 +71,5 @@ def price_factors(change: Tensor, squared_step: Tensor) -> Tensor:
     squared_step: mean square of the quantisation steps of luma, in the units of `change`, of a
     shape that fits.
     """
-    lasting = 1.0 / (1.0 + change / (_HALF_WAY * squared_step))
-    return 1.0 - (1.0 - _LASTING) * lasting
+    lasting = 1.0 / (1.0 + change / (tuning.HALF_WAY * squared_step))
+    return 1.0 - (1.0 - tuning.LASTING_PRICE) * lasting

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from stcodec.encoder import tuning
+
 
 class SceneCutDetector:
     """Says where a scene ends, from luma pictures in presentation order.
@@ -14,8 +16,7 @@ class SceneCutDetector:
     reported.
     """
 
-    def __init__(self, sensitivity: float = 1.0) -> None:
-        self._sensitivity = sensitivity
+    def __init__(self) -> None:
         self._before: np.ndarray | None = None
         self._histogram: np.ndarray | None = None
         self._typical = 0.0
@@ -36,6 +37,10 @@ class SceneCutDetector:
         moved = float(np.abs(histogram - histogram_before).sum()) / 2
         score = change * (0.5 + moved)
         typical = self._typical
-        is_cut = change > 0.06 / self._sensitivity and moved > 0.18 and score > 3.0 * typical + 0.03
-        self._typical = 0.0 if is_cut else max(0.7 * typical, score)
+        is_cut = (
+            change > tuning.CUT_CHANGE
+            and moved > tuning.CUT_HISTOGRAM
+            and score > tuning.CUT_OVER_TYPICAL * typical + tuning.CUT_MARGIN
+        )
+        self._typical = 0.0 if is_cut else max(tuning.CUT_FADING * typical, score)
         return is_cut

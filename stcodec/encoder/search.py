@@ -24,15 +24,10 @@ import torch
 from torch import Tensor
 
 from stcodec.codec.motion import SECOND, Fields
+from stcodec.encoder import tuning
 
 if TYPE_CHECKING:
     from stcodec.encoder import search_kernels
-
-# How much better a shorter step must predict to be worth more frames at the key's quality: trees 0,
-# 1, 2.
-_SHORTER = (1.0, 1.8, 2.8)
-# A 16x16 block whose whole difference is worth less than this many bits is not searched further.
-_FOCUS = 16.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +45,11 @@ def kernels() -> ModuleType:
     from stcodec.encoder import search_kernels
 
     return search_kernels
+
+
+def _reach(distance: int, per_frame: int) -> int:
+    """Samples that the full search looks around, over a distance of so many pictures."""
+    return min(tuning.MOST_REACH, tuning.REACH + per_frame * abs(distance))
 
 
 def in_bytes(pictures: Tensor) -> np.ndarray:
@@ -120,7 +120,7 @@ class _Search:
         """Vectors int32 [2, H / 8, W / 8] of a frame from a reference, in quarter samples."""
         current, other = self.pictures[frame], self.pictures[reference]
         vectors, _ = self.coarse(
-            frame, reference, min(64, 16 + 12 * abs(frame - reference)), (2, 1)
+            frame, reference, _reach(frame - reference, tuning.REACH_PER_FRAME), (2, 1)
         )
         vectors *= 2
         self._sweep(current, other, 1, vectors, (1,))
@@ -161,7 +161,7 @@ class _Search:
         """A sweep over the blocks at 1 / 2**size of the full size; returns their costs."""
         rate = self._rate(size)
         costs = np.zeros(vectors.shape[1:], np.float32)
-        least = np.float32(0 if size else _FOCUS * rate.price)
+        least = np.float32(0 if size else tuning.FOCUS_BITS * rate.price)
         blocks = (other.reference(size), current.sizes[size], 16 >> size, vectors, costs)
         kernels().sweep(*blocks, rate, np.array(steps, np.int32), least, backwards, causal)
         return costs
@@ -212,11 +212,14 @@ def choose_tree(before: Tensor, pictures: Tensor, settings: SearchSettings) -> i
 
     def error(pairs: Sequence[tuple[int, int]]) -> float:
         """Mean cost of predicting every second picture, at a quarter of the size."""
-        costs = [found.coarse(a, b, min(64, 16 + 24 * abs(a - b)), (1,))[1] for a, b in pairs]
+        costs = [
+            found.coarse(a, b, _reach(a - b, tuning.TREE_REACH_PER_FRAME), (1,))[1]
+            for a, b in pairs
+        ]
         return float(np.sum(costs)) / len(pairs)
 
     far, middle = error([(4, 0)]), error([(2, 0), (4, 2)])
-    if middle * _SHORTER[1] > far * _SHORTER[0]:
+    if middle * tuning.SHORTER_STEPS[1] > far * tuning.SHORTER_STEPS[0]:
         return 0
     near = error([(1, 0), (2, 1), (3, 2), (4, 3)])
-    return 2 if near * _SHORTER[2] < middle * _SHORTER[1] else 1
+    return 2 if near * tuning.SHORTER_STEPS[2] < middle * tuning.SHORTER_STEPS[1] else 1

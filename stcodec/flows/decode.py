@@ -11,7 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
-from stcodec.codec.decoder import ChunkDecoder, ChunkSymbols
+from stcodec.codec.chunk import ChunkSymbols
+from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import load_model
 from stcodec.common.devices import choose_device, flush_denormals, share_threads
 from stcodec.common.files import (
@@ -184,7 +185,7 @@ def decoded_items(
                 continue
             chunk = item.chunk
             assert symbols is not None
-            if symbols.count != len(chunk.pts):
+            if symbols.plan.count != len(chunk.pts):
                 raise DamagedFileError(f"chunk {item.number}: wrong number of pictures")
             for planes, pts, duration in zip(
                 decoder.pictures(symbols), chunk.pts, chunk.durations, strict=True

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from stcodec.codec.model_files import Model, load_model
-from stcodec.codec.patches import CHUNK_FRAMES, MAX_SEGMENT_CHUNKS
+from stcodec.codec.patches import CHUNK_FRAMES
 from stcodec.common.devices import choose_device, flush_denormals, is_small, share_threads
 from stcodec.common.files import (
     CountedReader,
@@ -28,6 +28,7 @@ from stcodec.common.timing import stage
 from stcodec.common.values import Extras, Packet, Picture, StreamInfo, VideoInfo
 from stcodec.container import records, stp
 from stcodec.container.extras import pack_extras
+from stcodec.encoder import tuning
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings, EncodedChunk, PreparedChunk
 from stcodec.encoder.scene_cuts import SceneCutDetector
 from stcodec.errors import InputError, TargetError, UsageError
@@ -257,7 +258,7 @@ def chunks(items: Iterable[Picture | Packet]) -> Iterator[Cut | Packet]:
         pictures.append(item)
         if len(pictures) == CHUNK_FRAMES:
             yield Cut(pictures, in_segment == 0)
-            pictures, in_segment = [], (in_segment + 1) % MAX_SEGMENT_CHUNKS
+            pictures, in_segment = [], (in_segment + 1) % tuning.MAX_SEGMENT_CHUNKS
     if pictures:
         yield Cut(pictures, in_segment == 0)
 

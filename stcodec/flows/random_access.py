@@ -17,7 +17,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from stcodec.codec.decoder import ChunkDecoder, ChunkSymbols
+from stcodec.codec.chunk import ChunkSymbols
+from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import Model, load_model
 from stcodec.codec.patches import integers_from_frames
 from stcodec.common.devices import choose_device, flush_denormals, share_threads
@@ -271,7 +272,7 @@ class _Decoding:
             return lambda: decoder.read(item[1].payload, item[1].first)
 
         for (first, chunk), symbols in run_ahead(self._chunks(start), read, flush_denormals):
-            if symbols is None or symbols.count != len(chunk.pts):
+            if symbols is None or symbols.plan.count != len(chunk.pts):
                 raise DamagedFileError(
                     f"the chunk of picture {first} has a wrong number of pictures"
                 )

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from stcodec.codec import scales
-from stcodec.codec.chunk import INTRA, KEY, RATE_WEIGHTS, vector_spread
+from stcodec.codec.contexts import vector_spread
 from stcodec.codec.motion import FIRST, SECOND
 from stcodec.codec.network import QUALITY_LEVELS, Network
 from stcodec.codec.patches import (
@@ -30,8 +30,8 @@ from stcodec.codec.patches import (
     unpatchify,
 )
 from stcodec.codec.transform import luma_channels
-from stcodec.codec.tree import Step, tree_steps
-from stcodec.encoder import propagation, search
+from stcodec.codec.tree import INTRA, KEY, Step, tree_steps
+from stcodec.encoder import propagation, search, tuning
 from stcodec.training import estimate, warp
 from stcodec.training.passes import Context, Passes
 
@@ -306,7 +306,7 @@ class Engine:
     ) -> Tensor:
         """The price of a bit in each patch of the frames of a step, [N, patches], as the encoder
         has it; where the batch lacks the motion of a picture, nothing moves."""
-        weight = size.new_full((len(size), patches), RATE_WEIGHTS[kind])
+        weight = size.new_full((len(size), patches), tuning.RATE_WEIGHTS[kind])
         if step.level or not batch.trees:
             return weight
         later, earlier, side = propagation.compared(

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from stcodec.codec import scales, vectors
-from stcodec.codec.entropy import Tables
+from stcodec.codec.entropy import SymbolWriter, Tables
 from stcodec.codec.model_files import Model
 from stcodec.codec.network import ModelConfig, Network
 from stcodec.codec.patches import CHUNK_FRAMES
@@ -221,22 +221,24 @@ def fit_tables(collector: Collector, groups: ScaleNetworks, weight: float = 2000
 
 
 class VectorCounter:
-    """A coder that counts the symbols of each vector table, in front of a real coder."""
+    """Counts the symbols of each vector table, as the writers that it makes write them."""
 
     def __init__(self) -> None:
         self.counts = [
             np.zeros(2 * vectors.table_support(i) + 2) for i in range(1, vectors.TABLE_COUNT + 1)
         ]
 
-    def code(self, symbols: np.ndarray | None, index: np.ndarray, tables: Tables) -> np.ndarray:
-        """Count; see `entropy.Coder`."""
-        assert symbols is not None
+    def writer(self) -> SymbolWriter:
+        """A writer that counts. Latents go through its branches, which do not."""
+        return _CountingWriter(self)
+
+    def count(self, symbols: np.ndarray, index: np.ndarray) -> None:
+        """Take symbols int32 [n] under the vector tables `index` [n]."""
         for i in np.unique(index[index > 0]):
             k = vectors.table_support(int(i))
             group = symbols[index == i]
             letters = np.where(np.abs(group) > k, 2 * k + 1, group + k)
             self.counts[i - 1] += np.bincount(letters, minlength=2 * k + 2)
-        return symbols
 
     def tables(self, weight: float = 30.0) -> VectorTables:
         """Frozen tables from the counts (made symmetric for vectors) on the default tables as a
@@ -249,6 +251,17 @@ class VectorCounter:
                 count = np.append((count[:-1] + count[-2::-1]) / 2, count[-1])
             rows.append(count + weight * prior / prior.sum())
         return VectorTables(Tables.from_probabilities(rows))
+
+
+class _CountingWriter(SymbolWriter):
+    def __init__(self, counter: VectorCounter) -> None:
+        super().__init__()
+        self._counter = counter
+
+    def code(self, symbols: np.ndarray | None, index: np.ndarray, tables: Tables) -> np.ndarray:
+        assert symbols is not None
+        self._counter.count(symbols, index)
+        return super().code(symbols, index, tables)
 
 
 def fit_round(
@@ -274,9 +287,9 @@ def fit_round(
     for i, clip in enumerate(clips):
         height, width = clip[0][0].shape
         settings = CodecSettings(quality=qualities[i % len(qualities)], effort=effort)
-        encoder = ChunkEncoder(model, width, height, 8, settings)
-        encoder.latents.observer = collector
-        encoder.vector_observer = counter
+        encoder = ChunkEncoder(
+            model, width, height, 8, settings, writer=counter.writer, observer=collector
+        )
         for start in range(0, len(clip), CHUNK_FRAMES):
             bits += encoder.encode(clip[start : start + CHUNK_FRAMES], start == 0).stats.total_bits
     log(f"coded {len(clips)} clips into {bits / 8:.0f} bytes")

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from stcodec.codec import scales
 from stcodec.codec.entropy import Tables
-from stcodec.codec.latents import FLAG_BITS, FLOOR_BITS
 from stcodec.codec.motion import BI, FIRST, SECOND
 from stcodec.codec.network import Network
 from stcodec.codec.scales import ScaleNetworks
+from stcodec.encoder import tuning
 from stcodec.training.scale_twin import ScaleTwin, code_length, index_costs
 
 
@@ -264,7 +264,7 @@ class Passes(nn.Module):
                     torch.where(better, cost, best_cost),
                 )
             count = index[0].numel()
-            floor = (lost > FLOOR_BITS * count + FLAG_BITS).view(-1, 1, 1)
+            floor = (lost > tuning.FLOOR_BITS_PER_SYMBOL * count + tuning.FLOOR_BITS).view(-1, 1, 1)
             skipped = skipped & ~floor
             best = best * ~skipped
             index = torch.where(floor, index.clamp(min=1), index)

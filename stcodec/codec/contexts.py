@@ -1,0 +1,132 @@
+"""The integer side of a chunk: the motion and the magnitudes of its coded frames, which say under
+what indices symbols are coded. Pictures are never looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stcodec.codec.entropy import Coder
+from stcodec.codec.latents import StepContext
+from stcodec.codec.model_files import Model
+from stcodec.codec.motion import Fields
+from stcodec.codec.patches import CHUNK_FRAMES, MOTION_BLOCK, Geometry
+from stcodec.codec.tree import Step
+from stcodec.codec.vectors import CodedField, FieldShape, code_fields, step_hints
+
+
+@dataclass
+class Known:
+    """Of the frames of a chunk that have been coded, by number (-1: the last one of the chunk
+    before): magnitudes of their symbols [1, rows, columns, C], and their motion."""
+
+    magnitudes: dict[int, Tensor] = field(default_factory=dict)
+    fields: dict[int, CodedField] = field(default_factory=dict)
+
+
+class Contexts:
+    """What symbols are coded under, chunk after chunk of a video. One thread at a time owns it."""
+
+    def __init__(self, model: Model, geometry: Geometry, device: torch.device) -> None:
+        self._model, self._geometry, self._device = model, geometry, device
+        self._before: Known | None = None
+
+    def start(self, first: bool) -> Known | None:
+        """What is known when a chunk begins; None where the chunk before is missing. The `first`
+        chunk of a segment knows nothing."""
+        if first:
+            self._before = Known()
+        if self._before is None:
+            return None
+        return Known(dict(self._before.magnitudes), dict(self._before.fields))
+
+    def keep(self, known: Known) -> None:
+        """Keep of a chunk what the next one goes by: its last frame."""
+        key = CHUNK_FRAMES - 1
+        self._before = Known({-1: known.magnitudes[key]})
+        if key in known.fields:
+            last = known.fields[key]
+            at = [None if r is None else r - CHUNK_FRAMES for r in last.references]
+            self._before.fields[-1] = CodedField(last.vectors, -1, (at[0], at[1]))
+
+    def hints(self, step: Step, known: Known) -> np.ndarray | None:
+        """Expected vectors of the frames of a step; see `vectors.step_hints`."""
+        return step_hints(step, known.fields, self._shape(step))
+
+    def code_fields(
+        self,
+        coder: Coder,
+        step: Step,
+        known: Known,
+        hints: np.ndarray | None,
+        fields: Fields | None,
+    ) -> Fields:
+        """Code the motion of the frames of a step (None: read it). Errors of
+        `vectors.code_fields`."""
+        available = _available(step)
+        tables = self._model.vector_tables
+        coded = code_fields(coder, fields, self._shape(step), available, hints, tables)
+        return self._remember(step, known, coded)
+
+    def still_fields(self, step: Step, known: Known) -> Fields:
+        """Motion that is not coded: zero vectors, and the modes that the references imply."""
+        return self._remember(step, known, still_fields(self._shape(step), _available(step)))
+
+    def _remember(self, step: Step, known: Known, fields: Fields) -> Fields:
+        for i, frame in enumerate(step.frames):
+            vectors = fields.vectors[i].numpy()
+            known.fields[frame] = CodedField(vectors, frame, step.references[i])
+        return Fields(fields.vectors.to(self._device), fields.modes.to(self._device))
+
+    def of_frame(
+        self, step: Step, quality: int, fields: Fields | None, magnitudes: Mapping[int, Tensor]
+    ) -> StepContext:
+        """The context of the one frame of a step, whose own quality this is; fields (batch size 1):
+        None of an intra frame; magnitudes: of its references."""
+        shape = (1, *self._geometry.grid, self._geometry.patch.channels)
+        references = torch.zeros(shape, device=self._device)
+        for reference in step.references[0]:
+            if reference is not None:
+                references += magnitudes[reference]
+        if fields is None:
+            return StepContext(step.kind, quality, references, None, None)
+        rows, columns = self._geometry.grid
+        patch = self._geometry.patch
+        row = torch.arange(rows, device=self._device) * patch.h // MOTION_BLOCK
+        column = torch.arange(columns, device=self._device) * patch.w // MOTION_BLOCK
+        modes = fields.modes[:, row][:, :, column].to(torch.int32)
+        spread = vector_spread(fields.vectors, self._geometry.grid)
+        return StepContext(step.kind, quality, references, modes, spread)
+
+    def _shape(self, step: Step) -> FieldShape:
+        return FieldShape(len(step.frames), *self._geometry.blocks)
+
+
+def _available(step: Step) -> np.ndarray:
+    """Which references the frames of a step have, bool [n, 2]."""
+    return np.array([[r is not None for r in pair] for pair in step.references])
+
+
+def still_fields(shape: FieldShape, available: np.ndarray) -> Fields:
+    """Zero vectors, and the modes that the available references [n, 2] imply."""
+    vectors = torch.zeros(shape.n, 2, 2, shape.rows * 2, shape.columns * 2, dtype=torch.int16)
+    modes = torch.zeros(shape.n, shape.rows, shape.columns, dtype=torch.uint8)
+    modes[torch.from_numpy(~available[:, 1])] = 1
+    modes[torch.from_numpy(~available[:, 0])] = 2
+    return Fields(vectors, modes)
+
+
+def vector_spread(vectors: Tensor, grid: tuple[int, int]) -> Tensor:
+    """How far neighbouring vectors lie apart, per reference: int [N, 2, 2, h, w] -> [N, rows,
+    columns, 2] integers."""
+    v = vectors.to(torch.float32)
+    spread = torch.zeros(v.shape[0], 2, *v.shape[-2:], device=v.device)
+    down = (v[..., 1:, :] - v[..., :-1, :]).abs().amax(2)
+    right = (v[..., 1:] - v[..., :-1]).abs().amax(2)
+    spread[..., 1:, :] = down
+    spread[..., 1:] = torch.maximum(spread[..., 1:], right)
+    return torch.nn.functional.adaptive_max_pool2d(spread, grid).permute(0, 2, 3, 1)

@@ -1,0 +1,62 @@
+"""What the writer of a chunk asks the encoder: motion by what blocks cost, symbols by what bits are
+worth. Nothing here is normative."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from torch import Tensor
+
+from stcodec.codec.model_files import Model
+from stcodec.codec.motion import Fields
+from stcodec.codec.patches import Frames
+from stcodec.codec.tree import Step
+from stcodec.encoder import tuning
+from stcodec.encoder.choice import Prices, choose_fields
+from stcodec.encoder.propagation import price_factors
+from stcodec.encoder.quantiser import RateDistortionQuantiser
+
+
+class ChunkGuide:
+    """A `chunk.Guide` for one chunk at a quality 0..63.
+
+    frames: its source pictures; found: what the search found of each predicted frame (batch size
+    1); changes: of intra and key frames, see `propagation.changes`; costs: bits of symbols, float32
+    [indices, magnitudes], on the device of the networks.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        costs: Tensor,
+        quality: int,
+        frames: Frames,
+        found: Mapping[int, Fields],
+        changes: Mapping[int, Tensor],
+    ) -> None:
+        self._model, self._costs, self._quality = model, costs, quality
+        self.frames, self._found, self._changes = frames, found, changes
+
+    def motion(self, step: Step, hint: np.ndarray | None, pictures: Mapping[int, Frames]) -> Fields:
+        """The cheapest motion among what was found and what a decoder expects."""
+        frame = step.frames[0]
+        bit = tuning.RATE_WEIGHTS[step.kind]
+        prices = Prices.of(self._luma_steps(step), bit, self._model.vector_tables)
+        decoded = (None if r is None else pictures[r] for r in step.references[0])
+        first, second = (None if p is None else p.y[0, 0] for p in decoded)
+        current = self.frames.y[frame, 0]
+        return choose_fields(current, (first, second), self._found[frame], hint, prices)
+
+    def quantiser(self, step: Step) -> RateDistortionQuantiser:
+        """Symbols by squared error and bits, which are cheaper in patches that last."""
+        price: float | Tensor = tuning.RATE_WEIGHTS[step.kind]
+        change = self._changes.get(step.frames[0])
+        if change is not None:
+            squares = self._luma_steps(step).square().mean()
+            price = price * price_factors(change, squares).view(-1)
+        return RateDistortionQuantiser(self._costs, price)
+
+    def _luma_steps(self, step: Step) -> Tensor:
+        network = self._model.network
+        return network.luma_steps(network.quality_of(self._quality, step.kind), step.kind)

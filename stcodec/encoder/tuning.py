@@ -1,0 +1,59 @@
+"""Every number that the encoder chooses freely: another value makes other bits, and any decoder
+reads them. What a choice was worth is told in docs/decisions.md.
+
+Prices are Lagrangian: a bit of a frame is worth so much squared error in units of its squared
+quantisation step size. Kinds of frames are 0 intra, 1 key, 2..4 the levels of two-sided frames.
+"""
+
+from __future__ import annotations
+
+# --- Segments and scenes
+
+MAX_SEGMENT_CHUNKS = 16
+"""Chunks of 8 frames that a segment has at most: a seek decodes no more than these."""
+CUT_CHANGE, CUT_HISTOGRAM = 0.06, 0.18
+"""Mean absolute change of samples in [0, 1], and moved part of the histogram, that a cut exceeds."""
+CUT_OVER_TYPICAL, CUT_MARGIN = 3.0, 0.03
+"""A cut scores more than so many times what the pictures before did, and so much more."""
+CUT_FADING = 0.7
+"""Part of the typical score that is left after a picture."""
+
+# --- Motion search, on source pictures
+
+MOTION_BIT_COST = 1.2
+"""Sum of absolute differences, in step sizes of a key frame, that is worth one bit of motion: the
+search should rather find too much than too little."""
+SHORTER_STEPS = (1.0, 1.8, 2.8)
+"""How much better a shorter step must predict to be worth more frames at the key's quality: trees
+0, 1, 2."""
+FOCUS_BITS = 16.0
+"""A 16x16 block whose whole difference is worth less than this many bits is not searched further."""
+REACH, REACH_PER_FRAME, MOST_REACH = 16, 12, 64
+"""Samples that the full search looks around: a base, more by the distance in time, at most."""
+TREE_REACH_PER_FRAME = 24
+"""The same by distance in time where trees are compared, which looks at every second picture."""
+
+# --- Choice of motion, on decoded references
+
+FIRST_BITS, BITS_PER_OCTAVE = 5.0, 2.0
+"""What a coefficient as large as a step costs in bits, where it is coded at all, and how many more
+one twice as large costs."""
+ROUNDING_ERROR = 0.1
+"""Squared error of a coded coefficient, in units of step**2."""
+TANGENTS = (1.5, 5.0, 24.0)
+"""Sizes of coefficients, in steps, at which lines touch the curve of their bits."""
+
+# --- Quantisation
+
+RATE_WEIGHTS = (0.11, 0.18, 0.15, 0.20, 0.30)
+"""Squared error in units of step**2 that is worth one bit, by kind of frame."""
+FLOOR_BITS, FLOOR_BITS_PER_SYMBOL = 4.0, 0.001
+"""What must be lost for want of a table, in bits, before a call raises index 0: the flag's own bits
+and what raising costs per symbol."""
+
+# --- Propagation
+
+LASTING_PRICE = 0.5
+"""The price of a bit where nothing changes, against where everything does."""
+HALF_WAY = 0.1
+"""Mean squared change, in units of step**2, that is half way in between."""
