@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -40,6 +41,21 @@ def _check_part(start: float | None, end: float | None) -> None:
 
 TARGETS = ("target_size", "target_bitrate", "min_psnr", "min_ssim", "min_vmaf")
 """Options that ask for a result instead of a quality."""
+
+
+def flag(name: str) -> str:
+    """The option of the command line that sets a field."""
+    return f"--{name.replace('_', '-')}"
+
+
+def check_goals(given: Collection[str], spell: Callable[[str], str] = str) -> None:
+    """UsageError where more than one of the quality and the results to reach is `given`, spelled
+    as the user did."""
+    goals = [name for name in (*TARGETS, "quality") if name in given]
+    if len(goals) > 1:
+        raise UsageError(f"{spell(goals[0])} and {spell(goals[1])} exclude each other")
+
+
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
 
 
@@ -141,11 +157,8 @@ class EncodeOptions(_Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_part(self.start, self.end)
-        targets = [name for name in TARGETS if getattr(self, name) is not None]
-        if self.quality != default(EncodeOptions, "quality"):
-            targets.append("quality")
-        if len(targets) > 1:
-            raise UsageError(f"{targets[0]} and {targets[1]} exclude each other")
+        names = (*TARGETS, "quality")
+        check_goals([n for n in names if getattr(self, n) != default(EncodeOptions, n)])
         if parse_audio(self.audio).codec == "auto":
             raise UsageError("audio cannot be auto here: copy keeps it as it is")
         if self.motion not in ("mctf", "none"):

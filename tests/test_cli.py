@@ -169,7 +169,7 @@ def test_encode_prints_json(bee: Path, tmp_path: Path) -> None:
 def test_light_commands_do_not_import_torch(arguments: list[str], bee_stp: Path) -> None:
     arguments = [str(bee_stp) if a == "X" else a for a in arguments]
     program = (
-        "import sys, stcodec.cli as c\n"
+        "import sys, stcodec.terminal.cli as c\n"
         f"sys.argv = ['stcodec', *{arguments!r}]\n"
         "try:\n    c.main()\nexcept SystemExit:\n    pass\n"
         "assert 'torch' not in sys.modules and 'av' not in sys.modules, 'heavy import'\n"

@@ -20,6 +20,7 @@ import stcodec
 from stcodec.errors import TargetError
 from stcodec.flows.encode import Progress
 from stcodec.terminal.progress import ProgressReport
+from stcodec.terminal.report import Reporter
 from tests.conftest import run
 from tests.media import clip, write_clip
 
@@ -139,7 +140,7 @@ def test_modes_of_progress(
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
 
     def show(mode: str, quiet: bool = False) -> str:
-        with ProgressReport("encoding a", quiet, mode) as progress:
+        with ProgressReport("encoding a", Reporter(quiet=quiet), mode) as progress:
             for frames in (8, 16, 24, 32):
                 progress.update(Progress(frames, 32, 0))
         return capsys.readouterr().err
@@ -159,7 +160,7 @@ def test_speed_is_measured_from_the_first_news_of_each_pass(
     """What a search tried before took time, but is no encoding."""
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    with ProgressReport("encoding a", False, "lines") as progress:
+    with ProgressReport("encoding a", Reporter(), "lines") as progress:
         for seconds, frames in ((1000, 8), (1010, 18), (2000, 8), (2010, 28)):
             now[0] = seconds
             progress.update(Progress(frames, 38, 0))

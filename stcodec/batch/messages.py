@@ -8,6 +8,7 @@ from typing import Any
 
 from stcodec.batch.run import Batch, Entry, Event
 from stcodec.terminal.report import human_size
+from stcodec.terminal.streams import printable
 
 
 def line(event: Event, number: int, of: int) -> str | None:
@@ -16,12 +17,14 @@ def line(event: Event, number: int, of: int) -> str | None:
     if event.kind in ("encoded", "decoded"):
         seconds = entry.result["seconds"]
         speed = entry.result["frames"] / seconds if seconds else 0.0
-        return f"[{number}/{of}] {entry.task.target}: {_outcome(entry)}, {speed:.1f} frames/s"
+        what = f"{printable(entry.task.target)}: {_outcome(entry)}, {speed:.1f} frames/s"
+        return f"[{number}/{of}] {what}"
     if event.kind == "failed":
-        return f"[{number}/{of}] {entry.reason}"
+        return f"[{number}/{of}] {printable(entry.reason)}"
     if event.kind == "progress":
-        total = event.values["total"]
-        return f"{entry.task.target}: {event.values['frames']}{f'/{total}' if total else ''} frames so far"
+        frames, total = event.values["frames"], event.values["total"]
+        of_all = f"/{total}" if total else ""
+        return f"{printable(entry.task.target)}: {frames}{of_all} frames so far"
     return None
 
 
@@ -74,7 +77,8 @@ def ended_fields(batch: Batch, seconds: float) -> dict[str, Any]:
 def table(entries: Sequence[Entry]) -> list[str]:
     """A row per file, and one that sums up."""
     rows = [
-        (e.state, e.task.source, _outcome(e) if e.state == "done" else _why(e)) for e in entries
+        (e.state, printable(e.task.source), _outcome(e) if e.state == "done" else _why(e))
+        for e in entries
     ]
     width = max((len(name) for _, name, _ in rows), default=0)
     lines = [f"{state:<8} {name:<{width}}  {what}".rstrip() for state, name, what in rows]
@@ -95,11 +99,12 @@ def _output(entry: Entry, batch: Batch) -> str | None:
 
 
 def _outcome(entry: Entry) -> str:
-    return f"{entry.result['frames']} frames, {_sizes(entry.result['input_bytes'], entry.result['output_bytes'])}"
+    result = entry.result
+    return f"{result['frames']} frames, {_sizes(result['input_bytes'], result['output_bytes'])}"
 
 
 def _why(entry: Entry) -> str:
-    return entry.reason.removeprefix(f"{entry.task.source}: ")
+    return printable(entry.reason.removeprefix(f"{entry.task.source}: "))
 
 
 def _sizes(before: int, after: int) -> str:

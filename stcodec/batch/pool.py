@@ -9,12 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from stcodec.batch.state import from_json, to_json
+from stcodec.batch.worker import Record
 
 _SECONDS_TO_END = 15
-Record = dict[str, Any]
 
 
 class Pool(Protocol):

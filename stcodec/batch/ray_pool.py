@@ -7,15 +7,14 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from stcodec.batch.pool import Record
-from stcodec.batch.worker import execute
+from stcodec.batch.settings import CORES_PER_JOB
+from stcodec.batch.worker import Record, execute
 from stcodec.errors import StcodecError, UsageError
-from stcodec.terminal import report
 
-_CORES_PER_JOB = 4
 _TRIES_AFTER_A_LOST_NODE = 1
 
 
@@ -38,9 +37,9 @@ class RayPool:
         os.environ.setdefault(
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
         )  # tasks without a GPU see what is there
-        # Ray tells of dead workers there, whatever it is asked.
+        # Ray tells of dead workers on stdout, whatever it is asked: that is for others.
         self._stdout = contextlib.ExitStack()
-        self._stdout.enter_context(report.stdout_for_json_alone())
+        self._stdout.enter_context(contextlib.redirect_stdout(sys.stderr))
         handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
             ray.init(
@@ -62,7 +61,7 @@ class RayPool:
             self._stdout.close()
             what = f"{max(1, threads)} CPUs" + (" and a GPU" if self._gpus else "")
             raise UsageError(f"{address}: no node of the cluster has {what}")
-        self._threads = threads or min(_CORES_PER_JOB, largest)
+        self._threads = threads or min(CORES_PER_JOB, largest)
         self._count = count
         self._running: dict[Any, int] = {}
 

@@ -12,33 +12,15 @@ from typing import Any
 
 from stcodec.batch.plan import Task, make_plan
 from stcodec.batch.pool import LocalPool, Pool
+from stcodec.batch.ray_pool import RayPool
+from stcodec.batch.settings import CORES_PER_JOB, Settings, remembered
 from stcodec.batch.state import State, digest, signature
 from stcodec.common.threads import cores
 from stcodec.errors import InputError, OutputExistsError
 from stcodec.options import DecodeOptions, EncodeOptions
 
-VERSION = 1
 # What changes how fast an output is made, not what it is.
 _INDIFFERENT = ("overwrite", "threads", "device")
-_CORES_PER_JOB = 4
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a batch is to do. options: fields of EncodeOptions, or of DecodeOptions if `decode`;
-    jobs: files at a time, 0: one for every 4 cores; overwrite: replace outputs that this batch did
-    not make as it would now; part: (k, n) takes every n-th file from the k-th on, so that n
-    machines share the work."""
-
-    inputs: tuple[str, ...]
-    output: str
-    recursive: bool = False
-    decode: bool = False
-    ending: str = ".stp"
-    options: dict[str, Any] = field(default_factory=dict)
-    overwrite: bool = False
-    jobs: int = 0
-    part: tuple[int, int] = (1, 1)
 
 
 @dataclass
@@ -86,9 +68,8 @@ class Batch:
             recursive=settings.recursive,
         )
         if not found.tasks and not found.problems:
-            raise InputError(
-                f"{', '.join(settings.inputs)}: no {'.stp file' if settings.decode else 'video'} found"
-            )
+            what = ".stp file" if settings.decode else "video"
+            raise InputError(f"{', '.join(settings.inputs)}: no {what} found")
         part, parts = settings.part
         self._state = State(settings.output, f"-{part}-of-{parts}" if parts > 1 else "")
         mine = slice(part - 1, None, parts)
@@ -97,7 +78,7 @@ class Batch:
         ]
         self.entries += [self._look(task) for task in found.tasks[mine]]
         self.waiting = [e for e in self.entries if e.state == "waiting"]
-        wanted = settings.jobs or max(1, cores() // _CORES_PER_JOB)
+        wanted = settings.jobs or max(1, cores() // CORES_PER_JOB)
         self.jobs = max(1, min(wanted, len(self.waiting)))
 
     def _look(self, task: Task) -> Entry:
@@ -151,7 +132,7 @@ class Batch:
         workers = pool(self.jobs)
         try:
             state.open()
-            state.add("settings", **_remembered(settings))
+            state.add("settings", **remembered(settings))
             threads = max(1, (settings.options.get("threads") or cores()) // self.jobs)
             jobs = [self._job(number, entry, threads) for number, entry in enumerate(self.waiting)]
             before = [self._signature(e) for e in self.waiting]
@@ -229,12 +210,10 @@ def _failed(entry: Entry, message: str, code: int) -> Event:
     return Event("failed", entry)
 
 
-def _remembered(settings: Settings) -> dict[str, Any]:
-    return {
-        "version": VERSION,
-        "inputs": [os.path.abspath(i) for i in settings.inputs],
-        "recursive": settings.recursive,
-        "decode": settings.decode,
-        "ending": settings.ending,
-        "options": settings.options,
-    }
+def choose_pool(settings: Settings, ray: str | None) -> Callable[[int], Pool]:
+    """What makes the pool for a number of jobs at a time: processes of this machine, or tasks of
+    the Ray cluster at the address `ray`."""
+    if ray is None:
+        return LocalPool
+    device, threads = settings.options.get("device", ""), settings.options.get("threads", 0)
+    return lambda _: RayPool(ray, device, settings.jobs, threads)

@@ -21,8 +21,8 @@ _PIECE = 1 << 20
 
 
 def to_json(value: object) -> str:
-    """One line; fractions are kept."""
-    return json.dumps(value, ensure_ascii=False, default=lambda v: {"fraction": str(v)})
+    """One line of ASCII; fractions are kept, and names of files whatever bytes they have."""
+    return json.dumps(value, default=lambda v: {"fraction": str(v)})
 
 
 def from_json(text: str) -> Any:

@@ -16,10 +16,12 @@ from typing import Any
 
 from stcodec.batch.state import digest, from_json, to_json
 from stcodec.errors import StcodecError
+from stcodec.terminal.failures import describe
 
 _SECONDS_BETWEEN_RECORDS = 0.5
 _SECONDS_TO_END = 10
 Record = dict[str, Any]
+"""A job, or news of one."""
 
 
 def execute(job: Record) -> Iterator[Record]:
@@ -36,11 +38,10 @@ def execute(job: Record) -> Iterator[Record]:
                 yield {"progress": [step.frames, step.total]}
     except StcodecError as error:
         yield {"failed": str(error), "exit_code": error.exit_code}
-    except MemoryError:
-        yield {"failed": f"{job['source']}: out of memory", "exit_code": 1}
     except Exception as error:
         # One file must not end the others, whatever it is that went wrong.
-        yield {"failed": f"{job['source']}: {type(error).__name__}: {error}", "exit_code": 1}
+        message, code = describe(error)
+        yield {"failed": f"{job['source']}: {message}", "exit_code": code}
 
 
 def _steps(job: Record) -> Iterator[Any]:

@@ -7,11 +7,21 @@ from typing import Any
 
 import click
 
-from stcodec.commands.shared import FILE, json_option, option, policy, progress_option
+from stcodec.commands.shared import (
+    device_options,
+    json_option,
+    option,
+    overwrite_options,
+    policy,
+    progress_option,
+    quiet_option,
+)
+from stcodec.commands.types import FILE
 from stcodec.errors import UsageError
 from stcodec.options import CompareOptions
-from stcodec.terminal import report
+from stcodec.terminal import summaries
 from stcodec.terminal.progress import ProgressReport
+from stcodec.terminal.report import Reporter
 
 
 @click.command()
@@ -26,14 +36,10 @@ from stcodec.terminal.progress import ProgressReport
     metavar="FILE",
     help="Draw the scores over time: .png, .svg or .pdf.",
 )
-@option(CompareOptions, "device", "--device")
-@option(CompareOptions, "threads", "--threads", type=int)
-@click.option(
-    "-y", "-f", "--yes", "overwrite", flag_value="yes", help="Overwrite an existing plot."
-)
-@click.option("-n", "--no", "overwrite", flag_value="no", help="Never overwrite: exit with code 4.")
+@device_options(CompareOptions)
+@overwrite_options("Overwrite an existing plot.")
 @progress_option
-@click.option("--quiet", is_flag=True, help="Print the scores only.")
+@quiet_option("Print the scores only.")
 @json_option
 def compare(
     reference: str,
@@ -53,7 +59,7 @@ def compare(
     """
     if reference == distorted == "-":
         raise UsageError("only one of the videos can come from standard input")
-    chosen = CompareOptions(**options)
+    chosen, said = CompareOptions(**options), Reporter(as_json, quiet)
     from stcodec.common.files import check_output, temporary_output
     from stcodec.flows import compare
 
@@ -61,7 +67,7 @@ def compare(
         compare.check_plot(plot_path)
         check_output(plot_path, policy(overwrite, plot_path))
     result = None
-    with ProgressReport(f"comparing {os.path.basename(distorted)}", quiet, shown) as progress:
+    with ProgressReport(f"comparing {os.path.basename(distorted)}", said, shown) as progress:
         for step in compare.compare_steps(reference, distorted, chosen):
             if isinstance(step, compare.Comparison):
                 result = step
@@ -69,8 +75,8 @@ def compare(
                 progress.update(step)
     assert result is not None
     for line in result.notes:
-        report.note(line, quiet)
+        said.note(line)
     if plot_path is not None:
         with temporary_output(plot_path) as temporary:
             compare.plot(result, temporary)
-    report.compared(result, as_json)
+    summaries.compared(said, result)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
-from stcodec.commands.shared import FILE, check_stdout, output_options, policy, stages
-from stcodec.terminal import report
+from stcodec.commands.shared import check_target, output_options, policy, stages
+from stcodec.commands.types import FILE
+from stcodec.terminal import summaries
+from stcodec.terminal.report import Reporter
 
 
 @click.command()
@@ -33,11 +35,12 @@ def concat(
     Picture size, bit depth, model, time base, colours and carried streams must be the same. Each
     file follows the one before in time. Metadata is the first file's.
     """
-    check_stdout(target, as_json)
+    check_target(target, as_json)
+    said = Reporter(as_json, quiet)
     from stcodec.container import joining
 
     with stages(verbose):
         result = joining.concat(sources, target, policy(overwrite, target))
     for line in result.notes:
-        report.note(f"{target}: {line}", quiet)
-    report.joined(sources, target, result, quiet, as_json)
+        said.note(f"{target}: {line}")
+    summaries.joined(said, sources, target, result)

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from stcodec.commands.shared import (
-    FILE,
     audio_options,
     check_stdout,
     default_target,
+    device_options,
     option,
     output_options,
     part_options,
@@ -19,9 +19,11 @@ from stcodec.commands.shared import (
     progress_option,
     stages,
 )
+from stcodec.commands.types import FILE
 from stcodec.options import DecodeOptions
-from stcodec.terminal import report
+from stcodec.terminal import summaries
 from stcodec.terminal.progress import ProgressReport
+from stcodec.terminal.report import Reporter
 
 
 @click.command()
@@ -31,8 +33,7 @@ from stcodec.terminal.progress import ProgressReport
 @option(DecodeOptions, "crf", "--crf", type=float)
 @audio_options(DecodeOptions)
 @part_options(DecodeOptions)
-@option(DecodeOptions, "device", "--device")
-@option(DecodeOptions, "threads", "--threads", type=int)
+@device_options(DecodeOptions)
 @progress_option
 @output_options
 def decode(
@@ -50,13 +51,14 @@ def decode(
     has more than 8, .jpg, .bmp)."""
     target = default_target(source, target, ".mp4")
     check_stdout(target, as_json)
+    said = Reporter(as_json, quiet)
     from stcodec.flows.decode import decode_steps
     from stcodec.flows.encode import Progress
 
     chosen = DecodeOptions(overwrite=policy(overwrite, target), **options)
     result = None
     label, names = f"decoding {os.path.basename(source)}", {"input": source, "output": target}
-    with stages(verbose), ProgressReport(label, quiet, shown, names) as progress:
+    with stages(verbose), ProgressReport(label, said, shown, names) as progress:
         for step in decode_steps(source, target, chosen):
             if isinstance(step, Progress):
                 progress.update(step)
@@ -64,5 +66,5 @@ def decode(
                 result = step
     assert result is not None
     for line in result.notes:
-        report.note(f"{target}: {line}", quiet)
-    report.decoded(source, target, result, quiet, as_json)
+        said.note(f"{target}: {line}")
+    summaries.decoded(said, source, target, result)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
-from stcodec.commands.shared import FILE, json_option
-from stcodec.terminal import report
+from stcodec.commands.shared import json_option
+from stcodec.commands.types import FILE
+from stcodec.terminal import summaries
+from stcodec.terminal.report import Reporter
 
 
 @click.command()
@@ -15,4 +17,4 @@ def info(path: str, as_json: bool) -> None:
     """Show what is in FILE.stp; reads its headers only."""
     from stcodec.flows import inspect
 
-    report.file_info(inspect.info(path), as_json)
+    summaries.file_info(Reporter(as_json), inspect.info(path))

@@ -6,22 +6,16 @@ from typing import Any
 
 import click
 
-from stcodec.commands.shared import FILE, Rate, audio_options, json_option, option, part_options
+from stcodec.commands.shared import coding_options, json_option
+from stcodec.commands.types import FILE
 from stcodec.options import EncodeOptions
-from stcodec.terminal import report
+from stcodec.terminal import summaries
+from stcodec.terminal.report import Reporter
 
 
 @click.command()
 @click.argument("source", type=FILE, metavar="IN")
-@option(EncodeOptions, "quality", "-q", "--quality", type=int)
-@option(EncodeOptions, "model", "--model")
-@option(EncodeOptions, "device", "--device")
-@option(EncodeOptions, "threads", "--threads", type=int)
-@option(EncodeOptions, "motion", "--motion")
-@option(EncodeOptions, "effort", "--effort", type=int)
-@part_options(EncodeOptions)
-@option(EncodeOptions, "framerate", "--framerate", "--fps", type=Rate())
-@audio_options(EncodeOptions)
+@coding_options
 @json_option
 def sample(source: str, as_json: bool, **options: Any) -> None:
     """Predict size and quality of the video IN by encoding a few seconds of it; writes nothing."""
@@ -29,4 +23,4 @@ def sample(source: str, as_json: bool, **options: Any) -> None:
     from stcodec.flows import targets
 
     trial, seen = targets.sample(source, chosen)
-    report.sampled(source, trial, seen, as_json)
+    summaries.sampled(Reporter(as_json), source, trial, seen)

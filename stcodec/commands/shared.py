@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from stcodec.batch.plan import VIDEOS
+from stcodec.commands.types import Rate, Time
 from stcodec.common.files import Overwrite
-from stcodec.common.sequences import existing_pictures, find_sequence, is_picture_output
-from stcodec.errors import UsageError
-from stcodec.options import default, help_text, parse_amount, parse_rate
-from stcodec.terminal import report
+from stcodec.common.sequences import (
+    PICTURE_ENDINGS,
+    existing_pictures,
+    find_sequence,
+    is_picture_output,
+)
+from stcodec.errors import StcodecError, UsageError
+from stcodec.options import EncodeOptions, default, help_text
 from stcodec.terminal.progress import PROGRESS
-
-FILE = click.Path(readable=False)
-"""A file's name, not looked at; shells complete it."""
+from stcodec.terminal.report import note
+from stcodec.terminal.streams import printable, stdout_is_missing
 
 
 def option(options: type, name: str, *flags: str, **more: Any) -> Callable[[Any], Any]:
@@ -34,56 +37,6 @@ def option(options: type, name: str, *flags: str, **more: Any) -> Callable[[Any]
         show_default=True,
         **more,
     )
-
-
-class Time(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """Seconds, or minutes or hours before colons."""
-
-    name = "time"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Text like 75, 1:15 or 0:01:15.5 to seconds."""
-        if isinstance(value, float):
-            return value
-        match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?)", str(value))
-        if match is None:
-            self.fail(f"{value!r} is no time: seconds, or [h:]m:s", param, ctx)
-        hours, minutes, seconds = match.groups()
-        return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)
-
-
-class Amount(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """Bytes or bits with a unit, such as 25MB or 800k."""
-
-    name = "amount"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Text to a whole number."""
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_amount(str(value))
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
-
-
-class Share(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """One of several equal parts, such as 2/5."""
-
-    name = "k/n"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """Text to (k, n), 1 <= k <= n."""
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", str(value))
-        if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            self.fail(f"{value!r} is no part: 2/5 is the second of five", param, ctx)
-        return int(match[1]), int(match[2])
 
 
 def part_options(options: type) -> Callable[[Any], Any]:
@@ -142,21 +95,30 @@ def audio_options(options: type) -> Callable[[Any], Any]:
     return decorate
 
 
-class Rate(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """Frames per second, such as 30, 29.97 or 30000/1001."""
+def coding_options(command: Any) -> Any:
+    """What `encode` and `sample` are told about how to encode: fields of EncodeOptions."""
+    for decorator in (
+        audio_options(EncodeOptions),
+        option(EncodeOptions, "framerate", "--framerate", "--fps", type=Rate()),
+        part_options(EncodeOptions),
+        option(EncodeOptions, "effort", "--effort", type=int),
+        option(EncodeOptions, "motion", "--motion"),
+        device_options(EncodeOptions),
+        option(EncodeOptions, "model", "--model"),
+        option(EncodeOptions, "quality", "-q", "--quality", type=int),
+    ):
+        command = decorator(command)
+    return command
 
-    name = "rate"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Fraction:
-        """Text to an exact number."""
-        if isinstance(value, Fraction):
-            return value
-        try:
-            return parse_rate(str(value))
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
+def device_options(options: type) -> Callable[[Any], Any]:
+    """`--device` and `--threads`."""
+
+    def decorate(command: Any) -> Any:
+        command = option(options, "threads", "--threads", type=int)(command)
+        return option(options, "device", "--device")(command)
+
+    return decorate
 
 
 def json_option(command: Any) -> Any:
@@ -166,24 +128,35 @@ def json_option(command: Any) -> Any:
     )(command)
 
 
-def check_stdout(target: str, as_json: bool) -> None:
-    """UsageError where an output and JSON would both go to stdout."""
-    if as_json and target == "-":
-        raise UsageError("--json and an output on standard output exclude each other")
+def quiet_option(text: str = "Print errors only.") -> Callable[[Any], Any]:
+    """Whether a person is to hear less."""
+    return click.option("--quiet", is_flag=True, help=text)
+
+
+def yes_option(text: str = "Overwrite an existing output.") -> Callable[[Any], Any]:
+    """`-y`, for commands that never ask."""
+    return click.option("-y", "-f", "--yes", "overwrite", flag_value="yes", help=text)
+
+
+def overwrite_options(text: str = "Overwrite an existing output.") -> Callable[[Any], Any]:
+    """`-y` and `-n`, for `policy`."""
+
+    def decorate(command: Any) -> Any:
+        command = click.option(
+            "-n", "--no", "overwrite", flag_value="no", help="Never overwrite: exit with code 4."
+        )(command)
+        return yes_option(text)(command)
+
+    return decorate
 
 
 def output_options(command: Any) -> Any:
     """The options of every command that writes a file."""
     for decorator in (
-        click.option(
-            "-y", "-f", "--yes", "overwrite", flag_value="yes", help="Overwrite an existing output."
-        ),
-        click.option(
-            "-n", "--no", "overwrite", flag_value="no", help="Never overwrite: exit with code 4."
-        ),
-        click.option("--quiet", is_flag=True, help="Print errors only."),
-        click.option("-v", "--verbose", is_flag=True, help="Say where the time went."),
         json_option,
+        click.option("-v", "--verbose", is_flag=True, help="Say where the time went."),
+        quiet_option(),
+        overwrite_options(),
     ):
         command = decorator(command)
     return command
@@ -219,16 +192,15 @@ def options_of(*commands: click.Command) -> Callable[[Any], Any]:
 
 def progress_option(command: Any) -> Any:
     """How progress is shown."""
-    text = "auto (a bar on a terminal, else lines), bar, lines (one every few seconds) or none."
-    choice = click.Choice(PROGRESS)
-    more: dict[str, Any] = {
-        "type": choice,
-        "metavar": "HOW",
-        "default": "auto",
-        "show_default": True,
-        "help": text,
-    }
-    return click.option("--progress", "shown", **more)(command)
+    return click.option(
+        "--progress",
+        "shown",
+        type=click.Choice(PROGRESS),
+        metavar="HOW",
+        default="auto",
+        show_default=True,
+        help="auto (a bar on a terminal, else lines), bar, lines (one every few seconds) or none.",
+    )(command)
 
 
 def given_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -253,7 +225,7 @@ def policy(overwrite: str | None, target: str) -> Overwrite:
     if target == "-" or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return Overwrite.NO
     there = os.path.isfile(target) or (is_picture_output(target) and existing_pictures(target))
-    if there and click.confirm(f"{target} exists. Overwrite?", err=True):
+    if there and click.confirm(f"{printable(target)} exists. Overwrite?", err=True):
         return Overwrite.YES
     return Overwrite.NO
 
@@ -268,9 +240,7 @@ def stages(verbose: bool) -> Any:
 
     with collect() as times:
         yield
-    report.note(
-        "seconds by stage: " + ", ".join(f"{k} {v:.2f}" for k, v in sorted(times.seconds.items()))
-    )
+    note("seconds by stage: " + ", ".join(f"{k} {v:.2f}" for k, v in sorted(times.seconds.items())))
 
 
 def default_target(source: str, target: str | None, ending: str) -> str:
@@ -282,3 +252,28 @@ def default_target(source: str, target: str | None, ending: str) -> str:
         what = "standard input" if source == "-" else "a sequence of pictures"
         raise UsageError(f"an output must be named when the input is {what}")
     return os.path.splitext(source)[0] + ending
+
+
+def check_target(target: str, as_json: bool = False) -> None:
+    """UsageError for a `.stp` file under the name of something else, and for a binary output on a
+    terminal or where JSON goes; StcodecError where there is no standard output."""
+    if target != "-":
+        ending = os.path.splitext(target)[1].lower()
+        if ending in VIDEOS or ending in PICTURE_ENDINGS:
+            raise UsageError(f"{target}: what is written is a .stp file, not {ending}")
+        return
+    check_stdout(target, as_json)
+
+
+def check_stdout(target: str, as_json: bool) -> None:
+    """What `check_target` says of standard output, for outputs of any kind."""
+    if target != "-":
+        return
+    if as_json:
+        raise UsageError("--json and an output on standard output exclude each other")
+    if stdout_is_missing():
+        raise StcodecError("standard output: it is closed")
+    if sys.stdout.isatty():
+        raise UsageError(
+            "standard output is a terminal, which cannot show a video: name a file, or pipe it on"
+        )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
-from stcodec.commands.shared import FILE, Time, output_options, policy, stages
-from stcodec.terminal import report
+from stcodec.commands.shared import check_target, output_options, policy, stages
+from stcodec.commands.types import FILE, Time
+from stcodec.terminal import summaries
+from stcodec.terminal.report import Reporter
 
 
 @click.command()
@@ -40,9 +42,11 @@ def split(
     from stcodec.common.files import check_output
     from stcodec.container import joining
 
+    check_target(pattern)
+    said = Reporter(as_json, quiet)
     with stages(verbose), joining.Split(source, pattern, every) as parts:
         for target in parts.targets:
             check_output(target, policy(overwrite, target), source)
         written = parts.write()
     for part in written:
-        report.part(source, part, quiet, as_json)
+        summaries.part(said, source, part)

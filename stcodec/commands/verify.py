@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import click
 
-from stcodec.commands.shared import FILE, json_option
-from stcodec.terminal import report
+from stcodec.commands.shared import json_option, quiet_option
+from stcodec.commands.types import FILE
+from stcodec.terminal import summaries
+from stcodec.terminal.report import Reporter
 
 
 @click.command()
 @click.argument("path", type=FILE, metavar="FILE.stp")
 @click.option("--deep", is_flag=True, help="Decode the pictures too.")
 @json_option
-@click.option("--quiet", is_flag=True, help="Print errors only.")
+@quiet_option()
 def verify(path: str, deep: bool, quiet: bool, as_json: bool) -> None:
     """Check that FILE.stp is intact; exit code 3 and the numbers of the bad chunks if it is not."""
     from stcodec.errors import DamagedFileError
@@ -24,7 +26,7 @@ def verify(path: str, deep: bool, quiet: bool, as_json: bool) -> None:
         chunks, frames = chunks + 1, frames + chunk.frames
         if chunk.problem:
             damaged.append(chunk)
-            report.chunk_problem(path, chunk)
-    report.verified(path, chunks, frames, damaged, quiet, as_json)
+            summaries.chunk_problem(path, chunk)
+    summaries.verified(Reporter(as_json, quiet), path, chunks, frames, damaged)
     if damaged:
         raise DamagedFileError(f"{path}: {len(damaged)} of {chunks} chunks are damaged")

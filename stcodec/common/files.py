@@ -88,8 +88,13 @@ def _is_special(path: Path) -> bool:
 def open_output(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A binary stream to write `path` through; see `temporary_output`. `-` is standard output."""
     if is_standard_stream(path):
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            if isinstance(error, BrokenPipeError) or error.filename is not None:
+                raise
+            raise StcodecError(f"standard output: cannot be written ({error.strerror})") from error
         return
     with temporary_output(path) as temporary, open(temporary, "wb") as stream:
         yield stream

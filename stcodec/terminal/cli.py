@@ -3,18 +3,21 @@ is in `commands/`."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-import signal
 import sys
+import traceback
+from typing import Any
 
 import click
 
 from stcodec import __version__
 from stcodec.errors import StcodecError
-from stcodec.terminal import report
+from stcodec.terminal.failures import INTERRUPTED, Interrupts, describe, is_unexpected
+from stcodec.terminal.report import Reporter
+from stcodec.terminal.streams import give_up_stdout, mend_streams
 
-INTERRUPTED = 130
 # Name -> (module, one line of help): a command's module is imported only when the command is run.
 _COMMANDS = {
     "batch": ("stcodec.commands.batch", "Encode or decode many files."),
@@ -46,6 +49,14 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (EOFError, KeyboardInterrupt, OSError) as error:
+            # click takes the first for a signal, and ends the command by itself for some of the
+            # last.
+            raise _EscapedError from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, help) for name, (_, help) in sorted(_COMMANDS.items())])
@@ -65,8 +76,8 @@ def commands() -> None:
     """
 
 
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
+class _EscapedError(Exception):
+    """Carries out of click what it would give another meaning; the cause is the error."""
 
 
 def main() -> None:
@@ -74,38 +85,57 @@ def main() -> None:
     # Threads that spin while they wait make two commands on the same cores ten times slower than
     # one after the other.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
+    mend_streams()
+    interrupts = Interrupts()
+    interrupts.watch()
     # Before the options are read, so that programs hear of mistakes in them, too. The --json of
     # bench names a file.
-    report.speak_json("--json" in sys.argv[1:] and "bench" not in sys.argv[1:2])
+    said = Reporter("--json" in sys.argv[1:] and "bench" not in sys.argv[1:2])
+    failure: tuple[str | None, int] | None = None
     try:
-        commands.main(standalone_mode=False, prog_name="stcodec")
-    except StcodecError as error:
-        _fail(str(error), error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
+        code = commands.main(standalone_mode=False, prog_name="stcodec") or 0
+        sys.stdout.flush()
+    except SystemExit:
+        raise
+    except BaseException as error:
+        interrupts.ignore()
+        failure = _failure(error, interrupts.came)
+    # Outside, where the error no longer holds what the command had open.
+    if failure is not None:
+        code = _end(*failure, said)
+    sys.exit(code)
+
+
+def _failure(error: BaseException, interrupted: bool) -> tuple[str | None, int]:
+    """The line, if one is due, and the exit code for what ended a command. interrupted: a signal
+    has come, whatever a library made of it."""
+    if isinstance(error, _EscapedError):
+        error = error.__cause__ or error
+    if os.environ.get("STCODEC_DEBUG"):
+        traceback.print_exception(error)
+    if interrupted or isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return "interrupted", INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        return None, 1  # the reader of our output has gone, which is its right
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
-        sys.exit(2)
-    except click.ClickException as error:
+        return None, error.exit_code
+    if isinstance(error, click.ClickException):
         context = error.ctx if isinstance(error, click.UsageError) else None
         hint = f" ({context.command_path} --help)" if context is not None else ""
-        _fail(error.format_message().rstrip(".") + hint, 2)
-    except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output has gone, which is its right; keep Python from complaining at
-        # exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
-    except MemoryError:
-        _fail("out of memory", 1)
+        return error.format_message().rstrip(".") + hint, 2
+    if is_unexpected(error) and {"-v", "--verbose"} & set(sys.argv[1:]):
+        traceback.print_exception(error)
+    return describe(error)
 
 
-def _fail(message: str, code: int) -> None:
-    if os.environ.get("STCODEC_DEBUG"):
-        raise
-    report.failed(message, code)
-    sys.exit(code)
+def _end(message: str | None, code: int, said: Reporter) -> int:
+    """Say what ended the command, on the streams that still take it; returns the exit code."""
+    if message is not None:
+        with contextlib.suppress(OSError, StcodecError):
+            said.failed(message, code)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        give_up_stdout()
+    return code

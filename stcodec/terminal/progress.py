@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from stcodec.terminal import report
+from stcodec.terminal.report import Reporter, tell
+from stcodec.terminal.streams import printable
 
 if TYPE_CHECKING:
     from stcodec.flows.encode import Progress
@@ -25,22 +26,25 @@ class ProgressReport:
     mode: "bar"; "lines", one every few seconds and one at the end; "none"; or "auto", which is a
     bar on a terminal and lines elsewhere. Nothing when quiet. A bar has no colour, and is made of
     plain characters where NO_COLOR is set. events: fields of JSON events that say the same, at most
-    two a second, unless mode is "none".
+    two a second, unless mode is "none"; without them there are no events.
     """
 
     def __init__(
-        self, label: str, quiet: bool, mode: str = "auto", events: Mapping[str, str] | None = None
+        self,
+        label: str,
+        said: Reporter,
+        mode: str = "auto",
+        events: Mapping[str, str] | None = None,
     ) -> None:
-        self._label, self._mode = label, "none" if quiet else mode
+        self._label, self._mode = printable(label), "none" if said.quiet else mode
         self._at_end = mode == "lines"
-        self._events = events if report.speaks_json() and self._mode != "none" else None
+        self._said = said
+        self._events = events if self._mode != "none" else None
         if self._mode == "auto":
             self._mode = "bar" if sys.stderr.isatty() else "lines"
         self._seen: Progress | None = None
-        self._first = (
-            0,
-            0.0,
-        )  # frames and time at the first news: what came before it is no measure of speed
+        # Frames and time at the first news: what came before it is no measure of speed.
+        self._first = (0, 0.0)
         self._last = self._last_event = time.monotonic()
         self._bar: Any = None
 
@@ -66,7 +70,7 @@ class ProgressReport:
         self._seen = progress
         if self._events is not None and now - self._last_event >= _SECONDS_BETWEEN_EVENTS:
             self._last_event = now
-            report.print_json(
+            self._said.event(
                 "progress", **self._events, frames=progress.frames, total=progress.total
             )
         if self._mode == "bar":
@@ -97,9 +101,6 @@ class ProgressReport:
         text = f"{self._label}: {progress.frames}{of} frames"
         if rate > 0:
             text += f", {rate:.1f} frames/s"
-            text += (
-                f", {max(0, progress.total - progress.frames) / rate:.0f} s left"
-                if progress.total
-                else ""
-            )
-        report.tell(text)
+            if progress.total:
+                text += f", {max(0, progress.total - progress.frames) / rate:.0f} s left"
+        tell(text)
