@@ -13,12 +13,18 @@ import numpy as np
 
 import stcodec
 from stcodec.common.values import Picture, VideoInfo
-from stcodec.container.records import Footer, Header, fixed_fields
+from stcodec.container.records import Footer, Header, fixed_fields, unpack_zstd
 from stcodec.container.stp import SECTION, SIGNATURE
 from stcodec.media.writer import Y4MWriter
 
 _TYPES = {"B": "u8", "H": "u16", "I": "u32", "Q": "u64", "32s": "32 bytes"}
 HERE = Path(__file__).parent
+Parts = list[tuple[str, bytes]]
+"""What bytes mean, and the bytes, one piece after another."""
+
+
+def _size(record: type) -> int:
+    return struct.calcsize("<" + "".join(f.metadata["code"] for f in fixed_fields(record)))
 
 
 def field_table(record: type) -> str:
@@ -51,29 +57,56 @@ def tiny_file() -> bytes:
         return target.read_bytes()
 
 
+def head_parts(body: bytes) -> Parts:
+    """The body of HEAD, field by field."""
+    return [*field_parts(Header, body), ("the model's name", body[_size(Header) :])]
+
+
+def field_parts(record: type, body: bytes) -> Parts:
+    """The fixed fields of a record."""
+    parts, at = [], 0
+    for f in fixed_fields(record):
+        code = "<" + f.metadata["code"]
+        piece = body[at : at + struct.calcsize(code)]
+        (value,) = struct.unpack(code, piece)
+        parts.append((f.name if isinstance(value, bytes) else f"{f.name} {value}", piece))
+        at += len(piece)
+    return parts
+
+
+def chunk_parts(body: bytes) -> Parts:
+    """The body of a CHNK whose times are uniform."""
+    count, quality, tree = body[14:17]
+    coded = "vectors are coded" if tree & 128 else "no vectors"
+    return [
+        ("flags: first of a segment, uniform times", body[:1]),
+        (f"{body[1]} pictures", body[1:2]),
+        ("first pts", body[2:10]),
+        ("step of pts", body[10:14]),
+        (f"payload: {count} pictures, quality {quality}, tree {tree & 127}, {coded}", body[14:17]),
+        ("CRC-32 of symbols", body[17:21]),
+        ("ANS words, read from the last one backwards", body[21:]),
+    ]
+
+
 def dump(data: bytes) -> str:
     """Hex lines of at most 16 bytes, an explanation at the head of each part."""
-    parts = [("signature", data[: len(SIGNATURE)])]
+    parts: Parts = [("signature", data[: len(SIGNATURE)])]
     at = len(SIGNATURE)
     while at < len(data):
         tag, length, _ = SECTION.unpack_from(data, at)
-        parts.append(
-            (f"section {tag.decode()}, {length} bytes in its body", data[at : at + SECTION.size])
-        )
-        at += SECTION.size
-        if tag == b"CHNK":
-            parts.append(("flags, pictures, first pts, step", data[at : at + 14]))
-            count, quality, tree = struct.unpack_from("<BBB", data, at + 14)
-            parts.append(
-                (
-                    f"{count} pictures, quality {quality}, tree {tree & 127}, CRC of symbols",
-                    data[at + 14 : at + 21],
-                )
-            )
-            parts.append(("ANS words", data[at + 21 : at + length]))
+        body = data[at + SECTION.size : at + SECTION.size + length]
+        title = f"section {tag.decode()}, {length} bytes in its body, CRC-32"
+        parts.append((title, data[at : at + SECTION.size]))
+        if tag == b"HEAD":
+            parts += head_parts(body)
+        elif tag == b"CHNK":
+            parts += chunk_parts(body)
+        elif tag == b"foot":
+            parts += field_parts(Footer, body)
         else:
-            parts.append(("body", data[at : at + length]))
-        at += length
+            parts.append(("packed " + unpack_zstd(body).decode(), body))
+        at += SECTION.size + length
     lines, offset = [], 0
     for what, piece in parts:
         for start in range(0, len(piece), 16):
@@ -88,9 +121,8 @@ def render(text: str) -> str:
     parts = {
         "header fields": field_table(Header),
         "footer fields": field_table(Footer),
-        "dump": "A real file: two 16x16 pictures at quality 20.\n\n```hex\n"
-        + dump(tiny_file())
-        + "\n```",
+        "dump": "A real file: two 16x16 pictures at quality 20, as `python docs/make_format_dump.py` "
+        "makes it.\n\n```hex\n" + dump(tiny_file()) + "\n```",
     }
     for name, content in parts.items():
         pattern = re.compile(rf"<!-- {name} -->.*?(?=\n\n#|\n\n##|\Z)", re.S)

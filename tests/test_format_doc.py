@@ -6,13 +6,17 @@ import importlib.util
 import io
 import re
 from pathlib import Path
+from types import ModuleType
 
+from stcodec.codec import entropy, scales, vectors
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import load_model
-from stcodec.container.records import Footer, Header, VideoChunk, fixed_fields
+from stcodec.container import records, stp
+from stcodec.container.records import VideoChunk
 from stcodec.container.stp import Reader
 
-PAGE = (Path(__file__).parent.parent / "docs" / "format.md").read_text()
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = (DOCS / "format.md").read_text()
 
 
 def test_the_dump_is_a_file_that_decodes() -> None:
@@ -34,16 +38,36 @@ def test_the_dump_is_a_file_that_decodes() -> None:
     assert abs(int(second[0][6, 3]) - 96) < 20
 
 
-def test_every_field_is_in_the_tables() -> None:
-    for record in (Header, Footer):
-        for field in fixed_fields(record):
-            assert re.search(rf"^\| {field.name} \|", PAGE, re.M), field.name
-
-
-def test_the_page_of_commands_is_what_help_prints() -> None:
-    folder = Path(__file__).parent.parent / "docs"
-    source = importlib.util.spec_from_file_location("make_cli", folder / "make_cli.py")
+def script(name: str) -> ModuleType:
+    """A script of docs/ as a module."""
+    source = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert source is not None and source.loader is not None
     module = importlib.util.module_from_spec(source)
     source.loader.exec_module(module)
-    assert (folder / "cli.md").read_text() == module.page(), "run python docs/make_cli.py"
+    return module
+
+
+def test_tables_and_dump_are_what_the_script_makes_of_the_code() -> None:
+    assert script("make_format_dump").render(PAGE) == PAGE, "run python docs/make_format_dump.py"
+
+
+def test_the_script_renews_every_part() -> None:
+    """What stands in the generated parts does not matter; all around them stays."""
+    emptied = re.sub(r"(<!-- [a-z ]+ -->).*?(?=\n\n#|\Z)", r"\1\nold", PAGE, flags=re.S)
+    assert emptied.count("\nold") == 3
+    assert script("make_format_dump").render(emptied) == PAGE
+
+
+def test_every_constant_of_the_page_is_that_of_the_code() -> None:
+    """Numbers that the page repeats from the code, where a file seldom goes that far."""
+    assert f"within -{vectors.LIMIT}..{vectors.LIMIT}" in PAGE
+    assert f"int32 [{vectors.TABLE_COUNT}]" in PAGE
+    assert f"int32 [{scales.SCALE_COUNT - 1}]" in PAGE
+    assert f"min(|symbol|, {scales.LARGEST_MAGNITUDE})" in PAGE
+    assert f"at most 2^{entropy.MAX_SYMBOL.bit_length() - 1}" in PAGE
+    assert f"at most 2^{stp.MAX_SECTION.bit_length() - 1}" in PAGE
+    assert f"at most {records.MAX_UNPACKED >> 20} MiB" in PAGE
+
+
+def test_the_page_of_commands_is_what_help_prints() -> None:
+    assert (DOCS / "cli.md").read_text() == script("make_cli").page(), "run python docs/make_cli.py"
