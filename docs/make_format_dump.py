@@ -77,13 +77,13 @@ def field_parts(record: type, body: bytes) -> Parts:
 def chunk_parts(body: bytes) -> Parts:
     """The body of a CHNK whose times are uniform."""
     count, quality, tree = body[14:17]
-    coded = "vectors are coded" if tree & 128 else "no vectors"
+    coded = "vectors" if tree & 128 else "no vectors"
     return [
         ("flags: first of a segment, uniform times", body[:1]),
         (f"{body[1]} pictures", body[1:2]),
         ("first pts", body[2:10]),
         ("step of pts", body[10:14]),
-        (f"payload: {count} pictures, quality {quality}, tree {tree & 127}, {coded}", body[14:17]),
+        (f"{count} pictures, quality {quality}, tree {tree & 127}, {coded}", body[14:17]),
         ("CRC-32 of symbols", body[17:21]),
         ("ANS words, read from the last one backwards", body[21:]),
     ]
@@ -121,8 +121,8 @@ def render(text: str) -> str:
     parts = {
         "header fields": field_table(Header),
         "footer fields": field_table(Footer),
-        "dump": "A real file: two 16x16 pictures at quality 20, as `python docs/make_format_dump.py` "
-        "makes it.\n\n```hex\n" + dump(tiny_file()) + "\n```",
+        "dump": "A real file: two 16x16 pictures at quality 20, as "
+        "`python docs/make_format_dump.py` makes it.\n\n```hex\n" + dump(tiny_file()) + "\n```",
     }
     for name, content in parts.items():
         pattern = re.compile(rf"<!-- {name} -->.*?(?=\n\n#|\n\n##|\Z)", re.S)
