@@ -34,7 +34,7 @@ class Lattice:
 def lattices(rows: int, columns: int, intra: bool) -> list[Lattice]:
     r, c = (n.ravel() for n in np.indices((rows, columns)))
     d = 8 if intra else 2
-    found = [(r % d + c % d == 0, [])]
+    found: list[tuple[np.ndarray, list[tuple[int, int]]]] = [(r % d + c % d == 0, [])]
     while d > 1:
         d //= 2
         on = (r % d == 0) & (c % d == 0)

@@ -42,6 +42,7 @@ def steps(tree: int, first: bool) -> list[tuple[int, list[tuple[int, Pair]]]]:
 def lattices(rows: int, columns: int) -> list[tuple[list[tuple[int, int]], list[tuple[int, int]]]]:
     """Blocks and the offsets of their neighbours, lattice by lattice."""
     grid = [(r, c) for r in range(rows) for c in range(columns)]
+    found: list[tuple[list[tuple[int, int]], list[tuple[int, int]]]]
     found = [([(r, c) for r, c in grid if r % 64 == 0 and c % 64 == 0], [])]
     for s in (64, 32, 16, 8, 4, 2):
         g = s // 2

@@ -101,6 +101,7 @@ PLANS: dict[str, list[Plan]] = {
         (True, 1, 63, 1, True),
         (True, 2, 0, 0, False),
     ],
+    "one": [(True, 8, 33, 0, True)],
     "short": [(True, 8, 20, 1, True), (False, 5, 45, 0, True)],
 }
 
@@ -112,7 +113,7 @@ PLANS: dict[str, list[Plan]] = {
         ("stc-1", (17, 15), 8, "all trees"),
         ({"patch": {"t": 8, "h": 4, "w": 8}, "groups": [9, 48], **NETWORKS}, (35, 21), 8, "short"),
         # More than 64 blocks in a row.
-        ({"patch": {"t": 8, "h": 16, "w": 16}, "groups": [4, 99, 384]}, (1060, 18), 8, "short"),
+        ({"patch": {"t": 8, "h": 16, "w": 16}, "groups": [4, 99, 384]}, (1060, 16), 8, "one"),
         ({"patch": {"t": 8, "h": 16, "w": 8}, "groups": [192], **NETWORKS}, (70, 50), 10, "short"),
     ],
     ids=["dct", "stc-1", "4x8", "16x16", "16x8"],
