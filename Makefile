@@ -32,6 +32,8 @@ clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
 
 JOBS ?= 2
+# What `.ci/run` sets to dev,ray: the tests of Ray are skipped without it, and it is large.
+EXTRAS ?= dev
 PYTEST_ARGS ?=
 
 $(VENV)/bin/python:
@@ -42,5 +44,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) -e '.[dev]'
+	$(PIP) -e '.[$(EXTRAS)]'
 	touch $@ $(VENV)/.installed

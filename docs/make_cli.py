@@ -25,12 +25,28 @@ Written by `python docs/make_cli.py`; the text is what `--help` prints.
 | 5 | target out of reach |
 | 130 | interrupted |
 
+An error is one line on stderr. An error that stcodec did not foresee says so and asks for a report:
+its exit code is 1, and with `-v`, or with `STCODEC_DEBUG=1` in the environment, a traceback comes
+first. Ctrl-C, SIGTERM and SIGHUP end a command with exit code 130 once it has removed what is not
+complete; more of them within two seconds change nothing.
+
+## Outputs
+
+An output has its name only when it is complete. One that exists is replaced with `-y`, refused with
+`-n`, and otherwise a person at a terminal is asked. `-` is standard output, which is refused where
+it is a terminal. `encode`, `concat` and `split` write `.stp` files, and refuse a name with the
+ending of another kind of video or of a picture, with `-y` too: `encode in.mp4 out.mp4` is a
+mistake, and would be a file that no player opens.
+
 ## JSON
 
-With `--json`, a command prints objects on stdout, one per line. Each has `event`, which says what it is, and `version`, which is 1.
-A version promises that events and their fields are not renamed, not removed and do not change their meaning; new events and new
-fields may come without a new version, so skip those that you do not know. `bench rd` and `bench speed` write one such object into the file that
-their `--json` names. Sizes are bytes, times seconds, `notes` a list of lines for a person, which stderr has, too.
+With `--json`, a command prints objects on stdout, one per line. Each has `event`, which says what
+it is, and `version`, which is 1. A version promises that events and their fields are not renamed,
+not removed and do not change their meaning; new events and new fields may come without a new
+version, so skip those that you do not know. `bench rd` and `bench speed` write one such object into
+the file that their `--json` names. Sizes are bytes, times seconds, `notes` a list of lines for a
+person, which stderr has, too. The text is ASCII, with escapes for all else; a byte of a file's name
+that is not UTF-8 becomes U+FFFD.
 
 | event | of | fields |
 |---|---|---|

@@ -90,8 +90,9 @@ def interrupt(*arguments: object, when: Callable[[], object]) -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     deadline = time.monotonic() + 60
-    while not when() and time.monotonic() < deadline:
+    while not (ready := when()) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
+    assert ready and process.poll() is None, "it ended, or came to nothing, before the interrupt"
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
 

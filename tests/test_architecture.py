@@ -44,7 +44,7 @@ def imported(source: Path) -> set[str]:
 
 
 def place(name: str) -> tuple[int, int]:
-    """Where a module of the package stands: its folder's number (-1: below all), and its own in there."""
+    """Where a module of the package stands: its folder's number (-1: below all), and its own."""
     parts = name.split(".")[1:]
     if parts[0] not in FOLDERS:
         return (-1, BELOW_ALL.index(parts[0])) if parts[0] in BELOW_ALL else (len(FOLDERS), 0)

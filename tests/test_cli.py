@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -118,7 +119,8 @@ def test_errors_are_one_line_and_have_a_code(
     (tmp_path / "text.mp4").write_text("no video at all")
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("stcodec: ")
+    assert done.stderr.count("\n") == 1, done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["text.mp4"]
 
 
@@ -171,13 +173,13 @@ def test_light_commands_do_not_import_torch(arguments: list[str], bee_stp: Path)
     program = (
         "import sys, stcodec.terminal.cli as c\n"
         f"sys.argv = ['stcodec', *{arguments!r}]\n"
-        "try:\n    c.main()\nexcept SystemExit:\n    pass\n"
+        "try:\n    c.main()\nexcept SystemExit as end:\n    assert end.code == 0, end.code\n"
         "assert 'torch' not in sys.modules and 'av' not in sys.modules, 'heavy import'\n"
     )
-    assert (
-        subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode
-        == 0
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
+    assert done.returncode == 0, done.stderr
 
 
 def test_quality_is_monotone_and_wide(tmp_path: Path, bee: Path) -> None:
@@ -305,9 +307,45 @@ def test_no_larger_refuses_and_leaves_nothing(bee: Path, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts_and_answers(shell: str) -> None:
-    assert "_STCODEC_COMPLETE" in run("completion", shell).stdout
+@pytest.mark.parametrize(
+    ("shell", "registers"),
+    [
+        ("bash", "complete -o nosort -F _stcodec_completion stcodec"),
+        ("zsh", "compdef _stcodec_completion stcodec"),
+        ("fish", "complete --no-files --command stcodec"),
+    ],
+)
+def test_completion_scripts(shell: str, registers: str, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text(run("completion", shell).stdout)
+    assert f"_STCODEC_COMPLETE={shell}_complete" in script.read_text()
+    assert registers in script.read_text()
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell} on PATH to read the script")
+    read = subprocess.run([shell, "-n", script], capture_output=True, text=True, check=False)
+    assert (read.returncode, read.stderr) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish on PATH")
+def test_fish_completes(tmp_path: Path) -> None:
+    program(tmp_path)
+    script = "stcodec completion fish | source; complete -C 'stcodec enc'"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)},
+    )
+    assert done.stdout.split()[:1] == ["encode"], done.stderr
+
+
+def program(folder: Path) -> Path:
+    """The command, as a shell finds it."""
+    command = folder / "stcodec"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m stcodec "$@"\n')
+    command.chmod(0o755)
+    return command
 
 
 def test_completion_knows_the_commands() -> None:
@@ -332,9 +370,7 @@ def test_completion_knows_the_commands() -> None:
     [("encode fi", "compopt -o default"), ("decode --no-a", "--no-audio"), ("ver", "verify")],
 )
 def test_bash_completes_names_of_options_and_files(tmp_path: Path, words: str, answer: str) -> None:
-    command = tmp_path / "stcodec"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m stcodec "$@"\n')
-    command.chmod(0o755)
+    command = program(tmp_path)
     script = f"""eval "$("{command}" completion bash)"
         compopt() {{ echo compopt "$@"; }}
         COMP_WORDS=(stcodec {words}); COMP_CWORD={len(words.split())}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stcodec.flows.encode import Progress
+from stcodec.terminal.progress import ProgressReport
+from stcodec.terminal.report import Reporter
 from tests.conftest import run
 from tests.media import clip, write_clip
 
@@ -117,13 +121,32 @@ def test_a_search_says_what_it_tried(film: Path, tmp_path: Path) -> None:
     assert all(math.isfinite(e["output_bytes"]) and e["vmaf"] is None for e in tried)
 
 
-def test_progress_is_said_twice_a_second_unless_unwanted(tmp_path: Path) -> None:
-    film = write_clip(tmp_path / "in.mkv", clip(24, 320, 240))
-    *before, done = events("encode", film, tmp_path / "a.stp", "--model", "dct", "--effort", "6")
-    assert done["frames"] == 24
-    assert {e["event"] for e in before} == {"progress"}
-    frames = [e["frames"] for e in before]
-    assert frames == sorted(set(frames))
-    assert all((e["total"], e["output"]) == (24, str(tmp_path / "a.stp")) for e in before)
-    assert len(before) <= 2 * done["seconds"] + 1
-    assert len(events("decode", tmp_path / "a.stp", tmp_path / "a.y4m", "--progress", "none")) == 1
+def test_progress_is_said_at_most_twice_a_second(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    names = {"input": "a", "output": "b"}
+    with ProgressReport("encoding a", Reporter(as_json=True), "lines", names) as progress:
+        for step in range(1, 13):
+            now[0] = step / 8
+            progress.update(Progress(8 * step, 96, 0))
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [e["frames"] for e in said] == [32, 64, 96]  # at 0.5, 1.0 and 1.5 seconds
+    assert all(
+        (e["event"], e["total"], e["input"], e["output"]) == ("progress", 96, "a", "b")
+        for e in said
+    )
+
+
+@pytest.mark.parametrize(
+    "said", [Reporter(as_json=False), Reporter(as_json=True, quiet=True)], ids=["people", "quiet"]
+)
+def test_no_progress_where_nobody_wants_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, said: Reporter
+) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    with ProgressReport("encoding a", said, "none", {"input": "a"}) as progress:
+        progress.update(Progress(8, 8, 0))
+    assert capsys.readouterr().out == ""

@@ -9,14 +9,9 @@ from dataclasses import dataclass
 from stcodec.errors import UsageError
 
 # What a folder is searched for; a file that is named is taken whatever its ending.
-VIDEOS = frozenset(
-    f".{ending}"
-    for line in (
-        "3g2 3gp asf avi divx dv f4v flv gif m2ts m2v m4v mj2 mkv mov mp4 mpeg mpg mts mxf nut ogm ogv qt rm rmvb ts vob",
-        "webm wmv y4m",
-    )
-    for ending in line.split()
-)
+_NAMES = """3g2 3gp asf avi divx dv f4v flv gif m2ts m2v m4v mj2 mkv mov mp4 mpeg mpg mts mxf nut
+ogm ogv qt rm rmvb ts vob webm wmv y4m"""
+VIDEOS = frozenset(f".{name}" for name in _NAMES.split())
 CODED = frozenset([".stp"])
 
 

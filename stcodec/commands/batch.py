@@ -9,6 +9,7 @@ import click
 from stcodec.commands.decode import decode as decode_command
 from stcodec.commands.encode import encode as encode_command
 from stcodec.commands.shared import (
+    compile_once,
     given_options,
     json_option,
     options_of,
@@ -17,6 +18,7 @@ from stcodec.commands.shared import (
 )
 from stcodec.commands.types import FILE, Share
 from stcodec.errors import UsageError
+from stcodec.options import EncodeOptions
 from stcodec.terminal.report import Reporter
 
 _ENDINGS = ("mp4", "mkv", "mov", "y4m")
@@ -119,4 +121,6 @@ def batch(
     if dry_run:
         show.show_plan(planned, said)
     else:
+        if planned.waiting and not decoding and ray is None:
+            compile_once(EncodeOptions(**chosen.options), said)
         show.run(planned, choose_pool(chosen, ray), said)

@@ -10,6 +10,7 @@ import click
 from stcodec.commands.shared import (
     check_target,
     coding_options,
+    compile_once,
     default_target,
     given_options,
     option,
@@ -53,14 +54,11 @@ def encode(
     target = default_target(source, target, ".stp")
     check_target(target, as_json)
     said = Reporter(as_json, quiet)
-    from stcodec.encoder import choice
     from stcodec.flows.encode import EncodeResult, Progress
     from stcodec.flows.targets import search_steps
 
     chosen = EncodeOptions(overwrite=policy(overwrite, target), **options)
-    if chosen.motion != "none" and not choice.compiled():
-        said.note("compiling the motion search for this machine: half a minute or less, once")
-        choice.compile_apart()
+    compile_once(chosen, said)
     notes: list[str] = []
     result = None
     label, names = f"encoding {os.path.basename(source)}", {"input": source, "output": target}

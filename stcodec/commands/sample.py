@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from stcodec.commands.shared import coding_options, json_option
+from stcodec.commands.shared import coding_options, compile_once, json_option
 from stcodec.commands.types import FILE
 from stcodec.options import EncodeOptions
 from stcodec.terminal import summaries
@@ -19,8 +19,9 @@ from stcodec.terminal.report import Reporter
 @json_option
 def sample(source: str, as_json: bool, **options: Any) -> None:
     """Predict size and quality of the video IN by encoding a few seconds of it; writes nothing."""
-    chosen = EncodeOptions(**options)
+    chosen, said = EncodeOptions(**options), Reporter(as_json)
+    compile_once(chosen, said)
     from stcodec.flows import targets
 
     trial, seen = targets.sample(source, chosen)
-    summaries.sampled(Reporter(as_json), source, trial, seen)
+    summaries.sampled(said, source, trial, seen)

@@ -1,0 +1,270 @@
+"""Standard streams that are closed, full or a terminal, text that is not fit for them, signals in a
+hurry, and errors that nobody foresaw."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stcodec.container import records, stp
+from stcodec.terminal import summaries
+from stcodec.terminal.failures import Interrupts, describe
+from stcodec.terminal.report import Reporter, to_line
+from stcodec.terminal.streams import printable
+from tests.conftest import DATA, run
+
+FAST = "--model dct --effort 0 --progress none"
+
+
+def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """A line of sh in which `stcodec` is the command."""
+    define = f'stcodec() {{ "{sys.executable}" -m stcodec "$@"; }}\n'
+    root = str(Path(__file__).parent.parent)
+    return subprocess.run(
+        ["sh", "-c", define + line],
+        cwd=folder,
+        capture_output=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root, **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def titled(bee_stp: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bee under a title in Japanese with a terminal's escapes in it."""
+    target = tmp_path_factory.mktemp("titled") / "bee.stp"
+    with open(bee_stp, "rb") as source, open(target, "wb") as stream:
+        reader = stp.Reader(source)
+        title = {"title": "日本\x1b]0;owned\x07\x9b31m\nname"}
+        writer = stp.Writer(stream, reader.header, reader.streams, title, reader.blobs)
+        for item in reader:
+            if isinstance(item, records.VideoChunk):
+                writer.write_chunk(item)
+            else:
+                writer.write_packet(item)
+        writer.close()
+    return target
+
+
+@pytest.mark.parametrize("more", ["", "--json"])
+@pytest.mark.parametrize(("where", "why"), [("/dev/full", "No space left"), ("&-", "Bad file")])
+def test_a_standard_output_that_takes_nothing_is_one_line(
+    bee_stp: Path, tmp_path: Path, where: str, why: str, more: str
+) -> None:
+    done = shell(f"stcodec info '{bee_stp}' {more} >{where}", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"stcodec: standard output: cannot be written (" + why.encode())
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("where", ["/dev/full", "&-"])
+def test_an_output_on_a_standard_output_that_takes_nothing(tmp_path: Path, where: str) -> None:
+    done = shell(f"stcodec encode '{DATA}/bee.mp4' - {FAST} >{where}", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"stcodec: standard output: ")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_streams_that_are_closed_do_not_end_in_the_output(tmp_path: Path) -> None:
+    """Their numbers go to the next files that are opened; what is printed must not go there."""
+    done = shell(f"stcodec encode '{DATA}/bee.mp4' a.stp {FAST} <&- >&- 2>&-", tmp_path)
+    assert done.returncode == 0
+    assert run("verify", tmp_path / "a.stp").returncode == 0
+    assert shell(f"stcodec encode gone.mp4 b.stp {FAST} 2>&-", tmp_path).returncode == 3
+    missing = shell(f"stcodec encode - b.stp {FAST} <&-", tmp_path)
+    assert (missing.returncode, missing.stderr.count(b"\n")) == (3, 1), missing.stderr
+
+
+def test_titles_reach_any_terminal_as_text(titled: Path, tmp_path: Path) -> None:
+    done = shell(f"stcodec info '{titled}'", tmp_path, PYTHONIOENCODING="utf-8")
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode()
+    assert not {"\x1b", "\x07", "\x9b"} & set(text)
+    assert r"日本\x1b]0;owned\x07\x9b31m\nname" in text
+    narrow = shell(f"stcodec info '{titled}'", tmp_path, PYTHONIOENCODING="cp1252")
+    assert narrow.returncode == 0, narrow.stderr
+    assert rb"\u65e5\u672c\x1b" in narrow.stdout
+    events = shell(f"stcodec info '{titled}' --json", tmp_path, PYTHONIOENCODING="cp1252")
+    title = json.loads(events.stdout.decode("ascii"))["metadata"]["title"]
+    assert title == "日本\x1b]0;owned\x07\x9b31m\nname"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+def test_names_that_are_not_utf_8_leave_json_whole(bee_stp: Path, tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9.stp"
+    Path(os.fsdecode(name)).write_bytes(bee_stp.read_bytes())
+    done = shell("stcodec verify caf*.stp --json", tmp_path)
+    assert json.loads(done.stdout.decode("utf-8"))["input"] == "caf\ufffd.stp"
+    assert shell("stcodec verify caf*.stp", tmp_path).returncode == 0
+    batch = shell("stcodec batch --decode caf*.stp -o out --to y4m --json", tmp_path)
+    assert batch.returncode == 0, batch.stderr
+    assert os.path.isfile(os.fsencode(tmp_path / "out") + b"/caf\xe9.y4m")
+
+
+def test_json_is_ascii_and_says_the_same() -> None:
+    value = {"a": ["é", "日本", "\U0001f41d", "\x7f\x9b\u2028", 'quote"', 1.5, None]}
+    line = to_line(value)
+    assert line.isascii() and line.isprintable()
+    assert json.loads(line) == value
+    assert json.loads(to_line("a\udce9b")) == "a\ufffdb"
+
+
+def test_printable_keeps_words_of_all_languages() -> None:
+    kept = "Ünïcode 日本 العربية 👩‍👩‍👧 a\tb"
+    assert printable(kept) == kept
+    assert printable("a\rb\u202ec\x1b[31m") == r"a\rb\u202ec\x1b[31m"
+
+
+def test_a_stp_file_is_not_written_under_another_name(bee_stp: Path, tmp_path: Path) -> None:
+    for arguments in (
+        ("encode", DATA / "bee.mp4", tmp_path / "out.mp4"),
+        ("encode", DATA / "bee.mp4", tmp_path / "out.PNG", "-y"),
+        ("concat", bee_stp, "-o", tmp_path / "out.mkv"),
+        ("split", bee_stp, "-o", tmp_path / "out%d.mov", "--every", 1),
+    ):
+        done = run(*arguments)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert "what is written is a .stp file" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["encode", "decode", "concat -o"])
+def test_a_terminal_gets_no_video(bee_stp: Path, tmp_path: Path, command: str) -> None:
+    name, *more = command.split()
+    source = DATA / "bee.mp4" if name == "encode" else bee_stp
+    outer, inner = pty.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "stcodec", name, str(source), *more, "-"],
+            stdin=subprocess.DEVNULL,
+            stdout=inner,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(inner)
+        os.close(outer)
+    assert done.returncode == 2
+    assert b"is a terminal" in done.stderr
+
+
+FAILING = """
+import os, signal, sys
+from stcodec.flows import inspect
+from stcodec.terminal.cli import main
+def info(path):
+    {what}
+inspect.info = info
+sys.argv = ["stcodec", "info", "x.stp", *sys.argv[1:]]
+main()
+"""
+
+
+def failing(what: str, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command in whose middle something happens."""
+    return subprocess.run(
+        [sys.executable, "-c", FAILING.format(what=what), *more],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("raise ValueError('first\\nsecond')", "unexpected ValueError: first (please report this"),
+        ("raise EOFError", "unexpected EOFError: no message (please report this"),
+        ("raise MemoryError", "out of memory"),
+        ("raise OSError(28, 'No space left', 'a.stp')", "a.stp: No space left"),
+        ("raise RuntimeError('DefaultCPUAllocator: can\\'t allocate memory')", "out of memory"),
+    ],
+)
+def test_what_nobody_foresaw_is_one_line(what: str, said: str) -> None:
+    done = failing(what)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith(f"stcodec: {said}")
+    told = failing(what, "--json")
+    event = json.loads(told.stdout)
+    assert (event["event"], event["exit_code"]) == ("error", 1)
+    assert event["message"].startswith(said)
+
+
+def test_a_traceback_is_shown_to_who_asks() -> None:
+    done = failing("raise ValueError('here')", STCODEC_DEBUG="1")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and "in info" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("stcodec: unexpected ValueError: here")
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        # As compiled loops do with an interrupt: it becomes an error of another kind.
+        "try: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except KeyboardInterrupt as e: raise SystemError('returned a result') from e",
+        # An impatient hand, while the command tidies up.
+        "try: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    finally: [os.kill(os.getpid(), signal.SIGINT) for _ in range(5)]",
+        "try: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    finally: os.kill(os.getpid(), signal.SIGTERM)",
+        "os.kill(os.getpid(), signal.SIGHUP)",
+    ],
+)
+def test_signals_end_a_command_with_one_line(what: str) -> None:
+    done = failing(what)
+    assert (done.returncode, done.stderr) == (130, "stcodec: interrupted\n")
+
+
+def test_an_interrupt_that_was_lost_can_be_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    interrupts = Interrupts()
+    assert not interrupts.came
+    for seconds, counts in ((0, True), (1, False), (1.9, False), (3, True), (4, False)):
+        now[0] = seconds
+        if counts:
+            with pytest.raises(KeyboardInterrupt):
+                interrupts._come(signal.SIGINT, None)
+        else:
+            interrupts._come(signal.SIGINT, None)
+    assert interrupts.came
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no nohup")
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    command = FAILING.format(what="os.kill(os.getpid(), signal.SIGHUP); raise ValueError('on')")
+    done = subprocess.run(
+        ["sh", "-c", 'trap "" HUP; exec "$0" -c "$1"', sys.executable, command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "unexpected ValueError: on" in done.stderr
+
+
+def test_errors_are_said_to_people_and_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    Reporter(as_json=True, quiet=True).failed("a\nb", 3)
+    said = capsys.readouterr()
+    assert said.err == "stcodec: a\\nb\n"
+    assert json.loads(said.out)["message"] == "a\nb"
+    Reporter(quiet=True).note("nothing")
+    Reporter(as_json=True).result("nothing")
+    assert capsys.readouterr().err == ""
+    summaries.serving("a\x1b", "http://x")
+    assert capsys.readouterr().out.startswith("a\\x1b: http://x")
+
+
+def test_messages_of_a_system_that_fails_ask_for_no_report() -> None:
+    class OutOfMemoryError(RuntimeError):
+        """As torch calls it."""
+
+    assert describe(OutOfMemoryError("CUDA out of memory.\nTried")) == ("CUDA out of memory.", 1)
