@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import struct
 import zlib
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stcodec.common.files import Overwrite
 from stcodec.common.values import Packet, StreamInfo
-from stcodec.container.records import Header, VideoChunk, pack_chunk, unpack_chunk
+from stcodec.container.joining import Split, concat
+from stcodec.container.records import (
+    Footer,
+    Header,
+    OtherSection,
+    VideoChunk,
+    pack_chunk,
+    pack_fields,
+    pack_json,
+    unpack_chunk,
+)
 from stcodec.container.stp import SECTION, SIGNATURE, Reader, Writer
 from stcodec.errors import DamagedFileError, StcodecError, UnsupportedFileError
 
@@ -31,7 +44,7 @@ ITEMS = [
 ]
 
 
-def write(extra: bytes = b"") -> bytes:
+def write(extra: OtherSection | None = None) -> bytes:
     stream = io.BytesIO()
     writer = Writer(stream, HEADER, [AUDIO], {"title": "täst"}, {"cover.jpg": b"\xff\xd8" * 50})
     for item in ITEMS:
@@ -39,9 +52,20 @@ def write(extra: bytes = b"") -> bytes:
             writer.write_chunk(item)
         else:
             writer.write_packet(item)
-    stream.write(extra)
-    assert writer.close() == len(stream.getvalue()) - len(extra)
+    if extra is not None:
+        writer.write_other(extra)
+    assert writer.close() == len(stream.getvalue())
     return stream.getvalue()
+
+
+def taken_apart(data: bytes) -> list[bytes]:
+    """The sections of a file, heads included."""
+    found, at = [], len(SIGNATURE)
+    while at < len(data):
+        size = SECTION.size + SECTION.unpack_from(data, at)[1]
+        found.append(data[at : at + size])
+        at += size
+    return found
 
 
 def section(tag: bytes, body: bytes) -> bytes:
@@ -111,9 +135,97 @@ def test_a_changed_byte_is_noticed_or_harmless() -> None:
 
 
 def test_unknown_sections() -> None:
-    assert list(Reader(io.BytesIO(write(section(b"newt", b"?"))))) == ITEMS
+    newt = OtherSection(b"newt", b"?")
+    assert list(Reader(io.BytesIO(write(newt)))) == ITEMS
+    assert list(Reader(io.BytesIO(write(newt))).sections()) == [*ITEMS, newt]
+    for tag in (b"NEWT", b"foot", b"CHNK"):
+        with pytest.raises(ValueError, match="unknown"):
+            write(OtherSection(tag, b"?"))
+    sections = taken_apart(write())
+    sections.insert(-2, section(b"NEWT", b"?"))
     with pytest.raises(UnsupportedFileError):
-        list(Reader(io.BytesIO(write(section(b"NEWT", b"?")))))
+        list(Reader(io.BytesIO(SIGNATURE + b"".join(sections))))
+
+
+def test_unknown_sections_survive_concat_and_split(tmp_path: Path) -> None:
+    newts = [OtherSection(b"newt", bytes([n])) for n in range(4)]
+    plain, twice = tmp_path / "plain.stp", tmp_path / "twice.stp"
+    with open(plain, "wb") as stream:
+        writer = Writer(stream, HEADER)
+        writer.write_other(newts[0])
+        for number in range(3):
+            times = 0 + 40 * number, 20 + 40 * number
+            writer.write_chunk(VideoChunk(True, times, (20, 20), b"\2\40"))
+            writer.write_other(newts[number + 1])
+        writer.close()
+    concat([str(plain), str(plain)], str(twice), Overwrite.NO)
+    with Split(str(plain), str(tmp_path / "%d.stp"), 0.08) as split:
+        parts = split.write()
+    assert len(parts) == 2
+
+    def others(path: Path | str) -> list[OtherSection]:
+        with open(path, "rb") as stream:
+            return [s for s in Reader(stream).sections() if isinstance(s, OtherSection)]
+
+    assert others(plain) == newts
+    assert others(twice) == newts * 2
+    assert [others(p.target) for p in parts] == [newts[:3], newts[3:]]
+
+
+def test_a_section_that_is_lost_or_doubled_is_noticed() -> None:
+    sections = taken_apart(write())
+    first = next(n for n, s in enumerate(sections) if s.startswith(b"CHNK"))
+    for number in range(first, len(sections)):
+        for copies in (0, 2):
+            changed = [*sections[:number], *[sections[number]] * copies, *sections[number + 1 :]]
+            if copies == 2 and number == len(sections) - 1:
+                continue  # what follows the footer is no part of the file
+            with pytest.raises(DamagedFileError, match="byte"):
+                list(Reader(io.BytesIO(SIGNATURE + b"".join(changed))))
+
+
+def test_chunks_in_another_order_are_noticed() -> None:
+    sections = taken_apart(write())
+    chunks = [n for n, s in enumerate(sections) if s.startswith(b"CHNK")]
+    for a, b in itertools.combinations(chunks, 2):
+        changed = list(sections)
+        changed[a], changed[b] = changed[b], changed[a]
+        with pytest.raises(DamagedFileError, match=r"chunk . at byte .* not later"):
+            list(Reader(io.BytesIO(SIGNATURE + b"".join(changed))))
+
+
+def test_a_part_of_a_file_is_compared_with_its_index() -> None:
+    sections = taken_apart(write())
+    last = max(n for n, s in enumerate(sections) if s.startswith(b"CHNK"))
+    reader = Reader(io.BytesIO(write()))
+    index = reader.read_index()
+    assert index is not None
+    reader.seek(index.segments[1][0])
+    assert list(reader) == ITEMS[3:]
+    # The last chunk once more, later: the index and the footer are those of the file without it.
+    later = section(b"CHNK", pack_chunk(VideoChunk(False, (300,), (40,), b"fourth")))
+    sections.insert(last + 1, later)
+    foot = Footer(index.footer.index_offset + len(later), 6, 3, index.footer.video_bytes)
+    sections[-1] = section(b"foot", pack_fields(foot))
+    reader = Reader(io.BytesIO(SIGNATURE + b"".join(sections)))
+    index = reader.read_index()
+    assert index is not None
+    reader.seek(index.segments[1][0])
+    with pytest.raises(DamagedFileError, match="7 pictures, not 6"):
+        list(reader)
+
+
+@pytest.mark.parametrize(
+    "value", [float("inf"), 1e999, -1, 1 << 63, "1", None, True, [1], {"a": 1}], ids=str
+)
+def test_an_index_with_impossible_values_is_none(value: object) -> None:
+    sections = taken_apart(write())
+    for entries in ([[value, 0, 0]], [[1, 0, value]], value, [value]):
+        sections[-2] = section(b"indx", pack_json({"segments": entries, "streams": [0]}))
+        reader = Reader(io.BytesIO(SIGNATURE + b"".join(sections)))
+        assert reader.read_index() is None
+        with pytest.raises(DamagedFileError):
+            list(reader)
 
 
 def test_a_newer_version_is_refused() -> None:

@@ -154,7 +154,7 @@ def test_a_long_video_is_sampled_in_part_and_met_in_size(tmp_path: Path) -> None
     from stcodec.options import EncodeOptions
 
     options = EncodeOptions()
-    seen = survey(source, options, load_model(options.model, choose_device("cpu", 1)))
+    seen = survey(source, options, load_model(options.model, choose_device("cpu")))
     assert not seen.whole and seen.frames == 300 and len(seen.rates.chunks) == 38
     assert sum(len(c.pictures) for run in seen.runs for c in run) <= 128
     with VideoReader(source) as video:

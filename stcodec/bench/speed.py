@@ -167,15 +167,17 @@ def _encode_own(source: Path, coded: Path, options: EncodeOptions) -> Run:
 def _decode_own(
     coded: Path, back: Path, options: EncodeOptions, height: int, width: int
 ) -> tuple[Run, float]:
+    import torch
+
     import stcodec
     from stcodec.bench.complexity import networks_alone
     from stcodec.codec.model_files import load_model
-    from stcodec.common.devices import choose_device
+    from stcodec.common.arithmetic import Arithmetic
 
     loaded = load_model(options.model)
     run = _run(lambda: stcodec.decode(coded, back, threads=options.threads, overwrite=True))
-    choose_device("cpu", options.threads)
-    return run, networks_alone(loaded, height, width)
+    with Arithmetic(torch.device("cpu"), options.threads):
+        return run, networks_alone(loaded, height, width)
 
 
 def _encode_peer(clip: Clip, peer: Peer, crf: int, coded: Path, threads: int) -> Run:

@@ -12,7 +12,7 @@ from stcodec.codec.latents import LatentCoder
 from stcodec.codec.model_files import Model
 from stcodec.codec.patches import Frames, Geometry, planes_from_frames
 from stcodec.codec.reconstruction import Reconstruction
-from stcodec.common.devices import flush_denormals
+from stcodec.common.arithmetic import flush_denormals
 from stcodec.common.threads import Workers
 from stcodec.common.timing import stage
 from stcodec.common.values import Planes

@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 from stcodec.common.sequences import existing_pictures, find_sequence, is_picture_output
 from stcodec.errors import InputError, OutputExistsError, StcodecError, UsageError
 
+PathLike = str | os.PathLike[str]
+"""The name of a file."""
 STANDARD_STREAM = "-"
 
 
@@ -27,12 +29,12 @@ class Overwrite(Enum):
     NO = "no"
 
 
-def is_standard_stream(path: str | os.PathLike[str]) -> bool:
+def is_standard_stream(path: PathLike) -> bool:
     """True for `-`."""
     return os.fspath(path) == STANDARD_STREAM
 
 
-def check_input(path: str | os.PathLike[str]) -> None:
+def check_input(path: PathLike) -> None:
     """InputError unless `path` is `-`, a sequence of pictures, or something that can be opened and
     read."""
     if is_standard_stream(path) or find_sequence(path) is not None:
@@ -47,9 +49,9 @@ def check_input(path: str | os.PathLike[str]) -> None:
 
 
 def check_output(
-    path: str | os.PathLike[str],
+    path: PathLike,
     overwrite: Overwrite,
-    source: str | os.PathLike[str] | None = None,
+    source: PathLike | None = None,
     ask: Callable[[str], bool] | None = None,
 ) -> None:
     """Refuse an output, be it a file or numbered pictures, before any work is done.
@@ -85,7 +87,7 @@ def _is_special(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def open_output(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def open_output(path: PathLike) -> Iterator[BinaryIO]:
     """A binary stream to write `path` through; see `temporary_output`. `-` is standard output."""
     if is_standard_stream(path):
         try:
@@ -104,7 +106,7 @@ def open_output(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def temporary_output(path: str | os.PathLike[str]) -> Iterator[Path]:
+def temporary_output(path: PathLike) -> Iterator[Path]:
     """A path in the same folder, with the same ending, that is renamed to `path` if the block
     succeeds.
 
@@ -141,7 +143,7 @@ def temporary_output(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def temporary_pictures(path: str | os.PathLike[str]) -> Iterator[Path]:
+def temporary_pictures(path: PathLike) -> Iterator[Path]:
     """As `temporary_output`, for the numbered pictures of a name such as `frames/%04d.png`: that
     name in a folder beside them."""
     where, new = Path(path), []
@@ -163,7 +165,7 @@ def temporary_pictures(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise StcodecError(f"{where}: cannot be written ({error.strerror or error})") from error
 
 
-def input_size(path: str | os.PathLike[str]) -> int | None:
+def input_size(path: PathLike) -> int | None:
     """Bytes of an input, of all pictures of a sequence; None for a pipe."""
     sequence = None if is_standard_stream(path) else find_sequence(path)
     if sequence is not None:
@@ -220,7 +222,7 @@ def stream_name(stream: BinaryIO | CountedReader) -> str:
 
 
 @contextlib.contextmanager
-def open_input(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def open_input(path: PathLike) -> Iterator[BinaryIO]:
     """A binary stream to read `path` from; `-` is standard input. InputError if it cannot be
     opened."""
     check_input(path)
@@ -232,7 +234,7 @@ def open_input(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def named(path: str | os.PathLike[str]) -> Iterator[None]:
+def named(path: PathLike) -> Iterator[None]:
     """Put the file's name in front of what an InputError of the block says."""
     name = os.fspath(path)
     try:

@@ -51,20 +51,20 @@ def video_info(header: Header, blobs: Mapping[str, bytes] | None = None) -> Vide
     """What a video writer needs, from the container's header and what its blobs add to that."""
     rate = Fraction(header.frame_rate_num, header.frame_rate_den)
     info = VideoInfo(
-        header.width,
-        header.height,
-        header.bit_depth,
-        Fraction(header.time_base_num, header.time_base_den),
-        rate if rate > 0 else None,
-        Fraction(header.sample_aspect_num, header.sample_aspect_den),
-        header.rotation,
-        header.color_range,
-        header.color_primaries,
-        header.color_transfer,
-        header.color_matrix,
-        header.chroma_location,
-        None,
-        None,
+        width=header.width,
+        height=header.height,
+        bit_depth=header.bit_depth,
+        time_base=Fraction(header.time_base_num, header.time_base_den),
+        frame_rate=rate if rate > 0 else None,
+        sample_aspect_ratio=Fraction(header.sample_aspect_num, header.sample_aspect_den),
+        rotation=header.rotation,
+        color_range=header.color_range,
+        color_primaries=header.color_primaries,
+        color_transfer=header.color_transfer,
+        color_matrix=header.color_matrix,
+        chroma_location=header.chroma_location,
+        frames=None,
+        duration=None,
     )
     return _with_video(blobs or {}, info)
 

@@ -105,7 +105,10 @@ def concat(sources: Sequence[str], target: str, overwrite: Overwrite) -> Joined:
             shift, end = start - head.start, start + head.end - head.start
             before = tuple(played)
             with open(head.path, "rb") as stream, named(head.path):
-                for item in stp.Reader(stream):
+                for item in stp.Reader(stream).sections():
+                    if isinstance(item, records.OtherSection):
+                        writer.write_other(item)
+                        continue
                     if isinstance(item, records.VideoChunk):
                         writer.write_chunk(_moved_chunk(item, shift))
                         frames += len(item.pts)
@@ -260,7 +263,8 @@ class Split:
         with contextlib.ExitStack() as stack, named(source):
             self._reader = stp.Reader(stack.enter_context(open(source, "rb")))
             self._base = _base(self._reader.header)
-            self._pieces = self._plan(Fraction(every))
+            # 0.08 stands for two pictures of 1/25 s, not for the binary number just above.
+            self._pieces = self._plan(Fraction(every).limit_denominator(1_000_000))
             self._open = stack.pop_all()
         self.targets = [pattern % number for number in range(len(self._pieces))]
 
@@ -274,9 +278,12 @@ class Split:
         reader = self._reader
         pieces: list[_Piece] = []
         packets: list[tuple[int, int, int | None]] = []
+        others: list[tuple[int, int]] = []
         at = reader.first_packet
-        for item in reader:
-            if isinstance(item, Packet):
+        for item in reader.sections():
+            if isinstance(item, records.OtherSection):
+                others.append((at, max(0, len(pieces) - 1)))
+            elif isinstance(item, Packet):
                 packets.append((at, item.stream, _time(item)))
             else:
                 if not pieces and not item.first:
@@ -300,6 +307,8 @@ class Split:
         part = 0
         for at, stream, time in packets:
             part = part if time is None else bisect.bisect_right(borders[stream], time)
+            pieces[part].offsets.append(at)
+        for at, part in others:
             pieces[part].offsets.append(at)
         for piece in pieces:
             piece.offsets.sort()
@@ -336,7 +345,10 @@ class Split:
         frames = 0
         for offset in piece.offsets:
             reader.seek(offset)
-            item = next(iter(reader))
+            item = next(reader.sections())
+            if isinstance(item, records.OtherSection):
+                writer.write_other(item)
+                continue
             if isinstance(item, Packet):
                 units = self._base / reader.streams[item.stream].time_base
                 writer.write_packet(_moved_packet(item, round(shift * units)))

@@ -4,8 +4,10 @@ docs/format.md."""
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -17,7 +19,6 @@ from stcodec.errors import DamagedFileError
 
 VERSION = 1
 MAX_UNPACKED = 1 << 26
-MAX_PICTURES = 255
 T = TypeVar("T")
 
 
@@ -86,6 +87,15 @@ class VideoChunk:
 
 
 @dataclass(frozen=True)
+class OtherSection:
+    """A section that readers need not know: an ancillary one between chunks and packets, as it
+    is."""
+
+    tag: bytes
+    body: bytes
+
+
+@dataclass(frozen=True)
 class Index:
     """What the end of a complete file says: totals, bytes per carried stream, and where each
     segment starts: (offset of its first CHNK section, pts of its first picture, number of that
@@ -101,7 +111,8 @@ def fixed_fields(record: type) -> list[dataclasses.Field[Any]]:
     return [f for f in dataclasses.fields(record) if "code" in f.metadata]
 
 
-def _layout(record: type) -> struct.Struct:
+def layout(record: type) -> struct.Struct:
+    """How the fixed fields of a record class are packed."""
     return struct.Struct("<" + "".join(f.metadata["code"] for f in fixed_fields(record)))
 
 
@@ -113,18 +124,16 @@ def pack_fields(record: Any) -> bytes:
         if "low" in f.metadata and not f.metadata["low"] <= value <= f.metadata["high"]:
             raise ValueError(f"{f.name} = {value} is out of range")
         values.append(value)
-    return _layout(type(record)).pack(*values)
+    return layout(type(record)).pack(*values)
 
 
 def unpack_fields(record: type[T], body: bytes, **more: Any) -> T:
     """The inverse of `pack_fields`, with the fields that are not fixed given; DamagedFileError on
     impossible values."""
-    layout = _layout(record)
-    if len(body) < layout.size:
+    form = layout(record)
+    if len(body) < form.size:
         raise DamagedFileError(f"the {record.__name__.lower()} is too short")
-    values = dict(
-        zip([f.name for f in fixed_fields(record)], layout.unpack_from(body), strict=True)
-    )
+    values = dict(zip([f.name for f in fixed_fields(record)], form.unpack_from(body), strict=True))
     for f in fixed_fields(record):
         if "low" in f.metadata and not f.metadata["low"] <= values[f.name] <= f.metadata["high"]:
             raise DamagedFileError(f"the {record.__name__.lower()} has an impossible {f.name}")
@@ -163,6 +172,34 @@ def unpack_zstd(data: bytes) -> bytes:
 def unpack_json(data: bytes) -> Any:
     """The inverse of `pack_json`; DamagedFileError on anything else."""
     return parse_json(unpack_zstd(data))
+
+
+def pack_index(segments: Sequence[tuple[int, int, int]], stream_bytes: Sequence[int]) -> bytes:
+    """Body of the indx section; see `Index`."""
+    return pack_json({"segments": segments, "streams": stream_bytes})
+
+
+def unpack_index(body: bytes, footer: Footer) -> Index:
+    """The inverse of `pack_index`, with the footer; DamagedFileError on anything else."""
+    value = unpack_json(body)
+    try:
+        segments = tuple((_whole(o), _whole(p), _whole(n)) for o, p, n in value["segments"])
+        sizes = tuple(_whole(size) for size in value["streams"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedFileError("the index holds impossible values") from error
+    ordered = all(
+        a[0] < b[0] and a[1] < b[1] and a[2] < b[2] for a, b in itertools.pairwise(segments)
+    )
+    if not ordered or any(o < 0 or n < 0 for o, _, n in segments):
+        raise DamagedFileError("the index holds impossible values")
+    return Index(footer, sizes, segments)
+
+
+def _whole(value: Any) -> int:
+    """A number that fits in 64 bits with its sign."""
+    if type(value) is not int or not -(1 << 63) <= value < 1 << 63:
+        raise ValueError("no whole number")
+    return value
 
 
 _CHUNK = struct.Struct("<BBq")

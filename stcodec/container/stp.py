@@ -21,20 +21,24 @@ from stcodec.container.records import (
     Footer,
     Header,
     Index,
+    OtherSection,
     VideoChunk,
-    _layout,
+    layout,
     pack_chunk,
     pack_fields,
+    pack_index,
     pack_json,
     pack_packet,
     stream_from_json,
     stream_to_json,
     unpack_chunk,
     unpack_fields,
+    unpack_index,
     unpack_json,
     unpack_packet,
     unpack_zstd,
 )
+from stcodec.container.tally import Tally
 from stcodec.errors import DamagedFileError, UnsupportedFileError
 
 SIGNATURE = b"\x8bSTP\r\n\x1a\n"
@@ -91,10 +95,16 @@ class Writer:
         """Append a packet of a carried stream."""
         self._stream_bytes[packet.stream] += self._section(PACKET, pack_packet(packet))
 
+    def write_other(self, section: OtherSection) -> None:
+        """Append a section as it is. ValueError for a tag that readers must know."""
+        if section.tag[:1].isupper() or section.tag in (INDEX, FOOT):
+            raise ValueError(f"{section.tag!r} is not the tag of an unknown section")
+        self._section(section.tag, section.body)
+
     def close(self) -> int:
         """Write index and footer; returns the size of the file. The stream itself stays open."""
         at = self.offset
-        self._section(INDEX, pack_json({"segments": self._segments, "streams": self._stream_bytes}))
+        self._section(INDEX, pack_index(self._segments, self._stream_bytes))
         self._section(FOOT, pack_fields(Footer(at, self._frames, self._chunks, self._video_bytes)))
         return self.offset
 
@@ -103,7 +113,7 @@ class Reader:
     """Reads a `.stp` file; only `read_index` and `seek` need a seekable stream.
 
     `header`, `streams`, `metadata` and `blobs` are there at once; iteration yields chunks and
-    packets in order.
+    packets in order, `sections` also what this reader does not know.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -123,6 +133,7 @@ class Reader:
         self.header = _read_header(body)
         self._pending: tuple[int, bytes, bytes] | None = None
         self._read_tables()
+        self._tally = Tally(len(self.streams))
         self.first_packet = self._pending[0] if self._pending else self.offset
 
     def _read(self, size: int) -> bytes:
@@ -184,34 +195,54 @@ class Reader:
 
     def __iter__(self) -> Iterator[VideoChunk | Packet]:
         """Chunks and packets up to the footer; DamagedFileError where the file is cut off or
-        damaged."""
+        damaged, or where its end contradicts what has been read."""
+        for item in self.sections():
+            if not isinstance(item, OtherSection):
+                yield item
+
+    def sections(self) -> Iterator[VideoChunk | Packet | OtherSection]:
+        """As iteration, with the sections that need not be known."""
         while True:
-            if self._pending is not None:
-                _, tag, body = self._pending
-                self._pending = None
-            else:
-                tag, body = self._section()
+            at, tag, body = self._pending or (self.offset, *self._section())
+            self._pending = None
+            size = SECTION.size + len(body)
             if tag == CHUNK:
                 chunk = unpack_chunk(body)
+                self._tally.chunk(chunk, at, size, self.chunks_read)
                 yield chunk
                 self.chunks_read += 1
             elif tag == PACKET:
                 packet = unpack_packet(body)
                 if packet.stream >= len(self.streams):
                     raise DamagedFileError("a packet belongs to no stream")
+                self._tally.packet(packet, size)
                 yield packet
-            elif tag == FOOT:
-                self.complete = True
+            elif tag == INDEX:
+                self._read_end(at, body)
                 return
+            elif tag in (HEAD, STREAMS, FOOT):
+                raise DamagedFileError(f"section {tag!r} at byte {at} is out of place")
             elif tag[:1].isupper():
                 raise UnsupportedFileError(f"section {tag!r} needs a newer stcodec")
+            else:
+                yield OtherSection(tag, body)
+
+    def _read_end(self, index_offset: int, body: bytes) -> None:
+        """The footer, once the index has been read."""
+        at = self.offset
+        tag, fields = self._section()
+        if tag != FOOT:
+            raise DamagedFileError(f"section {tag!r} at byte {at} is out of place")
+        footer = unpack_fields(Footer, fields)
+        self._tally.end(footer, index_offset, unpack_index(body, footer))
+        self.complete = True
 
     def read_index(self) -> Index | None:
         """The index at the end of a seekable file, None if the file is not complete. Iteration is
         not disturbed."""
         here = self._stream.tell()
         try:
-            size = SECTION.size + _layout(Footer).size
+            size = SECTION.size + layout(Footer).size
             end = self._stream.seek(0, 2)
             if end < size:
                 return None
@@ -224,27 +255,28 @@ class Reader:
             tag, body = self._section()
             if tag != INDEX:
                 return None
-            values = unpack_json(body)
-            segments = tuple((int(o), int(p), int(n)) for o, p, n in values["segments"])
-            return Index(footer, tuple(int(b) for b in values["streams"]), segments)
-        except (DamagedFileError, KeyError, TypeError, ValueError, OSError):
+            index = unpack_index(body, footer)
+        except (DamagedFileError, OSError, ValueError):
             return None
         finally:
             self._stream.seek(here)
             self.offset = here
+        self._tally.know(index)
+        return index
 
     def seek(self, offset: int) -> None:
         """Go on reading at a section boundary, as given by the index or `first_packet`."""
         self._stream.seek(offset)
         self.offset = offset
         self._pending = None
+        self._tally.moved(offset, self.first_packet)
 
 
 def _read_header(body: bytes) -> Header:
     version = struct.unpack_from("<H", body)[0] if len(body) >= 2 else 0
     if version > VERSION:
         raise UnsupportedFileError(f"format version {version} needs a newer stcodec")
-    size = _layout(Header).size
+    size = layout(Header).size
     name = body[size:]
     if len(name) > 255:
         raise DamagedFileError("the model's name is too long")

@@ -16,7 +16,7 @@ from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import CHUNK_FRAMES, Frames, Geometry, frames_from_planes
 from stcodec.codec.tree import KEY, tree_steps
-from stcodec.common.devices import flush_denormals
+from stcodec.common.arithmetic import flush_denormals
 from stcodec.common.threads import Workers
 from stcodec.common.timing import stage
 from stcodec.common.values import Planes

@@ -15,19 +15,17 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from stcodec.common.files import is_standard_stream, open_input
+from stcodec.common.files import PathLike, is_standard_stream, open_input
 from stcodec.common.values import FULL_RANGE, Picture, Planes, VideoInfo
-from stcodec.container.extras import video_info
-from stcodec.container.stp import SIGNATURE, Reader
+from stcodec.container.stp import SIGNATURE
 from stcodec.errors import InputError, StcodecError, UsageError
-from stcodec.flows.decode import decoded_items
 from stcodec.flows.encode import Progress
+from stcodec.flows.reading import read_stp
 from stcodec.media.reader import VideoReader
 from stcodec.options import CompareOptions
 from stcodec.quality import vmaf
 from stcodec.quality.metrics import mse, psnr, ssim_and_ms_ssim, weighted_611
 
-PathLike = str | os.PathLike[str]
 # What YUV4MPEG2 starts with: it has a frame rate, but no time stamps.
 _Y4M = b"YUV4MPEG2 "
 _COLUMNS = {
@@ -150,18 +148,11 @@ def _opened(path: PathLike, options: CompareOptions) -> Iterator[_Source]:
         piped = is_standard_stream(path) or not Path(path).is_file()
         size = None if piped else os.path.getsize(path)
         if start.startswith(SIGNATURE):
-            try:
-                reader = Reader(stream)
-            except InputError as error:
-                raise type(error)(f"{name}: {error}") from error
-            index = reader.read_index() if stream.seekable() else None
-            items = decoded_items(reader, options.device, options.threads, name)
+            opened = read_stp(stream, path)
+            items = opened.decoded(options.device, options.threads)
             pictures = (item for item in items if isinstance(item, Picture))
-            total = index.footer.frames if index else None
-            with contextlib.closing(items):  # type: ignore[type-var]
-                yield _Source(
-                    name, video_info(reader.header, reader.blobs), pictures, True, total, size, None
-                )
+            with contextlib.closing(items):
+                yield _Source(name, opened.info, pictures, True, opened.frames, size, None)
             return
         with VideoReader(stream if piped else path, carry="none") as video:
             pictures = (item for item in video if isinstance(item, Picture))

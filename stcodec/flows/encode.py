@@ -12,9 +12,11 @@ from typing import BinaryIO, Protocol
 
 from stcodec.codec.model_files import Model, load_model
 from stcodec.codec.patches import CHUNK_FRAMES
-from stcodec.common.devices import choose_device, flush_denormals, is_small, share_threads
+from stcodec.common.arithmetic import Arithmetic, flush_denormals, is_small
+from stcodec.common.devices import choose_device
 from stcodec.common.files import (
     CountedReader,
+    PathLike,
     check_input,
     check_output,
     input_size,
@@ -35,8 +37,6 @@ from stcodec.errors import InputError, TargetError, UsageError
 from stcodec.media.conversion import plan_encode
 from stcodec.media.reader import VideoReader
 from stcodec.options import EncodeOptions, parse_audio
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,12 @@ class Cut:
     pictures: list[Picture]
     first: bool
 
+    def chunk(self, payload: bytes) -> records.VideoChunk:
+        """The chunk of a file, with its payload."""
+        pts = tuple(p.pts for p in self.pictures)
+        durations = tuple(max(0, p.duration) for p in self.pictures)
+        return records.VideoChunk(self.first, pts, durations, payload)
+
 
 def encode_steps(
     source: PathLike,
@@ -101,61 +107,96 @@ def encode_steps(
     """
     check_input(source)
     check_output(target, options.overwrite, source)
-    start = time.perf_counter()
-    device = choose_device(options.device, options.threads)
-    model = load_model(options.model, device)
+    work = Arithmetic(choose_device(options.device), options.threads)
     said = notes if notes is not None else []
-    input_bytes = input_size(source)
-    with contextlib.ExitStack() as stack:
-        opened: PathLike | BinaryIO | CountedReader = source
-        if is_standard_stream(source) or input_bytes is None:
-            # FFmpeg would not hear of an interrupt while it waits for a pipe that it has opened
-            # itself.
-            stream = stack.enter_context(open_input(source))
-            opened = stream if input_bytes is not None else CountedReader(stream)
-        with VideoReader(opened, rate=options.framerate) as video, open_output(target) as output:
-            said.extend(video.notes)
-            info = video.info
-            settings = CodecSettings(options.quality, options.motion == "mctf", options.effort)
-            workers = share_threads(device, info.width * info.height)
-            encoder = ChunkEncoder(
-                model, info.width, info.height, info.bit_depth, settings, device, workers
-            )
+    return work.steps(_encode(source, target, options, said, control, work))
+
+
+def _encode(
+    source: PathLike,
+    target: PathLike,
+    options: EncodeOptions,
+    notes: list[str],
+    control: QualityControl | None,
+    work: Arithmetic,
+) -> Iterator[Progress | EncodeResult]:
+    start = time.perf_counter()
+    model = load_model(options.model, work.device)
+    with _opened(source) as opened, VideoReader(opened.file, rate=options.framerate) as video:
+        notes.extend(video.notes)
+        info = video.info
+        chosen = chosen_part(video, options)
+        part = options.start is not None or options.end is not None
+        with open_output(target) as output:
             header = make_header(info, model, options.quality)
-            chosen = chosen_part(video, options)
             blobs = pack_extras(info, chosen.extras)
             writer = stp.Writer(output, header, chosen.streams, video.metadata, blobs)
+            encoder = _encoder(model, info, options, work)
             frames, span = 0, (0, 0)
-            part = options.start is not None or options.end is not None
             for item, coded in _coded(chunks(chosen.items), encoder, control):
                 if isinstance(item, Packet):
                     writer.write_packet(item)
                     continue
                 assert coded is not None
-                pts = tuple(p.pts for p in item.pictures)
-                durations = tuple(max(0, p.duration) for p in item.pictures)
+                chunk = item.chunk(coded.payload)
                 with stage("container"):
-                    writer.write_chunk(
-                        records.VideoChunk(item.first, pts, durations, coded.payload)
-                    )
-                span = (span[0] if frames else pts[0], pts[-1] + durations[-1])
-                frames += len(pts)
-                check_larger(source, options, writer.offset, input_bytes)
+                    writer.write_chunk(chunk)
+                span = (span[0] if frames else chunk.pts[0], chunk.pts[-1] + chunk.durations[-1])
+                frames += len(chunk.pts)
+                check_larger(source, options, writer.offset, opened.size)
                 yield Progress(frames, None if part else info.frames, writer.offset)
             if part and not frames:
                 raise UsageError(f"{os.fspath(source)}: there is no picture in the chosen part")
             size = writer.close()
-            if isinstance(opened, CountedReader):
-                input_bytes = opened.bytes
+            input_bytes = opened.bytes()
             check_larger(source, options, size, input_bytes)
-            said.extend(n for n in video.notes if n not in said)
+            notes.extend(n for n in video.notes if n not in notes)
             if input_bytes is not None and size > input_bytes:
-                said.append(f"the output is larger than the input: {size} bytes, not {input_bytes}")
-    duration = float((span[1] - span[0]) * info.time_base)
-    seconds = time.perf_counter() - start
+                notes.append(
+                    f"the output is larger than the input: {size} bytes, not {input_bytes}"
+                )
     yield EncodeResult(
-        frames, input_bytes, size, seconds, info.width, info.height, duration, tuple(said)
+        frames=frames,
+        input_bytes=input_bytes,
+        output_bytes=size,
+        seconds=time.perf_counter() - start,
+        width=info.width,
+        height=info.height,
+        duration=float((span[1] - span[0]) * info.time_base),
+        notes=tuple(notes),
     )
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What the video is read from. size: bytes, None for a pipe."""
+
+    file: PathLike | BinaryIO | CountedReader
+    size: int | None
+
+    def bytes(self) -> int | None:
+        """Bytes of the input, once all of it has been read."""
+        return self.file.bytes if isinstance(self.file, CountedReader) else self.size
+
+
+@contextlib.contextmanager
+def _opened(source: PathLike) -> Iterator[_Input]:
+    size = input_size(source)
+    if size is not None and not is_standard_stream(source):
+        yield _Input(source, size)
+        return
+    # FFmpeg would not hear of an interrupt while it waits for a pipe that it has opened itself.
+    with open_input(source) as stream:
+        yield _Input(stream if size is not None else CountedReader(stream), size)
+
+
+def _encoder(
+    model: Model, info: VideoInfo, options: EncodeOptions, work: Arithmetic
+) -> ChunkEncoder:
+    settings = CodecSettings(options.quality, options.motion == "mctf", options.effort)
+    workers = work.share(info.width * info.height)
+    size = info.width, info.height
+    return ChunkEncoder(model, *size, info.bit_depth, settings, work.device, workers)
 
 
 def check_larger(

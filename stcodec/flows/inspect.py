@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stcodec.common.files import named, open_input
-from stcodec.common.values import VideoInfo
+from stcodec.common.files import PathLike, named, open_input
+from stcodec.common.values import Packet, StreamInfo, VideoInfo
 from stcodec.container import records, stp
 from stcodec.container.extras import unpack_extras, video_info
 from stcodec.errors import DamagedFileError
 
-PathLike = str | os.PathLike[str]
+if TYPE_CHECKING:
+    from stcodec.common.arithmetic import Arithmetic
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,60 @@ class FileInfo:
         return asdict(self)
 
 
+@dataclass
+class _Totals:
+    """What a file holds of video, and its first and last moment (pts; None without a picture);
+    stream_bytes: of the packets of each carried stream."""
+
+    stream_bytes: list[int]
+    frames: int = 0
+    chunks: int = 0
+    segments: int = 0
+    video_bytes: int = 0
+    first: int | None = None
+    end: int | None = None
+
+    @classmethod
+    def by_index(cls, reader: stp.Reader, index: records.Index) -> _Totals:
+        """Of a complete file: its index, and its last segment alone."""
+        totals = cls(
+            stream_bytes=list(index.stream_bytes),
+            frames=index.footer.frames,
+            chunks=index.footer.chunks,
+            segments=len(index.segments),
+            video_bytes=index.footer.video_bytes,
+        )
+        if index.segments:
+            totals.first = index.segments[0][1]
+            reader.seek(index.segments[-1][0])
+            for item in _readable(reader):
+                if isinstance(item, records.VideoChunk):
+                    totals.end = item.pts[-1] + item.durations[-1]
+        return totals
+
+    @classmethod
+    def by_reading(cls, reader: stp.Reader) -> _Totals:
+        """Of a file that is cut off: what is left of it."""
+        totals = cls(stream_bytes=[0] * len(reader.streams))
+        for item in _readable(reader):
+            if isinstance(item, Packet):
+                totals.stream_bytes[item.stream] += len(item.data)
+                continue
+            totals.frames += len(item.pts)
+            totals.chunks += 1
+            totals.segments += item.first
+            totals.video_bytes += len(item.payload)
+            totals.first = item.pts[0] if totals.first is None else totals.first
+            totals.end = item.pts[-1] + item.durations[-1]
+        return totals
+
+
+def _readable(reader: stp.Reader) -> Iterator[records.VideoChunk | Packet]:
+    """What can be read of a file."""
+    with contextlib.suppress(DamagedFileError):
+        yield from reader
+
+
 def info(path: PathLike) -> FileInfo:
     """Read the headers of a file (of one that is cut off, what is left of its packets). InputError,
     DamagedFileError."""
@@ -60,95 +116,70 @@ def info(path: PathLike) -> FileInfo:
         reader = stp.Reader(stream)
         video, extras = video_info(reader.header, reader.blobs), unpack_extras(reader.blobs)
         index = reader.read_index() if stream.seekable() else None
-        header = reader.header
-        base = header.time_base_num / header.time_base_den
-        first = last = None
-        frames = chunks = video_bytes = segments = 0
-        sizes = [0] * len(reader.streams)
-        if index is not None:
-            reader_pts = index.segments[-1][0] if index.segments else None
-            frames, chunks, video_bytes = (
-                index.footer.frames,
-                index.footer.chunks,
-                index.footer.video_bytes,
-            )
-            sizes, segments = list(index.stream_bytes), len(index.segments)
-            first = index.segments[0][1] if index.segments else None
-            if reader_pts is not None:
-                reader.seek(reader_pts)
-        try:
-            for item in reader:
-                if isinstance(item, records.VideoChunk):
-                    last = item.pts[-1] + item.durations[-1]
-                    if index is None:
-                        first = item.pts[0] if first is None else first
-                        frames, chunks, segments = (
-                            frames + len(item.pts),
-                            chunks + 1,
-                            segments + item.first,
-                        )
-                        video_bytes += len(item.payload)
-                elif index is None:
-                    sizes[item.stream] += len(item.data)
-        except DamagedFileError:
-            pass
+        totals = _Totals.by_reading(reader) if index is None else _Totals.by_index(reader, index)
         size = stream.seek(0, 2) if stream.seekable() else reader.offset
         complete = index is not None or reader.complete
-    duration = (last - first) * base if first is not None and last is not None else 0.0
-    rate = header.frame_rate_num / header.frame_rate_den
-    samples = header.width * header.height + 2 * ((header.width + 1) // 2) * (
-        (header.height + 1) // 2
-    )
-    raw = samples * frames * (1 if header.bit_depth == 8 else 2)
+    header = reader.header
+    duration = 0.0
+    if totals.first is not None and totals.end is not None:
+        duration = (totals.end - totals.first) * (header.time_base_num / header.time_base_den)
     return FileInfo(
-        os.fspath(path),
-        header.width,
-        header.height,
-        frames,
-        duration,
-        rate,
-        header.bit_depth,
-        {
+        path=os.fspath(path),
+        width=header.width,
+        height=header.height,
+        frames=totals.frames,
+        duration=duration,
+        frame_rate=header.frame_rate_num / header.frame_rate_den,
+        bit_depth=header.bit_depth,
+        color={
             "range": header.color_range,
             "primaries": header.color_primaries,
             "transfer": header.color_transfer,
             "matrix": header.color_matrix,
         },
-        header.rotation,
-        f"{header.sample_aspect_num}:{header.sample_aspect_den}",
-        header.model_id,
-        header.model_sha256.hex(),
-        header.quality,
-        chunks,
-        segments,
-        complete,
-        size,
-        video_bytes,
-        [
-            {
-                "kind": s.kind,
-                "codec": s.codec,
-                "bytes": n,
-                "metadata": s.metadata,
-                "disposition": s.disposition,
-                **s.parameters,
-            }
-            for s, n in zip(reader.streams, sizes, strict=True)
-        ],
-        reader.metadata,
-        8 * size / duration if duration else 0.0,
-        raw / max(1, size),
-        [
+        rotation=header.rotation,
+        sample_aspect_ratio=f"{header.sample_aspect_num}:{header.sample_aspect_den}",
+        model=header.model_id,
+        model_sha256=header.model_sha256.hex(),
+        quality=header.quality,
+        chunks=totals.chunks,
+        segments=totals.segments,
+        complete=complete,
+        bytes=size,
+        video_bytes=totals.video_bytes,
+        streams=[_stream(s, n) for s, n in zip(reader.streams, totals.stream_bytes, strict=True)],
+        metadata=reader.metadata,
+        bit_rate=8 * size / duration if duration else 0.0,
+        ratio=totals.frames * _raw_bytes(header) / max(1, size),
+        chapters=[
             {"start": float(c.start), "end": float(c.end), "metadata": dict(c.metadata)}
             for c in extras.chapters
         ],
-        [
+        attachments=[
             {"name": a.name, "mimetype": a.mimetype, "bytes": len(a.data), "cover": a.cover}
             for a in extras.attachments
         ],
-        video.field_order,
-        _hdr(video),
+        field_order=video.field_order,
+        hdr=_hdr(video),
     )
+
+
+def _stream(stream: StreamInfo, size: int) -> dict[str, Any]:
+    return {
+        "kind": stream.kind,
+        "codec": stream.codec,
+        "bytes": size,
+        "metadata": stream.metadata,
+        "disposition": stream.disposition,
+        **stream.parameters,
+    }
+
+
+def _raw_bytes(header: records.Header) -> int:
+    """Bytes of one picture as planes of 4:2:0."""
+    chroma = ((header.width + 1) // 2) * ((header.height + 1) // 2)
+    samples = header.width * header.height + 2 * chroma
+    return samples if header.bit_depth == 8 else 2 * samples
 
 
 def _hdr(video: VideoInfo) -> dict[str, Any] | None:
@@ -181,16 +212,23 @@ def verify(path: PathLike, deep: bool = False) -> Iterator[ChunkReport]:
     where the container itself is damaged or cut off, since nothing after that can be trusted to be
     found.
     """
+    from stcodec.common.arithmetic import Arithmetic
+    from stcodec.common.devices import choose_device
+
+    work = Arithmetic(choose_device("cpu"))
+    return work.steps(_verified(path, deep, work))
+
+
+def _verified(path: PathLike, deep: bool, work: Arithmetic) -> Iterator[ChunkReport]:
     from stcodec.codec.decoder import ChunkDecoder
     from stcodec.codec.model_files import load_model
-    from stcodec.common.devices import choose_device
 
     with open_input(path) as stream, named(path):
         reader = stp.Reader(stream)
         header = reader.header
-        device = choose_device("cpu", 0)
-        model = load_model(header.model_id, device, header.model_sha256)
-        decoder = ChunkDecoder(model, header.width, header.height, header.bit_depth, device)
+        model = load_model(header.model_id, work.device, header.model_sha256)
+        size = header.width, header.height
+        decoder = ChunkDecoder(model, *size, header.bit_depth, work.device)
         usable = False
         for item in reader:
             if not isinstance(item, records.VideoChunk):

@@ -10,11 +10,9 @@ import sys
 import webbrowser
 from typing import BinaryIO, cast
 
-from stcodec.common.files import is_standard_stream, open_input
-from stcodec.container.extras import video_info
-from stcodec.container.stp import Reader
-from stcodec.errors import InputError, StcodecError
-from stcodec.flows.decode import decoded_items, find_entry
+from stcodec.common.files import PathLike
+from stcodec.errors import StcodecError
+from stcodec.flows.reading import open_stp
 from stcodec.media.writer import Y4MWriter
 from stcodec.options import DecodeOptions
 
@@ -36,27 +34,16 @@ def find_player() -> list[str] | None:
     return None
 
 
-def play(
-    source: str | os.PathLike[str], options: DecodeOptions, command: list[str]
-) -> tuple[str, ...]:
+def play(source: PathLike, options: DecodeOptions, command: list[str]) -> tuple[str, ...]:
     """Show `source`, from `options.start` to `options.end`, in the player that `command` starts,
     until it ends or the player is closed; returns notes for a user.
 
     Raises StcodecError where the player fails, InputError and its kinds for the file.
     """
-    name = os.fspath(source)
-    with open_input(source) as stream:
-        try:
-            reader = Reader(stream)
-        except InputError as error:
-            raise type(error)(f"{name}: {error}") from error
-        entry = None
-        if options.start is not None or options.end is not None:
-            index = (
-                None if is_standard_stream(source) or not stream.seekable() else reader.read_index()
-            )
-            entry = find_entry(reader, index, options.start, options.end, name)
-        items = decoded_items(reader, options.device, options.threads, name, entry)
+    with (
+        open_stp(source, options.start, options.end) as opened,
+        contextlib.closing(opened.decoded(options.device, options.threads)) as items,
+    ):
         # The first picture before the window opens: what cannot be decoded shows none.
         first = next(items, None)
         player = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
@@ -64,9 +51,7 @@ def play(
         try:
             # A player that is closed before the end closes its pipe.
             with contextlib.suppress(BrokenPipeError), player.stdin as pipe:
-                writer = Y4MWriter(
-                    cast(BinaryIO, pipe), video_info(reader.header, reader.blobs), reader.streams
-                )
+                writer = Y4MWriter(cast(BinaryIO, pipe), opened.info, opened.reader.streams)
                 if first is not None:
                     writer.write(first)
                 for item in items:

@@ -4,10 +4,8 @@ segment on, kept in a cache."""
 from __future__ import annotations
 
 import bisect
-import contextlib
 import functools
 import os
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -21,12 +19,13 @@ from stcodec.codec.chunk import ChunkSymbols
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import Model, load_model
 from stcodec.codec.patches import integers_from_frames
-from stcodec.common.devices import choose_device, flush_denormals, share_threads
-from stcodec.common.files import check_input
+from stcodec.common.arithmetic import Arithmetic, flush_denormals
+from stcodec.common.devices import choose_device
+from stcodec.common.files import check_input, named
 from stcodec.common.threads import run_ahead
 from stcodec.container.records import VideoChunk
 from stcodec.container.stp import Reader
-from stcodec.errors import DamagedFileError, InputError, UsageError
+from stcodec.errors import DamagedFileError, UsageError
 from stcodec.options import AUTO_DEVICE
 
 _IMPORTED_BY = os.getpid()
@@ -76,7 +75,7 @@ class ChunkAccess:
         self.path = path
         self._arguments = (path, device, threads, cache)
         self._device, self._threads, self._cache_bytes = device, threads, cache
-        with open(path, "rb") as stream, self._named():
+        with open(path, "rb") as stream, named(self.path):
             reader = Reader(stream)
             self.header, self.streams, self.blobs = reader.header, reader.streams, reader.blobs
             self.index = reader.read_index()
@@ -90,14 +89,6 @@ class ChunkAccess:
 
     def __del__(self) -> None:
         self.close()
-
-    @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
-        """Puts the file's name in front of what an InputError says."""
-        try:
-            yield
-        except InputError as error:
-            raise type(error)(f"{self.path}: {error}") from error
 
     @property
     def frames(self) -> int:
@@ -118,7 +109,7 @@ class ChunkAccess:
         if segment not in self._stamps:
             pts: list[int] = []
             durations: list[int] = []
-            with open(self.path, "rb") as stream, self._named():
+            with open(self.path, "rb") as stream, named(self.path):
                 reader = Reader(stream)
                 reader.seek(self._offsets[segment])
                 for item in reader:
@@ -155,7 +146,7 @@ class ChunkAccess:
         if self._process != os.getpid():
             _LEFT_BEHIND.append(self._decoding)
             self._process, self._decoding, self._lock = os.getpid(), None, threading.RLock()
-        with self._lock, self._named():
+        with self._lock, named(self.path):
             if self.index is not None and number >= self.index.footer.frames:
                 return None
             if self._decoding is None:
@@ -185,12 +176,14 @@ class _Decoding:
         self._stream: BinaryIO = open(path, "rb")  # noqa: SIM115
         try:
             self._reader = Reader(self._stream)
+            self._reader.read_index()  # what is read of a segment is compared with it
             header = self._reader.header
-            self._settings = _Settings(device, threads, header.width * header.height)
-            where = self._settings.device
+            self._work = _arithmetic(device, threads)
+            where = self._work.device
             model: Model = load_model_once(header.model_id, where, header.model_sha256)
-            size = header.width, header.height, header.bit_depth
-            self._decoder = ChunkDecoder(model, *size, where, self._settings.workers)
+            size = header.width, header.height
+            workers = self._work.share(header.width * header.height)
+            self._decoder = ChunkDecoder(model, *size, header.bit_depth, where, workers)
         except BaseException:
             self._stream.close()
             raise
@@ -216,7 +209,7 @@ class _Decoding:
         while True:
             if self._source is None:
                 self._source, self._next, fresh = self._decode(start, offset), start, True
-            with self._settings:
+            with self._work:
                 chunk = next(self._source, None)
             if chunk is None:
                 self.stop()
@@ -282,52 +275,14 @@ class _Decoding:
             yield DecodedChunk(first, planes, chunk.pts, chunk.durations)
 
 
-class _Settings:
-    """Torch's settings for decoding while the block runs, and what they were before after it.
-
-    A process that is forked must not use the threads of an operation, which are not there, nor
-    CUDA; a worker of a DataLoader shares the cores with others.
-    """
-
-    def __init__(self, device: str, threads: int, pixels: int) -> None:
-        forked = os.getpid() != _IMPORTED_BY
-        in_worker = torch.utils.data.get_worker_info() is not None
-        if forked and device == AUTO_DEVICE:
-            device = "cpu"
-        if forked and device.startswith("cuda"):
-            raise UsageError(
-                f"{device} cannot be used in a forked process: start workers with 'spawn'"
-            )
-        self._inside: tuple[bool | int, ...] | None = None
-        with self:
-            self.device = choose_device(
-                device, 1 if forked or (in_worker and not threads) else threads
-            )
-            self.workers = share_threads(self.device, pixels)
-            inside = self._read()
-        self._inside = inside
-
-    def __enter__(self) -> None:
-        self._outside = self._read()
-        if self._inside is not None:
-            self._write(self._inside)
-
-    def __exit__(self, *exception: object) -> None:
-        self._write(self._outside)
-
-    @staticmethod
-    def _read() -> tuple[bool | int, ...]:
-        # Torch does not tell whether this thread flushes denormals: it shows in a number of half
-        # the smallest normal one.
-        flush = sys.float_info.min / 2 == 0.0
-        tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        return torch.get_num_threads(), flush, *tf32
-
-    @staticmethod
-    def _write(settings: tuple[bool | int, ...]) -> None:
-        threads, flush, matmul, convolution = settings
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(int(threads))
-        torch.set_flush_denormal(bool(flush))
-        torch.backends.cuda.matmul.allow_tf32 = bool(matmul)
-        torch.backends.cudnn.allow_tf32 = bool(convolution)
+def _arithmetic(device: str, threads: int) -> Arithmetic:
+    """A process that is forked must not use the threads of an operation, which are not there, nor
+    CUDA; a worker of a DataLoader shares the cores with others."""
+    forked = os.getpid() != _IMPORTED_BY
+    in_worker = torch.utils.data.get_worker_info() is not None
+    if forked and device == AUTO_DEVICE:
+        device = "cpu"
+    if forked and device.startswith("cuda"):
+        raise UsageError(f"{device} cannot be used in a forked process: start workers with 'spawn'")
+    alone = forked or (in_worker and not threads)
+    return Arithmetic(choose_device(device), 1 if alone else threads)

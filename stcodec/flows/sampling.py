@@ -14,8 +14,9 @@ import torch
 
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import Model
+from stcodec.common.files import PathLike
 from stcodec.common.values import Packet, VideoInfo
-from stcodec.container import records, stp
+from stcodec.container import stp
 from stcodec.container.extras import pack_extras
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 from stcodec.errors import UsageError
@@ -70,7 +71,7 @@ class Trial:
     vmaf: float | None = None
 
 
-def survey(source: str | os.PathLike[str], options: EncodeOptions, model: Model) -> Survey:
+def survey(source: PathLike, options: EncodeOptions, model: Model) -> Survey:
     """Read the video once and keep samples of it. InputError if it cannot be read; UsageError if
     the part is empty."""
     sink = io.BytesIO()
@@ -90,12 +91,12 @@ def survey(source: str | os.PathLike[str], options: EncodeOptions, model: Model)
                 writer.write_packet(item)
             else:
                 # Everything but the payload: what it adds is known before any video is coded.
-                pts = tuple(p.pts for p in item.pictures)
-                lasts = tuple(max(0, p.duration) for p in item.pictures)
-                writer.write_chunk(records.VideoChunk(item.first, pts, lasts, b""))
-                begin, end = (begin if found else pts[0]), pts[-1] + lasts[-1]
+                chunk = item.chunk(b"")
+                writer.write_chunk(chunk)
+                begin = begin if found else chunk.pts[0]
+                end = chunk.pts[-1] + chunk.durations[-1]
                 unit, place = divmod(len(found), _RUN)
-                found.append((len(pts), item.first))
+                found.append((len(chunk.pts), item.first))
                 if place == 0 and unit % stride == 0:
                     runs.append((unit, [item]))
                 elif place and runs and runs[-1][0] == unit:

@@ -19,13 +19,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from stcodec.common.files import check_input, is_standard_stream
-from stcodec.common.values import Picture, Planes, VideoInfo
-from stcodec.container.extras import video_info
-from stcodec.container.stp import Reader
-from stcodec.errors import InputError, StcodecError, UsageError
-from stcodec.flows.decode import decoded_items, find_entry
+from stcodec.common.files import PathLike, check_input, is_standard_stream
+from stcodec.common.values import Picture, Planes, StreamInfo, VideoInfo
+from stcodec.errors import StcodecError, UsageError
 from stcodec.flows.inspect import info as file_info
+from stcodec.flows.reading import open_stp
 from stcodec.media.writer import MediaWriter
 from stcodec.options import AudioChoice, DecodeOptions
 
@@ -46,7 +44,7 @@ class PlayServer:
     """
 
     def __init__(
-        self, source: str | os.PathLike[str], options: DecodeOptions, log: Callable[[str], None]
+        self, source: PathLike, options: DecodeOptions, log: Callable[[str], None]
     ) -> None:
         if is_standard_stream(source):
             raise UsageError("a page can be served of a file only, not of a pipe")
@@ -112,30 +110,17 @@ class PlayServer:
         return not body.gone
 
     def _written(self, start: float, body: _Body) -> Iterator[None]:
-        with open(self.source, "rb") as file:
-            try:
-                reader = Reader(file)
-            except InputError as error:
-                raise type(error)(f"{self.source}: {error}") from error
-            begin, entry = (self.options.start or 0.0) + start, None
-            if begin or self.options.end is not None:
-                entry = find_entry(
-                    reader, reader.read_index(), begin, self.options.end, self.source
-                )
+        begin = (self.options.start or 0.0) + start
+        with open_stp(self.source, begin or None, self.options.end) as opened:
+            reader = opened.reader
             audio = [i for i, s in enumerate(reader.streams) if s.kind == "audio"][:1]
             for number, other in enumerate(reader.streams):
                 if number not in audio:
                     self.say(f"{other.kind} ({other.codec}) is not played")
-            info = _playable(video_info(reader.header, reader.blobs))
-            streams = [reader.streams[i] for i in audio]
-            sound = AudioChoice("copy" if all(s.codec in _AUDIO for s in streams) else "aac")
-            encoder = "libx264", _CRF, _PRESET, _ENCODER
-            writer = MediaWriter(body, info, streams, {}, "mp4", *encoder, audio=sound, live=True)
-            items = decoded_items(
-                reader, self.options.device, self.options.threads, self.source, entry
-            )
+            writer = _live_writer(body, opened.info, [reader.streams[i] for i in audio])
+            items = opened.decoded(self.options.device, self.options.threads)
             # Also one that is left half-way has a decoder with threads, and an encoder to close.
-            with contextlib.closing(items), contextlib.closing(writer):  # type: ignore[type-var]
+            with contextlib.closing(items), contextlib.closing(writer):
                 for item in items:
                     if isinstance(item, Picture):
                         planes = _playable_planes(item.planes, reader.header.bit_depth)
@@ -149,6 +134,24 @@ class PlayServer:
         if text not in self._said:
             self._said.add(text)
             self._log(text)
+
+
+def _live_writer(body: _Body, info: VideoInfo, sound: list[StreamInfo]) -> MediaWriter:
+    """Fragmented MP4 that browsers play, with the sound as it is where they play that."""
+    codec = "copy" if all(s.codec in _AUDIO for s in sound) else "aac"
+    return MediaWriter(
+        body,
+        _playable(info),
+        sound,
+        metadata={},
+        format="mp4",
+        codec="libx264",
+        crf=_CRF,
+        preset=_PRESET,
+        encoder_options=_ENCODER,
+        audio=AudioChoice(codec),
+        live=True,
+    )
 
 
 def _playable(info: VideoInfo) -> VideoInfo:

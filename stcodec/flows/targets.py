@@ -12,9 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from stcodec.codec.model_files import load_model
+from stcodec.common.arithmetic import Arithmetic
 from stcodec.common.devices import choose_device
 from stcodec.common.files import (
+    PathLike,
     check_input,
     check_output,
     is_standard_stream,
@@ -27,7 +31,6 @@ from stcodec.flows.rate_control import QUALITIES, Control
 from stcodec.flows.sampling import Survey, Trial, survey, try_quality
 from stcodec.options import TARGETS, EncodeOptions
 
-PathLike = str | os.PathLike[str]
 Step = Progress | Trial | EncodeResult
 
 _NO_TARGET: dict[str, Any] = dict.fromkeys(TARGETS)
@@ -68,23 +71,23 @@ def search_steps(
     check_input(source)
     check_output(target, options.overwrite, source)
     said = notes if notes is not None else []
+    work = Arithmetic(choose_device(options.device), options.threads)
+    by_size = options.target_size is not None or options.target_bitrate is not None
+    search = _to_size if by_size else _to_quality
     with _rereadable(source) as again:
-        if options.target_size is not None or options.target_bitrate is not None:
-            steps = _to_size(again, os.fspath(source), target, options, said)
-        else:
-            steps = _to_quality(again, os.fspath(source), target, options, said)
-        yield from steps
+        yield from work.steps(search(again, os.fspath(source), target, options, said, work.device))
 
 
 def sample(source: PathLike, options: EncodeOptions) -> tuple[Trial, Survey]:
     """What `source` will come to at `options.quality`, by samples. InputError, ModelError,
     UsageError."""
     check_input(source)
-    device = choose_device(options.device, options.threads)
+    device = choose_device(options.device)
     model = load_model(options.model, device)
-    with _rereadable(source) as again:
+    with _rereadable(source) as again, Arithmetic(device, options.threads):
         seen = survey(again, options, model)
-    return try_quality(seen, model, device, options, options.quality, ("psnr", "ms-ssim")), seen
+        trial = try_quality(seen, model, device, options, options.quality, ("psnr", "ms-ssim"))
+    return trial, seen
 
 
 @contextlib.contextmanager
@@ -101,9 +104,13 @@ def _rereadable(source: PathLike) -> Iterator[Path]:
 
 
 def _to_size(
-    source: Path, name: str, target: PathLike, options: EncodeOptions, notes: list[str]
+    source: Path,
+    name: str,
+    target: PathLike,
+    options: EncodeOptions,
+    notes: list[str],
+    device: torch.device,
 ) -> Iterator[Step]:
-    device = choose_device(options.device, options.threads)
     model = load_model(options.model, device)
     seen = survey(source, options, model)
     wanted = options.target_size
@@ -159,7 +166,8 @@ def _to_size(
         if off > _TOLERANCE and used == {0}:
             raise TargetError(
                 f"{name}: {wanted} bytes are out of reach: "
-                f"at quality 0 the output has {size} bytes, {seen.overhead} of them carried streams and headers"
+                f"at quality 0 the output has {size} bytes, "
+                f"{seen.overhead} of them carried streams and headers"
             )
         if abs(off) > _TOLERANCE:
             why = (
@@ -178,9 +186,13 @@ def _to_size(
 
 
 def _to_quality(
-    source: Path, name: str, target: PathLike, options: EncodeOptions, notes: list[str]
+    source: Path,
+    name: str,
+    target: PathLike,
+    options: EncodeOptions,
+    notes: list[str],
+    device: torch.device,
 ) -> Iterator[Step]:
-    device = choose_device(options.device, options.threads)
     model = load_model(options.model, device)
     seen = survey(source, options, model)
     metric = next(m for m in _METRICS if getattr(options, m.option) is not None)

@@ -218,9 +218,11 @@ def train(packed: Path, run: Path, **options: Any) -> None:
 
 
 def _device(options: dict[str, Any]) -> Any:
+    from stcodec.common.arithmetic import Arithmetic
     from stcodec.common.devices import choose_device
 
-    return choose_device(options["device"], options["threads"])
+    work = Arithmetic(choose_device(options["device"]), options["threads"])
+    return click.get_current_context().with_resource(work).device
 
 
 def _dense(options: dict[str, Any], large: bool) -> bool:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from stcodec.codec.model_files import Model, config_to_json
 from stcodec.codec.network import ModelConfig, Network
 from stcodec.codec.scales import GroupNetwork
-from stcodec.common.devices import flush_denormals
+from stcodec.common.arithmetic import flush_denormals
 from stcodec.training import checkpoint
 from stcodec.training.data import Data
 from stcodec.training.engine import Batch, Engine, Outcome, Settings, psnr, quality_band

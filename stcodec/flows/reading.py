@@ -1,0 +1,186 @@
+"""A `.stp` file opened to be decoded, as a whole or in part."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import BinaryIO
+
+from stcodec.codec.chunk import ChunkSymbols
+from stcodec.codec.decoder import ChunkDecoder
+from stcodec.codec.model_files import load_model
+from stcodec.common.arithmetic import Arithmetic, flush_denormals
+from stcodec.common.devices import choose_device
+from stcodec.common.files import PathLike, is_standard_stream, named, open_input
+from stcodec.common.threads import run_ahead
+from stcodec.common.timeline import PACKETS_BEHIND, Window
+from stcodec.common.timing import stage
+from stcodec.common.values import Packet, Picture, VideoInfo
+from stcodec.container import records, stp
+from stcodec.container.extras import video_info
+from stcodec.errors import DamagedFileError, UsageError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where decoding a window begins: reading at byte `offset`, decoding at the segment whose first
+    pts is `segment`."""
+
+    window: Window
+    offset: int
+    segment: int
+
+
+@dataclass(frozen=True)
+class StpInput:
+    """An open `.stp` file. index: None where the file is not complete or cannot be sought; entry:
+    where the part that was asked for begins, None for the whole file."""
+
+    name: str
+    reader: stp.Reader
+    info: VideoInfo
+    index: records.Index | None
+    entry: Entry | None
+
+    @property
+    def frames(self) -> int | None:
+        """How many pictures there will be, where that is known."""
+        return self.index.footer.frames if self.index and self.entry is None else None
+
+    def decoded(self, device: str, threads: int) -> Generator[Picture | Packet, None, None]:
+        """Pictures and packets in the file's order; of a window only, whose start becomes time
+        zero. DamagedFileError, ModelError; UsageError for a window without pictures."""
+        work = Arithmetic(choose_device(device), threads)
+        return work.steps(_decoded(self, work))
+
+
+@contextlib.contextmanager
+def open_stp(
+    source: PathLike, start: float | None = None, end: float | None = None
+) -> Iterator[StpInput]:
+    """Open a file ("-": standard input) to decode what lies from `start` to `end` seconds after its
+    first picture.
+
+    InputError and its kinds name the file; UsageError where a part needs an index and there is
+    none.
+    """
+    with open_input(source) as stream:
+        yield read_stp(stream, source, start, end)
+
+
+def read_stp(
+    stream: BinaryIO, source: PathLike, start: float | None = None, end: float | None = None
+) -> StpInput:
+    """As `open_stp`, from an open stream of `source`."""
+    name = "standard input" if is_standard_stream(source) else os.fspath(source)
+    with named(name):
+        reader = stp.Reader(stream)
+        info = video_info(reader.header, reader.blobs)
+    seekable = not is_standard_stream(source) and stream.seekable()
+    index = reader.read_index() if seekable else None
+    entry = None
+    if start is not None or end is not None:
+        entry = _find_entry(reader, index, start, end, name)
+    return StpInput(name, reader, info, index, entry)
+
+
+def _find_entry(
+    reader: stp.Reader,
+    index: records.Index | None,
+    start: float | None,
+    end: float | None,
+    name: str,
+) -> Entry:
+    """The entry for `start` to `end` seconds after the first picture. UsageError where there is no
+    index."""
+    if index is None or not index.segments:
+        raise UsageError(
+            f"{name}: a part of it can be decoded only if the file is complete and no pipe"
+        )
+    base = Fraction(reader.header.time_base_num, reader.header.time_base_den)
+    window = Window.after(index.segments[0][1] * base, start, end)
+    number = max(
+        (i for i, (_, pts, _) in enumerate(index.segments) if pts * base <= window.start), default=0
+    )
+    # Packets may lie before the pictures that they belong to.
+    offset = index.segments[number - 1][0] if number else reader.first_packet
+    return Entry(window, offset, index.segments[number][1])
+
+
+def _decoded(source: StpInput, work: Arithmetic) -> Iterator[Picture | Packet]:
+    header, entry, base = source.reader.header, source.entry, source.info.time_base
+    model = load_model(header.model_id, work.device, header.model_sha256)
+    size = header.width, header.height
+    workers = work.share(header.width * header.height)
+    decoder = ChunkDecoder(model, *size, header.bit_depth, work.device, workers)
+    shown = 0
+    if entry is not None:
+        source.reader.seek(entry.offset)
+
+    def read(item: Packet | _Chunk) -> Callable[[], ChunkSymbols] | None:
+        return None if isinstance(item, Packet) else lambda: item.symbols(decoder)
+
+    with named(source.name):
+        for item, symbols in run_ahead(_wanted(source.reader, entry, base), read, flush_denormals):
+            if isinstance(item, Packet):
+                yield item
+                continue
+            chunk = item.chunk
+            assert symbols is not None
+            planes = decoder.pictures(symbols)
+            for picture in map(Picture, planes, chunk.pts, chunk.durations):
+                seen = picture if entry is None else entry.window.inside(picture, base)
+                if seen is not None:
+                    shown += 1
+                    yield seen
+    if entry is not None and not shown:
+        raise UsageError(f"{source.name}: there is no picture in the chosen part")
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """A chunk and its number in the file, from 1."""
+
+    number: int
+    chunk: records.VideoChunk
+
+    def symbols(self, decoder: ChunkDecoder) -> ChunkSymbols:
+        """What the payload holds. DamagedFileError with the chunk's number."""
+        try:
+            symbols = decoder.read(self.chunk.payload, self.chunk.first)
+        except DamagedFileError as error:
+            raise DamagedFileError(f"chunk {self.number}: {error}") from error
+        if symbols.plan.count != len(self.chunk.pts):
+            raise DamagedFileError(f"chunk {self.number}: wrong number of pictures")
+        return symbols
+
+
+def _wanted(reader: stp.Reader, entry: Entry | None, base: Fraction) -> Iterator[Packet | _Chunk]:
+    """What of the container has to be decoded or passed on."""
+    source = iter(reader)
+    while True:
+        with stage("container"):
+            item = next(source, None)
+        if item is None:
+            break
+        if isinstance(item, Packet):
+            kept = (
+                item
+                if entry is None
+                else entry.window.inside(item, reader.streams[item.stream].time_base)
+            )
+            if kept is not None:
+                yield kept
+            continue
+        if entry is not None:
+            end = entry.window.end
+            if end is not None and item.pts[0] * base >= end:
+                if item.pts[0] * base >= end + PACKETS_BEHIND:
+                    break
+                continue
+            if item.pts[0] < entry.segment:
+                continue
+        yield _Chunk(reader.chunks_read, item)
