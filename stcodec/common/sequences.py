@@ -11,7 +11,8 @@ from stcodec.errors import InputError
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 """Of pictures that can be written."""
-_NUMBER = re.compile(r"%(0?\d*)d")
+NUMBER = re.compile(r"%(0?\d*)d")
+"""The place of a number in a name, such as %04d."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def find_sequence(path: str | os.PathLike[str]) -> Sequence | None:
 def has_place(path: str | os.PathLike[str]) -> bool:
     """Whether a name has one place for a number, and is not that of a file that exists."""
     folder, name = os.path.split(os.fspath(path))
-    once = len(_NUMBER.findall(name)) == 1 and "%" not in _NUMBER.sub("", name)
+    once = len(NUMBER.findall(name)) == 1 and "%" not in NUMBER.sub("", name)
     return once and "%" not in folder and not os.path.exists(path)
 
 
@@ -70,7 +71,7 @@ def existing_pictures(path: str | os.PathLike[str]) -> list[Path]:
 
 def _numbers(text: str) -> set[int]:
     folder, name = os.path.split(text)
-    before, after = _NUMBER.split(name)[::2]
+    before, after = NUMBER.split(name)[::2]
     wanted = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
     numbers = set()
     try:

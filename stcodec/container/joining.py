@@ -22,6 +22,7 @@ from stcodec.common.files import (
     open_output,
     temporary_output,
 )
+from stcodec.common.sequences import NUMBER
 from stcodec.common.timeline import Window
 from stcodec.common.values import Chapter, Packet, StreamInfo
 from stcodec.container import records, stp
@@ -53,7 +54,6 @@ _VARIES = re.compile(
     rb"|(?<=\x73\xa4\x90).{16}|(?<=[\x63\x73]\xc5\x88).{8}|(?<=\xbf\x84).{4}",
     re.DOTALL,
 )
-_NUMBER = re.compile(r"%(0?\d*)d")
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ class Split:
         if not every > 0:
             raise UsageError("a part must be longer than 0 seconds")
         plain = pattern.replace("%%", "")
-        if len(_NUMBER.findall(plain)) != 1 or "%" in _NUMBER.sub("", plain):
+        if len(NUMBER.findall(plain)) != 1 or "%" in NUMBER.sub("", plain):
             raise UsageError(
                 f"{pattern}: needs one place for the number of the part, as in part-%03d.stp"
             )
