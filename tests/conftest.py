@@ -14,8 +14,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from tests import forked
+
+# The same examples on every run and every machine, however busy it is.
+settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+settings.load_profile("fixed")
 
 # As the command does: threads that spin while they wait make tests that run side by side several
 # times slower.
