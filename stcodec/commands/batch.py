@@ -9,7 +9,6 @@ import click
 from stcodec.commands.decode import decode as decode_command
 from stcodec.commands.encode import encode as encode_command
 from stcodec.commands.shared import (
-    compile_once,
     given_options,
     json_option,
     options_of,
@@ -122,5 +121,7 @@ def batch(
         show.show_plan(planned, said)
     else:
         if planned.waiting and not decoding and ray is None:
-            compile_once(EncodeOptions(**chosen.options), said)
+            from stcodec.flows.compiling import compile_once
+
+            compile_once(EncodeOptions(**chosen.options), said.note)
         show.run(planned, choose_pool(chosen, ray), said)

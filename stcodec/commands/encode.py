@@ -10,7 +10,6 @@ import click
 from stcodec.commands.shared import (
     check_target,
     coding_options,
-    compile_once,
     default_target,
     given_options,
     option,
@@ -58,12 +57,11 @@ def encode(
     from stcodec.flows.targets import search_steps
 
     chosen = EncodeOptions(overwrite=policy(overwrite, target), **options)
-    compile_once(chosen, said)
     notes: list[str] = []
     result = None
     label, names = f"encoding {os.path.basename(source)}", {"input": source, "output": target}
     with stages(verbose), ProgressReport(label, said, shown, names) as progress:
-        for step in search_steps(source, target, chosen, notes):
+        for step in search_steps(source, target, chosen, notes, said.note):
             if isinstance(step, Progress):
                 progress.update(step)
             elif isinstance(step, EncodeResult):

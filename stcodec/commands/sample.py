@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from stcodec.commands.shared import coding_options, compile_once, json_option
+from stcodec.commands.shared import coding_options, json_option
 from stcodec.commands.types import FILE
 from stcodec.options import EncodeOptions
 from stcodec.terminal import summaries
@@ -20,8 +20,7 @@ from stcodec.terminal.report import Reporter
 def sample(source: str, as_json: bool, **options: Any) -> None:
     """Predict size and quality of the video IN by encoding a few seconds of it; writes nothing."""
     chosen, said = EncodeOptions(**options), Reporter(as_json)
-    compile_once(chosen, said)
     from stcodec.flows import targets
 
-    trial, seen = targets.sample(source, chosen)
+    trial, seen = targets.sample(source, chosen, said.note)
     summaries.sampled(said, source, trial, seen)

@@ -23,7 +23,7 @@ from stcodec.common.sequences import (
 from stcodec.errors import StcodecError, UsageError
 from stcodec.options import EncodeOptions, default, help_text
 from stcodec.terminal.progress import PROGRESS
-from stcodec.terminal.report import Reporter, note
+from stcodec.terminal.report import note
 from stcodec.terminal.streams import printable, stdout_is_missing
 
 
@@ -228,18 +228,6 @@ def policy(overwrite: str | None, target: str) -> Overwrite:
     if there and click.confirm(f"{printable(target)} exists. Overwrite?", err=True):
         return Overwrite.YES
     return Overwrite.NO
-
-
-def compile_once(options: EncodeOptions, said: Reporter) -> None:
-    """Compile the encoder's loops, where this machine has not done so, before anything else starts:
-    several processes at once would each compile the same."""
-    if options.motion == "none":
-        return
-    from stcodec.encoder import choice
-
-    if not choice.compiled():
-        said.note("compiling the motion search for this machine: half a minute or less, once")
-        choice.compile_apart()
 
 
 @contextlib.contextmanager

@@ -57,6 +57,12 @@ def _rate() -> ModuleType:
     return choice_kernels
 
 
+def cache_folder() -> Path | None:
+    """Where compiled loops are kept; None where they cannot be."""
+    folder = _rate().choose.stats.cache_path
+    return None if folder is None else Path(folder)
+
+
 def compiled() -> bool:
     """Whether this machine has compiled the loops of search and choice before; if not, the first
     chunk takes longer."""
@@ -71,7 +77,7 @@ def compiled() -> bool:
 def compile_apart() -> None:
     """Compile the loops in a process of its own, since what a compiler takes of memory stays with
     its process. Where the result cannot be kept, do nothing: the first chunk compiles."""
-    if _rate().choose.stats.cache_path is not None:
+    if cache_folder() is not None:
         command = "from stcodec.encoder.choice import warm_up; warm_up()"
         with contextlib.suppress(OSError):
             subprocess.run(

@@ -8,7 +8,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from stcodec.common.files import (
     open_output,
 )
 from stcodec.errors import TargetError
+from stcodec.flows.compiling import compile_once
 from stcodec.flows.encode import EncodeResult, Progress, check_larger, encode_steps
 from stcodec.flows.rate_control import QUALITIES, Control
 from stcodec.flows.sampling import Survey, Trial, survey, try_quality
@@ -58,18 +59,23 @@ _METRICS = (
 
 
 def search_steps(
-    source: PathLike, target: PathLike, options: EncodeOptions, notes: list[str] | None = None
+    source: PathLike,
+    target: PathLike,
+    options: EncodeOptions,
+    notes: list[str] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Iterator[Step]:
     """Encode as `encode.encode_steps` does, but to the target that the options name, if any: also
-    yields what was tried.
+    yields what was tried. `tell`: see `compile_once`.
 
     TargetError, and no output, where quality 0 is still too large or quality 63 not good enough.
     """
+    check_input(source)
+    check_output(target, options.overwrite, source)
+    compile_once(options, tell)
     if all(getattr(options, name) is None for name in TARGETS):
         yield from encode_steps(source, target, options, notes)
         return
-    check_input(source)
-    check_output(target, options.overwrite, source)
     said = notes if notes is not None else []
     work = Arithmetic(choose_device(options.device), options.threads)
     by_size = options.target_size is not None or options.target_bitrate is not None
@@ -78,10 +84,13 @@ def search_steps(
         yield from work.steps(search(again, os.fspath(source), target, options, said, work.device))
 
 
-def sample(source: PathLike, options: EncodeOptions) -> tuple[Trial, Survey]:
-    """What `source` will come to at `options.quality`, by samples. InputError, ModelError,
-    UsageError."""
+def sample(
+    source: PathLike, options: EncodeOptions, tell: Callable[[str], None] | None = None
+) -> tuple[Trial, Survey]:
+    """What `source` will come to at `options.quality`, by samples. `tell`: see `compile_once`.
+    InputError, ModelError, UsageError."""
     check_input(source)
+    compile_once(options, tell)
     device = choose_device(options.device)
     model = load_model(options.model, device)
     with _rereadable(source) as again, Arithmetic(device, options.threads):
