@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from stcodec.errors import (
 if TYPE_CHECKING:
     import torch
 
+    from stcodec.common.values import PathLike
     from stcodec.flows.decode import DecodeResult
     from stcodec.flows.encode import EncodeResult, Progress
     from stcodec.flows.library import Video
@@ -46,8 +46,6 @@ __all__ = [
     "encode",
     "open",
 ]
-
-PathLike = str | os.PathLike[str]
 
 
 def encode(

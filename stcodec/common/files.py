@@ -8,23 +8,21 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from stcodec.common.sequences import existing_pictures, find_sequence, is_picture_output
+from stcodec.common.values import PathLike
 from stcodec.errors import InputError, OutputExistsError, StcodecError, UsageError
 
-PathLike = str | os.PathLike[str]
-"""The name of a file."""
 STANDARD_STREAM = "-"
 
 
 class Overwrite(Enum):
     """What to do when an output exists."""
 
-    ASK = "ask"
     YES = "yes"
     NO = "no"
 
@@ -52,13 +50,11 @@ def check_output(
     path: PathLike,
     overwrite: Overwrite,
     source: PathLike | None = None,
-    ask: Callable[[str], bool] | None = None,
 ) -> None:
     """Refuse an output, be it a file or numbered pictures, before any work is done.
 
     UsageError if it is the same file as `source`; StcodecError if its folder is missing;
-    OutputExistsError if it exists and may not be replaced. `ask` (a question -> yes or no) is only
-    given where a person can answer.
+    OutputExistsError if it exists and may not be replaced.
     """
     if is_standard_stream(path):
         return
@@ -75,8 +71,6 @@ def check_output(
     if comparable and os.path.samefile(where, os.fspath(source or "")):
         raise UsageError(f"{where}: input and output are the same file")
     if overwrite is Overwrite.YES:
-        return
-    if overwrite is Overwrite.ASK and ask is not None and ask(f"{where} exists. Overwrite?"):
         return
     raise OutputExistsError(f"{where}: already exists (-y overwrites)")
 

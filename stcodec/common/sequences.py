@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from stcodec.common.values import PathLike
 from stcodec.errors import InputError
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -31,7 +32,7 @@ class Sequence:
         return os.path.basename(self.pattern % (self.first + len(self.files)))
 
 
-def find_sequence(path: str | os.PathLike[str]) -> Sequence | None:
+def find_sequence(path: PathLike) -> Sequence | None:
     """The pictures that a name such as `%04d.png` stands for; None for a name without a number's
     place, or of a file that exists.
 
@@ -50,19 +51,19 @@ def find_sequence(path: str | os.PathLike[str]) -> Sequence | None:
     return Sequence(text, first, files, len(numbers) - len(files))
 
 
-def has_place(path: str | os.PathLike[str]) -> bool:
+def has_place(path: PathLike) -> bool:
     """Whether a name has one place for a number, and is not that of a file that exists."""
     folder, name = os.path.split(os.fspath(path))
     once = len(NUMBER.findall(name)) == 1 and "%" not in NUMBER.sub("", name)
     return once and "%" not in folder and not os.path.exists(path)
 
 
-def is_picture_output(path: str | os.PathLike[str]) -> bool:
+def is_picture_output(path: PathLike) -> bool:
     """Whether an output of this name is numbered pictures."""
     return os.fspath(path).lower().endswith(PICTURE_ENDINGS) and has_place(path)
 
 
-def existing_pictures(path: str | os.PathLike[str]) -> list[Path]:
+def existing_pictures(path: PathLike) -> list[Path]:
     """The pictures that are there already where `is_picture_output`, in the order of their numbers.
     InputError without their folder."""
     text = os.fspath(path)

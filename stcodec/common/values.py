@@ -3,12 +3,15 @@ of streams."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
 
+PathLike = str | os.PathLike[str]
+"""The name of a file."""
 Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
 FULL_RANGE, LIMITED_RANGE = 2, 1
 PROGRESSIVE = "progressive"

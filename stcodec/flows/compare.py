@@ -15,8 +15,8 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from stcodec.common.files import PathLike, is_standard_stream, open_input
-from stcodec.common.values import FULL_RANGE, Picture, Planes, VideoInfo
+from stcodec.common.files import is_standard_stream, open_input
+from stcodec.common.values import FULL_RANGE, PathLike, Picture, Planes, VideoInfo
 from stcodec.container.stp import SIGNATURE
 from stcodec.errors import InputError, StcodecError, UsageError
 from stcodec.flows.encode import Progress

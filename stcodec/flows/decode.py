@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stcodec.common.files import (
-    PathLike,
     check_input,
     check_output,
     named,
@@ -21,7 +20,7 @@ from stcodec.common.files import (
 from stcodec.common.sequences import existing_pictures
 from stcodec.common.timeline import Window
 from stcodec.common.timing import stage
-from stcodec.common.values import Extras, Picture
+from stcodec.common.values import Extras, PathLike, Picture
 from stcodec.container.extras import unpack_extras
 from stcodec.flows.encode import Progress
 from stcodec.flows.reading import StpInput, open_stp

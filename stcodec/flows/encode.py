@@ -16,7 +16,6 @@ from stcodec.common.arithmetic import Arithmetic, flush_denormals, is_small
 from stcodec.common.devices import choose_device
 from stcodec.common.files import (
     CountedReader,
-    PathLike,
     check_input,
     check_output,
     input_size,
@@ -27,7 +26,7 @@ from stcodec.common.files import (
 from stcodec.common.threads import run_ahead
 from stcodec.common.timeline import Window, cut
 from stcodec.common.timing import stage
-from stcodec.common.values import Extras, Packet, Picture, StreamInfo, VideoInfo
+from stcodec.common.values import Extras, Packet, PathLike, Picture, StreamInfo, VideoInfo
 from stcodec.container import records, stp
 from stcodec.container.extras import pack_extras
 from stcodec.encoder import tuning

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from stcodec.common.files import PathLike, named, open_input
-from stcodec.common.values import Packet, StreamInfo, VideoInfo
+from stcodec.common.files import named, open_input
+from stcodec.common.values import Packet, PathLike, StreamInfo, VideoInfo
 from stcodec.container import records, stp
 from stcodec.container.extras import unpack_extras, video_info
 from stcodec.errors import DamagedFileError

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stcodec.common.values import Picture, VideoInfo
+from stcodec.common.values import PathLike, Picture, VideoInfo
 from stcodec.container.extras import video_info
 from stcodec.errors import UsageError
 from stcodec.flows.random_access import ChunkAccess, DecodedChunk
@@ -169,7 +169,7 @@ class Video(Clip):
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: PathLike,
         *,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = torch.float32,

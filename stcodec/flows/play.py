@@ -10,7 +10,7 @@ import sys
 import webbrowser
 from typing import BinaryIO, cast
 
-from stcodec.common.files import PathLike
+from stcodec.common.values import PathLike
 from stcodec.errors import StcodecError
 from stcodec.flows.reading import open_stp
 from stcodec.media.writer import Y4MWriter

@@ -14,11 +14,11 @@ from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import load_model
 from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.devices import choose_device
-from stcodec.common.files import PathLike, is_standard_stream, named, open_input
+from stcodec.common.files import is_standard_stream, named, open_input
 from stcodec.common.threads import run_ahead
 from stcodec.common.timeline import PACKETS_BEHIND, Window
 from stcodec.common.timing import stage
-from stcodec.common.values import Packet, Picture, VideoInfo
+from stcodec.common.values import Packet, PathLike, Picture, VideoInfo
 from stcodec.container import records, stp
 from stcodec.container.extras import video_info
 from stcodec.errors import DamagedFileError, UsageError

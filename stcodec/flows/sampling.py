@@ -14,8 +14,7 @@ import torch
 
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import Model
-from stcodec.common.files import PathLike
-from stcodec.common.values import Packet, VideoInfo
+from stcodec.common.values import Packet, PathLike, VideoInfo
 from stcodec.container import stp
 from stcodec.container.extras import pack_extras
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings

@@ -19,8 +19,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from stcodec.common.files import PathLike, check_input, is_standard_stream
-from stcodec.common.values import Picture, Planes, StreamInfo, VideoInfo
+from stcodec.common.files import check_input, is_standard_stream
+from stcodec.common.values import PathLike, Picture, Planes, StreamInfo, VideoInfo
 from stcodec.errors import StcodecError, UsageError
 from stcodec.flows.inspect import info as file_info
 from stcodec.flows.reading import open_stp

@@ -18,13 +18,13 @@ from stcodec.codec.model_files import load_model
 from stcodec.common.arithmetic import Arithmetic
 from stcodec.common.devices import choose_device
 from stcodec.common.files import (
-    PathLike,
     check_input,
     check_output,
     is_standard_stream,
     open_input,
     open_output,
 )
+from stcodec.common.values import PathLike
 from stcodec.errors import TargetError
 from stcodec.flows.compiling import compile_once
 from stcodec.flows.encode import EncodeResult, Progress, check_larger, encode_steps

@@ -19,7 +19,7 @@ from stcodec.common.files import (
     stream_name,
 )
 from stcodec.common.sequences import find_sequence
-from stcodec.common.values import Attachment, Packet, StreamInfo
+from stcodec.common.values import Attachment, Packet, PathLike, StreamInfo
 from stcodec.errors import InputError, UsageError
 from stcodec.media.packets import cover, describe, is_cover, reason
 
@@ -53,7 +53,7 @@ class Demuxer:
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | BinaryIO | CountedReader,
+        source: PathLike | BinaryIO | CountedReader,
         carry: str,
         rate: Fraction | None,
         notes: list[str],
@@ -139,12 +139,12 @@ class Demuxer:
         )
 
 
-def _name(source: str | os.PathLike[str] | BinaryIO | CountedReader) -> str:
+def _name(source: PathLike | BinaryIO | CountedReader) -> str:
     return os.fspath(source) if isinstance(source, (str, os.PathLike)) else stream_name(source)
 
 
 def _open(
-    source: str | os.PathLike[str] | BinaryIO | CountedReader,
+    source: PathLike | BinaryIO | CountedReader,
     name: str,
     rate: Fraction | None,
     notes: list[str],

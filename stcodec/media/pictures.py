@@ -15,7 +15,15 @@ from av.codec import CodecContext
 from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace
 
-from stcodec.common.values import PROGRESSIVE, Extras, Packet, Picture, StreamInfo, VideoInfo
+from stcodec.common.values import (
+    PROGRESSIVE,
+    Extras,
+    Packet,
+    PathLike,
+    Picture,
+    StreamInfo,
+    VideoInfo,
+)
 from stcodec.errors import StcodecError
 from stcodec.media.colour import rgb_from_planes
 from stcodec.media.packets import reason
@@ -43,7 +51,7 @@ class PictureWriter:
 
     def __init__(
         self,
-        target: str | os.PathLike[str],
+        target: PathLike,
         info: VideoInfo,
         streams: Sequence[StreamInfo] = (),
         extras: Extras | None = None,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, BinaryIO
 
 from stcodec.common.files import CountedReader
-from stcodec.common.values import Extras, Packet, Picture
+from stcodec.common.values import Extras, Packet, PathLike, Picture
 from stcodec.errors import InputError, UsageError
 from stcodec.media.demux import CARRY, Demuxer
 from stcodec.media.probe import announced_end, describe_video, file_extras, file_tags
@@ -31,7 +30,7 @@ class VideoReader:
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | BinaryIO | CountedReader,
+        source: PathLike | BinaryIO | CountedReader,
         carry: str = "all",
         rate: Fraction | None = None,
     ) -> None:

@@ -19,6 +19,7 @@ from stcodec.common.values import (
     PROGRESSIVE,
     Extras,
     Packet,
+    PathLike,
     Picture,
     Planes,
     StreamInfo,
@@ -60,7 +61,7 @@ class Writer(Protocol):
         ...
 
 
-def output_format(path: str | os.PathLike[str]) -> str:
+def output_format(path: PathLike) -> str:
     """The format for an ending; `-` is YUV4MPEG2. UsageError for an ending that is not known, and
     for pictures without numbers."""
     if os.fspath(path) == "-":
@@ -80,7 +81,7 @@ def output_format(path: str | os.PathLike[str]) -> str:
 
 
 def open_writer(
-    target: str | os.PathLike[str] | BinaryIO,
+    target: PathLike | BinaryIO,
     info: VideoInfo,
     streams: Sequence[StreamInfo] = (),
     metadata: Mapping[str, str] | None = None,
