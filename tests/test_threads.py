@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from stcodec.common.devices import share_threads
+from stcodec.common.arithmetic import Arithmetic
 from stcodec.common.threads import run_ahead
 
 
@@ -105,12 +105,17 @@ def test_threads_are_shared_among_frames(
     threads: int, size: tuple[int, int], workers: int, each: int
 ) -> None:
     before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        assert share_threads(torch.device("cpu"), size[0] * size[1]) == workers
-        assert torch.get_num_threads() == each
-        torch.set_num_threads(threads)
-        assert share_threads(torch.device("cuda"), size[0] * size[1]) == 1
+    pixels = size[0] * size[1]
+    with Arithmetic(torch.device("cpu"), threads) as arithmetic:
         assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
+        assert arithmetic.share(pixels) == workers
+        assert torch.get_num_threads() == each
+    assert torch.get_num_threads() == before
+    later = Arithmetic(torch.device("cpu"), threads)
+    assert later.share(pixels) == workers
+    assert torch.get_num_threads() == before
+    with later:
+        assert torch.get_num_threads() == each
+    with Arithmetic(torch.device("cuda"), threads) as arithmetic:
+        assert arithmetic.share(pixels) == 1
+        assert torch.get_num_threads() == threads
