@@ -234,6 +234,17 @@ def test_a_newer_version_is_refused() -> None:
         Reader(io.BytesIO(SIGNATURE + section(b"HEAD", body)))
 
 
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../x", "a\\b", "c:x", "", "..", "x.safetensors", "a\nb", "a\0b"]
+)
+def test_a_model_is_named_by_its_id_alone(name: str) -> None:
+    stream = io.BytesIO()
+    Writer(stream, dataclasses.replace(HEADER, model_id=name)).close()
+    stream.seek(0)
+    with pytest.raises(DamagedFileError, match="not the id of a model"):
+        Reader(stream)
+
+
 def test_huge_lengths_cost_nothing() -> None:
     for length in (1 << 29, (1 << 32) - 1):
         with pytest.raises(DamagedFileError):

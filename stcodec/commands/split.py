@@ -39,14 +39,15 @@ def split(
     It is cut only where a segment starts, which is at scene cuts and at least every 128 pictures: a
     part is as long as --every says or longer, up to the next start of a segment.
     """
-    from stcodec.common.files import check_output
+    from stcodec.common.files import Overwrite, check_output
     from stcodec.container import joining
 
     check_target(pattern)
     said = Reporter(as_json, quiet)
     with stages(verbose), joining.Split(source, pattern, every) as parts:
-        for target in parts.targets:
-            check_output(target, policy(overwrite, target), source)
-        written = parts.write()
+        policies = [policy(overwrite, target) for target in parts.targets]
+        for target, chosen in zip(parts.targets, policies, strict=True):
+            check_output(target, chosen, source)
+        written = parts.write(Overwrite.YES if Overwrite.YES in policies else Overwrite.NO)
     for part in written:
         summaries.part(said, source, part)

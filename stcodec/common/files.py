@@ -18,6 +18,8 @@ from stcodec.common.values import PathLike
 from stcodec.errors import InputError, OutputExistsError, StcodecError, UsageError
 
 STANDARD_STREAM = "-"
+# Bytes of a name that a hidden one takes over: file systems take 255 in all.
+_LONGEST_STEM, _LONGEST_ENDING = 80, 16
 
 
 class Overwrite(Enum):
@@ -65,14 +67,19 @@ def check_output(
         raise StcodecError(f"{where}: the folder {where.parent} does not exist")
     if is_picture_output(where) and (pictures := existing_pictures(where)):
         where = pictures[0]
-    if not where.exists() or _is_special(where):
+    # A link that leads nowhere is there, too.
+    if not os.path.lexists(where) or _is_special(where):
         return
-    comparable = source is not None and not is_standard_stream(source) and Path(source).exists()
-    if comparable and os.path.samefile(where, os.fspath(source or "")):
+    readable = source is not None and not is_standard_stream(source) and Path(source).exists()
+    if readable and where.exists() and os.path.samefile(where, os.fspath(source or "")):
         raise UsageError(f"{where}: input and output are the same file")
     if overwrite is Overwrite.YES:
         return
-    raise OutputExistsError(f"{where}: already exists (-y overwrites)")
+    raise _exists(where)
+
+
+def _exists(where: Path) -> OutputExistsError:
+    return OutputExistsError(f"{where}: already exists (-y overwrites)")
 
 
 def _is_special(path: Path) -> bool:
@@ -81,7 +88,7 @@ def _is_special(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def open_output(path: PathLike) -> Iterator[BinaryIO]:
+def open_output(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> Iterator[BinaryIO]:
     """A binary stream to write `path` through; see `temporary_output`. `-` is standard output."""
     if is_standard_stream(path):
         try:
@@ -92,7 +99,7 @@ def open_output(path: PathLike) -> Iterator[BinaryIO]:
                 raise
             raise StcodecError(f"standard output: cannot be written ({error.strerror})") from error
         return
-    with temporary_output(path) as temporary, open(temporary, "wb") as stream:
+    with temporary_output(path, overwrite) as temporary, open(temporary, "wb") as stream:
         yield stream
         stream.flush()
         with contextlib.suppress(OSError):
@@ -100,12 +107,13 @@ def open_output(path: PathLike) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def temporary_output(path: PathLike) -> Iterator[Path]:
+def temporary_output(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> Iterator[Path]:
     """A path in the same folder, with the same ending, that is renamed to `path` if the block
     succeeds.
 
-    Whatever ends the block otherwise (an error, Ctrl-C) removes it. Pipes and devices are given out
-    as they are.
+    Whatever ends the block otherwise (an error, Ctrl-C) removes it. Errors of the block name
+    `path`. OutputExistsError where something has taken its name meanwhile and may not be replaced.
+    Pipes and devices are given out as they are.
     """
     where = Path(path)
     if _is_special(where):
@@ -117,9 +125,8 @@ def temporary_output(path: PathLike) -> Iterator[Path]:
             raise StcodecError(f"{where}: cannot be written ({error.strerror or error})") from error
         return
     try:
-        handle, name = tempfile.mkstemp(
-            prefix=f".{where.stem[:40]}.", suffix=f".partial{where.suffix}", dir=where.parent
-        )
+        prefix, suffix = _hidden(where)
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=where.parent)
     except OSError as error:
         raise StcodecError(f"{where}: cannot be written ({error.strerror})") from error
     os.close(handle)
@@ -129,15 +136,43 @@ def temporary_output(path: PathLike) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
-        temporary.replace(where)
+        _give_name(temporary, where, overwrite)
     except OSError as error:
         raise StcodecError(f"{where}: cannot be written ({error.strerror or error})") from error
+    except StcodecError as error:
+        if name not in str(error):
+            raise
+        raise type(error)(str(error).replace(name, str(where))) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def _hidden(where: Path) -> tuple[str, str]:
+    """Beginning and end of a hidden name with the same ending, for a name of any length."""
+    ending = where.suffix if len(os.fsencode(where.suffix)) <= _LONGEST_ENDING else ""
+    stem = os.fsencode(where.stem)[:_LONGEST_STEM].decode("utf-8", "ignore")
+    return f".{stem}.", f".partial{ending}"
+
+
+def _give_name(temporary: Path, where: Path, overwrite: Overwrite) -> None:
+    """Rename a file that is complete. OutputExistsError."""
+    if overwrite is Overwrite.YES:
+        temporary.replace(where)
+        return
+    try:
+        # A second name is given only where there is none, which renaming does not ask.
+        os.link(temporary, where)
+    except FileExistsError:
+        raise _exists(where) from None
+    except OSError:
+        # A file system without links.
+        if os.path.lexists(where):
+            raise _exists(where) from None
+        temporary.replace(where)
+
+
 @contextlib.contextmanager
-def temporary_pictures(path: PathLike) -> Iterator[Path]:
+def temporary_pictures(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> Iterator[Path]:
     """As `temporary_output`, for the numbered pictures of a name such as `frames/%04d.png`: that
     name in a folder beside them."""
     where, new = Path(path), []
@@ -149,8 +184,9 @@ def temporary_pictures(path: PathLike) -> Iterator[Path]:
             try:
                 for picture in sorted(Path(folder).iterdir()):
                     target = where.parent / picture.name
-                    new += [] if target.exists() else [target]
-                    picture.replace(target)
+                    there = os.path.lexists(target)
+                    _give_name(picture, target, overwrite)
+                    new += [] if there else [target]
             except BaseException:
                 for target in new:
                     target.unlink(missing_ok=True)

@@ -97,7 +97,7 @@ def concat(sources: Sequence[str], target: str, overwrite: Overwrite) -> Joined:
     played: list[int | None] = [None] * len(
         streams
     )  # up to which time the packets of each stream last
-    with open_output(target) as output:
+    with open_output(target, overwrite) as output:
         blobs = with_chapters(reader.blobs, _all_chapters(heads, base))
         writer = stp.Writer(output, reader.header, streams, reader.metadata, blobs)
         for number, head in enumerate(heads):
@@ -314,7 +314,7 @@ class Split:
             piece.offsets.sort()
         return pieces
 
-    def write(self) -> list[Part]:
+    def write(self, overwrite: Overwrite = Overwrite.NO) -> list[Part]:
         """Write all parts; they appear together when the last one is complete. StcodecError where
         that fails.
 
@@ -324,7 +324,7 @@ class Split:
         parts = []
         with contextlib.ExitStack() as stack, named(self._source):
             for number, (target, piece) in enumerate(zip(self.targets, self._pieces, strict=True)):
-                with open(stack.enter_context(temporary_output(target)), "wb") as output:
+                with open(stack.enter_context(temporary_output(target, overwrite)), "wb") as output:
                     frames, size = self._write_piece(piece, output, -piece.start if number else 0)
                     output.flush()
                     with contextlib.suppress(OSError):

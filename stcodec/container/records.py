@@ -122,7 +122,8 @@ def pack_fields(record: Any) -> bytes:
     for f in fixed_fields(type(record)):
         value = getattr(record, f.name)
         if "low" in f.metadata and not f.metadata["low"] <= value <= f.metadata["high"]:
-            raise ValueError(f"{f.name} = {value} is out of range")
+            low, high = f.metadata["low"], f.metadata["high"]
+            raise ValueError(f"{f.name} {value} is not from {low} to {high}")
         values.append(value)
     return layout(type(record)).pack(*values)
 

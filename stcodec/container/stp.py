@@ -8,6 +8,7 @@ that does not know one refuses the file; others are skipped. All numbers are lit
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +43,8 @@ from stcodec.container.tally import Tally
 from stcodec.errors import DamagedFileError, UnsupportedFileError
 
 SIGNATURE = b"\x8bSTP\r\n\x1a\n"
+# What an id of a model does not hold: parts of paths, and what is not printed.
+_PATH = re.compile(r"[/\\:\x00-\x1f\x7f]|\.safetensors$")
 SECTION = struct.Struct("<4sII")
 MAX_SECTION = 1 << 30
 HEAD, STREAMS, CHUNK, PACKET, META, BLOB, INDEX, FOOT = (
@@ -284,6 +287,9 @@ def _read_header(body: bytes) -> Header:
         header = unpack_fields(Header, body, model_id=name.decode())
     except UnicodeDecodeError as error:
         raise DamagedFileError("the model's name is not UTF-8") from error
+    # A file never says which file is opened: an id names an installed model, and no path.
+    if _PATH.search(header.model_id) or header.model_id in ("", ".", ".."):
+        raise DamagedFileError(f"{header.model_id!r} is not the id of a model")
     if header.bit_depth not in (8, 10):
         raise DamagedFileError("the header has an impossible bit_depth")
     return header

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stcodec.common.files import (
+    Overwrite,
     check_input,
     check_output,
     named,
@@ -62,7 +63,7 @@ def decode_steps(
         items = opened.decoded(options.device, options.threads)
         stack.enter_context(contextlib.closing(items))
         writer = open_writer(
-            stack.enter_context(_output(target, format)),
+            stack.enter_context(_output(target, format, options.overwrite)),
             opened.info,
             opened.reader.streams,
             opened.reader.metadata,
@@ -108,8 +109,11 @@ def _extras(opened: StpInput) -> Extras:
     return extras
 
 
-def _output(target: PathLike, format: str) -> contextlib.AbstractContextManager[BinaryIO | Path]:
+def _output(
+    target: PathLike, format: str, overwrite: Overwrite
+) -> contextlib.AbstractContextManager[BinaryIO | Path]:
     """What a writer of `format` writes into."""
     if format == "y4m":
-        return open_output(target)
-    return temporary_pictures(target) if format == "pictures" else temporary_output(target)
+        return open_output(target, overwrite)
+    make = temporary_pictures if format == "pictures" else temporary_output
+    return make(target, overwrite)

@@ -20,6 +20,7 @@ from stcodec.common.files import (
     check_output,
     input_size,
     is_standard_stream,
+    named,
     open_input,
     open_output,
 )
@@ -126,8 +127,9 @@ def _encode(
         info = video.info
         chosen = chosen_part(video, options)
         part = options.start is not None or options.end is not None
-        with open_output(target) as output:
-            header = make_header(info, model, options.quality)
+        with open_output(target, options.overwrite) as output:
+            with named(video.name):
+                header = make_header(info, model, options.quality)
             blobs = pack_extras(info, chosen.extras)
             writer = stp.Writer(output, header, chosen.streams, video.metadata, blobs)
             encoder = _encoder(model, info, options, work)
@@ -304,9 +306,9 @@ def chunks(items: Iterable[Picture | Packet]) -> Iterator[Cut | Packet]:
 
 
 def make_header(info: VideoInfo, model: Model, quality: int) -> records.Header:
-    """The container's header for a video."""
+    """The container's header for a video. InputError for a video that the format cannot hold."""
     rate = info.frame_rate
-    return records.Header(
+    header = records.Header(
         version=records.VERSION,
         quality=quality,
         bit_depth=info.bit_depth,
@@ -328,3 +330,8 @@ def make_header(info: VideoInfo, model: Model, quality: int) -> records.Header:
         model_sha256=model.sha256,
         model_id=model.id,
     )
+    try:
+        records.pack_fields(header)
+    except ValueError as error:
+        raise InputError(f"cannot be coded: {error}") from error
+    return header

@@ -14,6 +14,7 @@ import torch
 
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import Model
+from stcodec.common.files import named
 from stcodec.common.values import Packet, PathLike, VideoInfo
 from stcodec.container import stp
 from stcodec.container.extras import pack_extras
@@ -81,7 +82,9 @@ def survey(source: PathLike, options: EncodeOptions, model: Model) -> Survey:
         info = video.info
         part = chosen_part(video, options)
         blobs = pack_extras(info, part.extras)
-        writer = stp.Writer(sink, make_header(info, model, 0), part.streams, video.metadata, blobs)
+        with named(video.name):
+            header = make_header(info, model, 0)
+        writer = stp.Writer(sink, header, part.streams, video.metadata, blobs)
         width, height = info.width, info.height
         run_bytes = 8 * _RUN * width * height * 1.5 * (2 if info.bit_depth > 8 else 1)
         most = int(max(_FEWEST_RUNS, min(_MOST_RUNS, _MOST_BYTES / run_bytes)))

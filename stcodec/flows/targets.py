@@ -189,7 +189,7 @@ def _to_size(
                 f"the output has {size} bytes, {100 * abs(off):.1f} % {side} the target: {why}"
             )
         check_larger(name, options, result.output_bytes, result.input_bytes)
-        with open(path, "rb") as coded, open_output(target) as output:
+        with open(path, "rb") as coded, open_output(target, options.overwrite) as output:
             shutil.copyfileobj(coded, output)
     yield dataclasses.replace(result, notes=tuple(dict.fromkeys((*result.notes, *notes))))
 

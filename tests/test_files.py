@@ -1,0 +1,103 @@
+"""Output files: whole or not at all, under their own name, and never over something else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stcodec.common.files import (
+    Overwrite,
+    check_output,
+    open_output,
+    temporary_output,
+    temporary_pictures,
+)
+from stcodec.errors import InputError, OutputExistsError, StcodecError
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def write(path: Path, overwrite: Overwrite, meanwhile: Callable[[], object]) -> None:
+    with open_output(path, overwrite) as stream:
+        stream.write(b"ours")
+        meanwhile()
+
+
+def no_links(*_: object) -> None:
+    raise OSError(95, "not supported")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_what_appears_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    path = tmp_path / "a.stp"
+    with pytest.raises(OutputExistsError, match="already exists"):
+        write(path, Overwrite.NO, lambda: path.write_bytes(b"theirs"))
+    assert (path.read_bytes(), left(tmp_path)) == (b"theirs", ["a.stp"])
+    write(path, Overwrite.YES, lambda: None)
+    assert (path.read_bytes(), left(tmp_path)) == (b"ours", ["a.stp"])
+    path.unlink()
+    write(path, Overwrite.NO, lambda: None)
+    assert (path.read_bytes(), left(tmp_path)) == (b"ours", ["a.stp"])
+    assert path.stat().st_mode & 0o600 == 0o600
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_link_that_leads_nowhere_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    path = tmp_path / "a.stp"
+    path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutputExistsError):
+        check_output(path, Overwrite.NO)
+    check_output(path, Overwrite.YES)
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(OutputExistsError):
+        write(path, Overwrite.NO, lambda: None)
+    assert path.is_symlink()
+
+
+def test_pictures_that_appear_meanwhile_are_not_replaced(tmp_path: Path) -> None:
+    def make(overwrite: Overwrite) -> None:
+        with temporary_pictures(tmp_path / "%d.png", overwrite) as pattern:
+            for number in (1, 2):
+                Path(str(pattern) % number).write_bytes(b"ours")
+            (tmp_path / "2.png").write_bytes(b"theirs")
+
+    with pytest.raises(OutputExistsError, match=r"2\.png"):
+        make(Overwrite.NO)
+    assert left(tmp_path) == ["2.png"]
+    assert (tmp_path / "2.png").read_bytes() == b"theirs"
+    make(Overwrite.YES)
+    assert [p.read_bytes() for p in sorted(tmp_path.iterdir())] == [b"ours"] * 2
+
+
+def fail(path: Path, error: type[StcodecError]) -> None:
+    with temporary_output(path) as temporary:
+        raise error(f"{temporary}: no space is left")
+
+
+@pytest.mark.parametrize("error", [StcodecError, InputError])
+def test_errors_name_the_output_and_not_the_hidden_file(
+    tmp_path: Path, error: type[StcodecError]
+) -> None:
+    path = tmp_path / "a.mp4"
+    with pytest.raises(error) as caught:
+        fail(path, error)
+    assert str(caught.value) == f"{path}: no space is left"
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".stp", "€" * 84 + ".py", "a." + "y" * 253])
+def test_names_of_any_length_that_the_file_system_takes(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name, Overwrite.NO, lambda: None)
+    assert left(tmp_path) == [name]
