@@ -43,10 +43,10 @@ mistake, and would be a file that no player opens.
 With `--json`, a command prints objects on stdout, one per line. Each has `event`, which says what
 it is, and `version`, which is 1. A version promises that events and their fields are not renamed,
 not removed and do not change their meaning; new events and new fields may come without a new
-version, so skip those that you do not know. `bench rd` and `bench speed` write one such object into
-the file that their `--json` names. Sizes are bytes, times seconds, `notes` a list of lines for a
-person, which stderr has, too. The text is ASCII, with escapes for all else; a byte of a file's name
-that is not UTF-8 becomes U+FFFD.
+version, so skip those that you do not know. `bench payloads`, `bench rd` and `bench speed`
+write one such object into the file that their `--json` names. Sizes are bytes, times seconds,
+`notes` a list of lines for a person, which stderr has, too. The text is ASCII, with escapes for all
+else; a byte of a file's name that is not UTF-8 becomes U+FFFD.
 
 | event | of | fields |
 |---|---|---|
@@ -61,6 +61,7 @@ that is not UTF-8 becomes U+FFFD.
 | joined | concat | `inputs`, `output`, `frames`, `output_bytes`, `notes` |
 | part | split, one per part | `input`, `output`, `frames`, `start`, `output_bytes` |
 | rate_distortion, speed | bench | `machine`; `clips`, `curves`; `speed`, `complexity` |
+| payloads | bench | `machine`, `frames`, `settings`, `clips`; `curves`: by clip and codec, what was measured at each setting |
 | error | each | the last line of a command that ends with another exit code than 0: `message`, `exit_code` |
 
 Of `batch` alone, each with `input` and `output` unless it is about the whole:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -239,6 +240,15 @@ def test_peers_are_not_handicapped(tmp_path: Path) -> None:
         with av.open(str(target)) as container:
             packets = sum(p.size for p in container.demux(video=0))
         assert packets - 1500 < coded_bytes(target) < packets < len(content)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="no such call here")
+def test_no_peer_takes_the_cores_from_others(tmp_path: Path) -> None:
+    """SVT-AV1 makes its process a real-time one where it may, that is, as root."""
+    make_video(tmp_path / "a.mkv", width=64, height=64, frames=3)
+    clip = prepare(tmp_path / "a.mkv", tmp_path, {}, None, 0)
+    encode(clip, find_peer("svtav1-p12"), 40, tmp_path / "a.mp4", threads=1)
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_bd_rate_of_half_the_bytes() -> None:

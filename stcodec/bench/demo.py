@@ -32,12 +32,14 @@ def main(source: Path) -> None:
             for a, b in zip(pictures(source), pictures(back), strict=True):
                 meter.add(a, b)
             report.say(
-                f"{quality:>7} {report.human_size(encoded.output_bytes):>10} {encoded.ratio or 0:>7.2f}x "
-                f"{meter.result().psnr_611:>8.2f} dB {encoded.frames / encoded.seconds:>6.1f} frm/s "
+                f"{quality:>7} {report.human_size(encoded.output_bytes):>10} "
+                f"{encoded.ratio or 0:>7.2f}x {meter.result().psnr_611:>8.2f} dB "
+                f"{encoded.frames / encoded.seconds:>6.1f} frm/s "
                 f"{decoded.frames / decoded.seconds:>6.1f} frm/s"
             )
     report.say(
-        "ratio: against the size of the input file; speeds include start-up and reading or writing the video"
+        "ratio: against the size of the input file; "
+        "speeds include start-up and reading or writing the video"
     )
 
 

@@ -3,70 +3,48 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stcodec.bench import plots
+from stcodec.bench import payload_tables, plots
 from stcodec.bench.curves import BD_RATES, Curve, measured, overview, summary
+from stcodec.bench.payload_tables import references
+from stcodec.bench.payloads import Results
 from stcodec.bench.peers import ANCHOR
+from stcodec.bench.results import command, read, write_text
 from stcodec.bench.speed import Run, Speed, stages_of
-
-_HOW = f"""# Benchmarks
-
-Written from the JSON of the measurements below by
-
-    {{command}}
-
-Change nothing here by hand.
-
-## How it is measured
-
-* Sources become 8-bit 4:2:0 planes of even size, scaled where the table of clips says so (bicubic, antialiased, plane by plane).
-  Every codec gets exactly these planes, and every quality is that of the decoded planes against them.
-* Rates are the bytes of whole files: `.stp` with its index, MP4 with its boxes and with what the encoders write about themselves.
-  "Coded video alone" takes packets and parameter sets only: without MP4's boxes (1.2 kB for 32 frames) and without the text that
-  encoders write about themselves (x264 0.6 kB, x265 2.3 kB), which weigh in the smallest files.
-* The pictures are those of a real decode of the written file.
-* PSNR of each plane in dB, averaged over frames, then weighted 6:1:1 (Y, U, V). MS-SSIM and VMAF are of luma; for BD-rate,
-  MS-SSIM is taken as -10 log10(1 - x).
-* BD-rate is against {ANCHOR} with its default tuning: Akima interpolation (package `bjontegaard`) over the range of quality that both
-  curves cover, at least a quarter of the anchor's. Negative is better. n/a: they overlap less, or quality does not rise with rate.
-  Means are of the percentages; where some clips have none, it says how many have one.
-* Other codecs are libavcodec's encoders through PyAV, with the settings listed. For rates they run with one thread, so that
-  files do not depend on the machine; for speed with their default number, and x264's threads work on whole pictures, as in its
-  own program (PyAV's default is slices, which made files of a 640x360 clip 1.6 % larger at medium and 3 % at veryslow).
-
-## Limits
-
-* The clips are few, short and small. The first picture of a clip weighs more than in a long video, and so does what a file holds
-  beside the coded video: see both tables.
-* BD-rates of one clip can differ from the mean by tens of percent; the mean hides that, the tables do not.
-* PSNR is not what an eye sees. {ANCHOR}, x264-veryslow and x265 are tuned for the eye by default, which costs them PSNR:
-  compare `-psnr`. VMAF's model was made for 1080p on a large screen, and it rewards sharpening.
-* Peers' results may come from a cache of earlier runs with the same clip, settings and libraries; settings then say "from the cache".
-"""
-
-_SPEED_LIMITS = """Every encode and decode runs in a process of its own, one after another; start-up (imports, weights) is not counted,
-reading and writing raw video is. Peers are called through the same Python reader and writer, which costs fast ones more than slow ones.
-"Networks alone" runs the networks of all frames without anything else. Times are of a shared machine: another load
-disturbs them, and only ratios within one run mean something. The load average of the minute at the end was {load}."""
+from stcodec.errors import InputError
 
 
-_DISTURBED = """
-
-**Other work kept this machine busy**: these times are several times longer than on an idle one, and an encoder with many
-threads got a larger share of the cores than one with few, so that even ratios mislead. Frames per second of CPU time (of all
-threads) are less disturbed; arithmetic, memory and file sizes hold. For times run the command above on an idle machine, and
-then the one at the top of this page."""
+def _text(name: str, **values: str) -> str:
+    """A text that lies beside this file, with values in it."""
+    return (Path(__file__).parent / f"page_{name}.md").read_text().rstrip("\n").format(**values)
 
 
-def page(results: list[dict[str, Any]], output: Path, command: str) -> str:
+def write_page(paths: Sequence[Path], output: Path) -> None:
+    """The page of result files, as a file; InputError where they are not of this version,
+    StcodecError where nothing can be written."""
+    contents = read(paths)
+    try:
+        text = page(contents, output, command())
+    except (KeyError, TypeError, AttributeError) as error:
+        names = ", ".join(map(str, paths))
+        raise InputError(
+            f"{names}: not results of this version's benchmarks ({error!r})"
+        ) from error
+    write_text(output, text)
+
+
+def page(results: Sequence[dict[str, Any]], output: Path, made_by: str) -> str:
     """Markdown from the contents of result files, for `output`; plots go into a folder of its name
     beside it."""
-    parts = [_HOW.format(command=command)]
+    parts = [_text("how", command=made_by, anchor=ANCHOR)]
     numbers = itertools.count(1)
     for result in results:
-        if "curves" in result:
+        if result["event"] == "payloads":
+            parts += _payloads(result)
+        elif "curves" in result:
             parts += _rate_distortion(result, output, next(numbers))
         if "speed" in result:
             parts += _speed(result)
@@ -76,7 +54,8 @@ def page(results: list[dict[str, Any]], output: Path, command: str) -> str:
 def _where(machine: dict[str, Any]) -> str:
     libraries = "".join(f", {k} {v}" for k, v in machine["libraries"].items())
     return (
-        f"    {machine['command']}\n\nMeasured on {machine['cpu']}, {machine['cores']} cores, {machine['system']}, "
+        f"    {machine['command']}\n\nMeasured on {machine['cpu']}, {machine['cores']} cores, "
+        f"{machine['system']}, "
         f"Python {machine['python']}, torch {machine['torch']}, PyAV {machine['av']}{libraries}."
     )
 
@@ -105,6 +84,26 @@ def _rate_distortion(result: dict[str, Any], output: Path, number: int) -> list[
         "\n".join(summary(curves, "psnr-streams")),
     ]
     return [*parts, "### All points", "\n".join(_points(curves))]
+
+
+def _payloads(result: dict[str, Any]) -> list[str]:
+    """The results of one `bench payloads`."""
+    found = Results.from_json(result)
+    length = f"at most {found.frames} frames" if found.frames else "all frames"
+    parts = [f"## Payloads, {length}", _where(result["machine"])]
+    if found.settings:
+        changed = ", ".join(f"{name} = {value}" for name, value in found.settings.items())
+        parts.append(f"With {changed}.")
+    for codec in found.codecs(own=True):
+        parts.append("\n".join(payload_tables.summary(found, codec, references(found))))
+    parts += ["### Clips", "\n".join(payload_tables.clips(found)), "### Where the bytes are"]
+    parts.append(
+        "Shares of the payload by ideal length; headers and rounding are the rest. Kinds of frames "
+        "are in [architecture.md](architecture.md)."
+    )
+    for codec in found.codecs(own=True):
+        parts.append("\n".join(payload_tables.details(found, codec)))
+    return parts
 
 
 def _clips(clips: list[dict[str, Any]]) -> list[str]:
@@ -150,10 +149,10 @@ def _speed(result: dict[str, Any]) -> list[str]:
         if machine["load"] is None
         else f"{machine['load']:.1f} on {machine['cores']} cores"
     )
-    limits = _SPEED_LIMITS.format(load=load)
+    parts = ["## Speed", _where(machine), _text("speed", load=load)]
     if machine["load"] is not None and machine["load"] > 1.5 * machine["cores"]:
-        limits += _DISTURBED
-    parts = ["## Speed", _where(machine), limits, "\n".join(_speed_table(speeds))]
+        parts.append(_text("disturbed"))
+    parts.append("\n".join(_speed_table(speeds)))
     own = [s for s in speeds if s.networks is not None]
     parts += ["### Where the time goes", _stage_text(own), "\n".join(_stage_table(own))]
     text = (
@@ -167,7 +166,8 @@ def _speed(result: dict[str, Any]) -> list[str]:
 def _speed_table(speeds: list[Speed]) -> list[str]:
     lines = [
         "| size | codec | encode, frames/s | decode, frames/s | networks alone, frames/s "
-        "| encode, frames per CPU second | decode, frames per CPU second | peak memory, MB: encode | decode | kB |",
+        "| encode, frames per CPU second | decode, frames per CPU second "
+        "| peak memory, MB: encode | decode | kB |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for s in speeds:
@@ -202,8 +202,9 @@ def _stage_text(own: list[Speed]) -> str:
         f"{label} {' / '.join(f'{b:.2f}' for b in values)}" for label, values in busy.items()
     )
     return (
-        "Milliseconds per frame in each stage, over all threads: they work at the same time, so that the sum may exceed "
-        f"the wall clock, and a stage that waits for a core counts the wait. Cores kept busy, by size: {text}."
+        "Milliseconds per frame in each stage, over all threads: they work at the same time, so "
+        "that the sum may exceed the wall clock, and a stage that waits for a core counts the "
+        f"wait. Cores kept busy, by size: {text}."
     )
 
 

@@ -3,8 +3,6 @@ peers at several CRFs."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import stcodec
+from stcodec.bench import curves as tables
 from stcodec.bench import peers as peer_codecs
+from stcodec.bench import plots, results
+from stcodec.bench.cache import ResultCache, file_digest
 from stcodec.bench.curves import Curve, Point, percent, with_bd_rates
 from stcodec.bench.peers import ANCHOR, Peer
-from stcodec.bench.sources import Clip, pictures, prepare, to_y4m
+from stcodec.bench.sources import Clip, Table, pictures, prepare, to_y4m
 from stcodec.codec.model_files import load_model
-from stcodec.common.files import temporary_output
 from stcodec.flows import inspect
 from stcodec.quality import vmaf
 from stcodec.quality.metrics import QualityMeter
@@ -33,7 +33,7 @@ class Plan:
     cache: a folder for peers' results."""
 
     clips: Sequence[Path]
-    table: dict[str, dict[str, str]] = field(default_factory=dict)
+    table: Table = field(default_factory=dict)
     scale: float | None = None
     frames: int = 0
     models: Sequence[str] = ("stc-1",)
@@ -53,7 +53,8 @@ def measure(plan: Plan, log: Callable[[str], None]) -> Iterator[tuple[Clip, list
         for number, source in enumerate(plan.clips, 1):
             clip = prepare(source, Path(name), plan.table, plan.scale, plan.frames)
             log(
-                f"{clip.name} ({number} of {len(plan.clips)}): {clip.width}x{clip.height}, {clip.frames} frames, {clip.kind}"
+                f"{clip.name} ({number} of {len(plan.clips)}): {clip.width}x{clip.height}, "
+                f"{clip.frames} frames, {clip.kind}"
             )
             bench = _ClipBench(plan, clip, Path(name))
             found = []
@@ -66,6 +67,30 @@ def measure(plan: Plan, log: Callable[[str], None]) -> Iterator[tuple[Clip, list
                     log(line(found[-1]))
             clip.path.unlink()
             yield clip, with_bd_rates(found)
+
+
+def run(
+    plan: Plan, json_path: Path | None, plot_path: Path | None, say: Callable[[str], None]
+) -> None:
+    """Measure and say all that is found; write it as JSON after each clip, and plots at the end."""
+    curves: list[Curve] = []
+    clips = []
+    for clip, found in measure(plan, say):
+        clips.append(clip.description())
+        curves += found
+        say("\n".join(["", *tables.clip_table(found), ""]))
+        if json_path is not None:
+            content = {"clips": clips, "curves": [asdict(c) for c in curves]}
+            results.write(json_path, "rate_distortion", content)
+    for c in curves:
+        if c.clip == curves[0].clip:
+            say(f"{c.codec}: {c.settings}")
+    if len(clips) > 1:
+        for key in tables.measured(curves, METRICS):
+            say("\n".join(["", *tables.summary(curves, key)]))
+        say("\n".join(["", *tables.overview(curves)]))
+    if plot_path is not None:
+        plots.plot(curves, plot_path)
 
 
 def line(curve: Curve) -> str:
@@ -82,7 +107,7 @@ class _ClipBench:
 
     def __init__(self, plan: Plan, clip: Clip, folder: Path) -> None:
         self._plan, self._clip, self._folder = plan, clip, folder
-        self._digest = _digest(clip.path)
+        self._digest = file_digest(clip.path)
 
     def own(self, model: str, motion: str) -> Curve:
         """The curve of a model."""
@@ -106,7 +131,8 @@ class _ClipBench:
         label = f"stp:{loaded.id}" + ("" if motion == "mctf" else f":{motion}")
         qualities = " ".join(map(str, self._plan.qualities))
         settings = (
-            f"stcodec {stcodec.__version__}, model {loaded.id} (sha256 {loaded.sha256.hex()[:16]}), motion {motion}, "
+            f"stcodec {stcodec.__version__}, model {loaded.id} "
+            f"(sha256 {loaded.sha256.hex()[:16]}), motion {motion}, "
             f"effort {self._plan.effort}, quality {qualities}"
         )
         return Curve(self._clip.name, self._clip.kind, label, settings, points)
@@ -114,17 +140,15 @@ class _ClipBench:
     def peer(self, name: str, peer: Peer) -> Curve:
         """The curve of a peer. One thread: then files do not depend on the number of cores."""
         points, said, cached = [], "", 0
+        cache = ResultCache(self._plan.cache)
         for crf in peer.crfs:
-            kept = self._kept(peer, crf)
-            if kept is not None and kept.is_file():
-                known = json.loads(kept.read_text())
-                cached += 1
-            else:
+            key = self._key(peer, crf)
+            known = cache.get(key)
+            if known is None:
                 known = self._encode(peer, crf)
-                if kept is not None:
-                    kept.parent.mkdir(parents=True, exist_ok=True)
-                    with temporary_output(kept) as temporary:
-                        temporary.write_text(json.dumps(known))
+                cache.put(key, known)
+            else:
+                cached += 1
             points.append(Point(**known["point"]))
             said = known["version"]
         settings = f"{peer.settings()}, one thread, MP4" + (f"; {said}" if said else "")
@@ -138,26 +162,14 @@ class _ClipBench:
         point = self._point(crf, coded.stat().st_size, peer_codecs.coded_bytes(coded), back)
         return {"version": peer_codecs.version(coded), "point": asdict(point)}
 
-    def _kept(self, peer: Peer, crf: int) -> Path | None:
-        if self._plan.cache is None:
-            return None
+    def _key(self, peer: Peer, crf: int) -> tuple[object, ...]:
+        """All that a peer's result depends on."""
         import av
 
         wanted = [m for m in METRICS if m in self._plan.metrics]
         tool = Path(vmaf.available() or "").name if "vmaf" in wanted else ""
-        key = repr(
-            (
-                _CACHE_VERSION,
-                self._digest,
-                peer,
-                crf,
-                wanted,
-                tool,
-                av.__version__,
-                av.library_versions,
-            )
-        )
-        return self._plan.cache / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+        libraries = av.__version__, av.library_versions
+        return _CACHE_VERSION, self._digest, peer, crf, wanted, tool, *libraries
 
     def _point(self, setting: int, size: int, stream: int, decoded: Path) -> Point:
         wanted = self._plan.metrics
@@ -171,12 +183,3 @@ class _ClipBench:
         return Point(
             setting, size, stream, q.psnr_611, q.psnr_y, q.psnr_u, q.psnr_v, q.ms_ssim, score
         )
-
-
-def _digest(path: Path) -> str:
-    """SHA-256 of a file of any length."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while part := stream.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()

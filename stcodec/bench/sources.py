@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -41,9 +42,28 @@ class Clip:
         return values
 
 
-def read_table(path: Path | None) -> dict[str, dict[str, str]]:
-    """Rows of a tab-separated table of clips by file name; needs the columns path, kind and
-    evaluate_at_scale."""
+@dataclass(frozen=True)
+class Row:
+    """What a table says of a clip: its kind of content, the scale at which to measure it, and where
+    it comes from ("": not known)."""
+
+    kind: str = "other"
+    scale: float = 1.0
+    source: str = ""
+
+
+Table = dict[str, Row]
+"""Rows by the file names of clips."""
+TABLE_NAME = "CLIPS.tsv"
+"""What the table of a folder's own clips is called."""
+
+
+def read_table(path: Path | None) -> Table:
+    """Rows of a tab-separated table with the columns path, kind, and scale or evaluate_at_scale; a
+    column source may be there.
+
+    InputError where it is no such table, or a scale is no positive number (none: 1).
+    """
     if path is None:
         return {}
     check_input(path)
@@ -52,57 +72,71 @@ def read_table(path: Path | None) -> dict[str, dict[str, str]]:
             rows = list(csv.DictReader(stream, delimiter="\t"))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a table of clips ({error})") from error
-    for column in ("path", "kind", "evaluate_at_scale"):
-        if not rows or rows[0].get(column) is None:
-            raise InputError(f"{path}: not a table of clips (there is no column {column!r})")
-    return {Path(row["path"]).name: row for row in rows}
+    columns = set(rows[0]) if rows else set()
+    column = "scale" if "scale" in columns else "evaluate_at_scale"
+    for wanted in ("path", "kind", column):
+        if wanted not in columns or rows[0][wanted] is None:
+            raise InputError(f"{path}: not a table of clips (there is no column {wanted!r})")
+    return {
+        Path(row["path"]).name: Row(
+            row["kind"] or "other",
+            _scale(row[column], row["path"], path),
+            row.get("source") or "",
+        )
+        for row in rows
+    }
 
 
-def prepare(
-    source: Path, folder: Path, table: dict[str, dict[str, str]], scale: float | None, frames: int
-) -> Clip:
-    """Write `source` (at most `frames` pictures, 0: all) as 8-bit planes of even size into
-    `folder`."""
-    row = table.get(source.name, {})
-    factor = scale if scale is not None else _scale(row.get("evaluate_at_scale") or "1", source)
+def _scale(text: str | None, clip: str, table: Path) -> float:
+    try:
+        scale = float(text or 1)
+    except ValueError:
+        scale = 0.0
+    if not 0 < scale < math.inf:
+        raise InputError(f"{table}: {clip}: {text!r} is no scale")
+    return scale
+
+
+def prepare(source: Path, folder: Path, table: Table, scale: float | None, frames: int) -> Clip:
+    """Write `source` (at most `frames` pictures, 0: all) as planes of 8 bits and even size into
+    `folder`; deeper samples are rounded."""
+    row = table.get(source.name, Row())
+    factor = row.scale if scale is None else scale
     path = folder / f"{source.stem}.y4m"
     with VideoReader(source, carry="none") as video, open(path, "wb") as stream:
-        if video.info.bit_depth != 8:
-            raise InputError(f"{source}: benchmarks take 8-bit sources")
         width, height = (round(n * factor) // 2 * 2 for n in (video.info.width, video.info.height))
         if min(width, height) < 2:
             raise UsageError(f"{source}: nothing is left of it at a scale of {factor:g}")
         rate = video.info.frame_rate or Fraction(25)
-        info = replace(video.info, width=width, height=height, frame_rate=rate, rotation=0)
+        info = replace(
+            video.info, bit_depth=8, width=width, height=height, frame_rate=rate, rotation=0
+        )
         writer = Y4MWriter(stream, info)
         count = 0
         pictures = (item for item in video if isinstance(item, Picture))
         for item in itertools.islice(pictures, frames or None):
             planes = tuple(
-                _resize(p, height // s, width // s)
+                _resize(p, height // s, width // s, video.info.bit_depth)
                 for p, s in zip(item.planes, (1, 2, 2), strict=True)
             )
             writer.write(Picture(planes, item.pts, item.duration))  # type: ignore[arg-type]
             count += 1
-    return Clip(source.stem, row.get("kind") or "other", factor, path, width, height, count, rate)
+    return Clip(source.stem, row.kind, factor, path, width, height, count, rate)
 
 
-def _scale(text: str, source: Path) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise InputError(f"{source}: the table's scale {text!r} is no number") from error
-
-
-def _resize(plane: np.ndarray, height: int, width: int) -> np.ndarray:
-    if plane.shape == (height, width):
-        return plane
+def _resize(plane: np.ndarray, height: int, width: int, bit_depth: int) -> np.ndarray:
+    """A plane of `height` x `width` samples of 8 bits, each rounded once: bicubic, antialiased, but
+    cut where a single row or column is too many."""
     if 0 <= plane.shape[0] - height <= 1 and 0 <= plane.shape[1] - width <= 1:
-        return plane[:height, :width]
+        plane = plane[:height, :width]
+        if bit_depth == 8:
+            return plane
+        half = 1 << (bit_depth - 9)
+        return np.minimum((plane.astype(np.uint32) + half) >> (bit_depth - 8), 255).astype(np.uint8)
     import torch  # here, so that a process that runs another codec does without
     import torch.nn.functional as F
 
-    tensor = torch.from_numpy(plane.astype(np.float32))[None, None]
+    tensor = torch.from_numpy(plane.astype(np.float32) / (1 << (bit_depth - 8)))[None, None]
     small = F.interpolate(
         tensor, (height, width), mode="bicubic", antialias=True, align_corners=False
     )
