@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from stcodec.bench import peers
 from stcodec.bench.overrides import Settings, changed_config
@@ -22,7 +23,7 @@ from stcodec.bench.sources import Clip, pictures
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import Model, load_model
 from stcodec.codec.tree import tree_steps
-from stcodec.common.devices import choose_device, share_threads
+from stcodec.common.arithmetic import Arithmetic
 from stcodec.common.values import Picture, Planes
 from stcodec.encoder import choice
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
@@ -78,17 +79,9 @@ class _Coded:
 def code_own(clip: Clip, model: str, quality: int, settings: Settings) -> Measured:
     """Code a clip by a model, in one thread. `settings`: of the model; constants of the encoder
     have been set before (see `overrides`)."""
-    loaded = _warm_model(model, tuple(settings.items()))
-    share_threads(choose_device("cpu", 1), clip.width * clip.height)
-    coded, scores = _Coded(), []
-    encoder = ChunkEncoder(loaded, clip.width, clip.height, 8, CodecSettings(quality))
-    decoder = ChunkDecoder(loaded, clip.width, clip.height, 8)
-    sources = (Picture(planes, i, 1) for i, planes in enumerate(pictures(clip.path)))
-    for cut in (c for c in chunks(sources) if isinstance(c, Cut)):
-        planes = [p.planes for p in cut.pictures]
-        scores += _scores(
-            zip(planes, _code(encoder, decoder, planes, cut.first, coded), strict=True)
-        )
+    with Arithmetic(torch.device("cpu"), threads=1):
+        loaded = _warm_model(model, tuple(settings.items()))
+        coded, scores = _coded(clip, loaded, quality)
     return Measured(
         **_means(quality, coded.bytes, clip, scores, coded.segments),
         key_gap=_key_gap(scores, coded.kinds),
@@ -96,6 +89,19 @@ def code_own(clip: Clip, model: str, quality: int, settings: Settings) -> Measur
         decode_seconds=coded.decode / len(scores),
         parts=coded.parts,
     )
+
+
+def _coded(clip: Clip, model: Model, quality: int) -> tuple[_Coded, list[Quality]]:
+    """What coding a clip comes to, and the quality of every frame."""
+    coded, scores = _Coded(), []
+    encoder = ChunkEncoder(model, clip.width, clip.height, 8, CodecSettings(quality))
+    decoder = ChunkDecoder(model, clip.width, clip.height, 8)
+    sources = (Picture(planes, i, 1) for i, planes in enumerate(pictures(clip.path)))
+    for cut in (c for c in chunks(sources) if isinstance(c, Cut)):
+        planes = [p.planes for p in cut.pictures]
+        decoded = _code(encoder, decoder, planes, cut.first, coded)
+        scores += _scores(zip(planes, decoded, strict=True))
+    return coded, scores
 
 
 def code_peer(clip: Clip, peer: Peer, crf: int) -> Measured:
@@ -185,7 +191,6 @@ def _means(
 @functools.lru_cache(maxsize=2)
 def _warm_model(name: str, settings: tuple[tuple[str, object], ...]) -> Model:
     """A model with its settings, after a first use of encoder and decoder, which is start-up."""
-    choose_device("cpu", 1)
     model = load_model(name)
     changes = changed_config(model.config, dict(settings))
     if changes:
