@@ -215,6 +215,18 @@ def test_a_part_of_a_file_is_compared_with_its_index() -> None:
         list(reader)
 
 
+@pytest.mark.parametrize("frames", [0, 5, 256 * 3, (1 << 64) - 1])
+def test_a_footer_with_impossible_totals_is_none(frames: int) -> None:
+    sections = taken_apart(write())
+    index = Reader(io.BytesIO(write())).read_index()
+    assert index is not None
+    sections[-1] = section(b"foot", pack_fields(dataclasses.replace(index.footer, frames=frames)))
+    reader = Reader(io.BytesIO(SIGNATURE + b"".join(sections)))
+    assert reader.read_index() is None
+    with pytest.raises(DamagedFileError):
+        list(reader)
+
+
 @pytest.mark.parametrize(
     "value", [float("inf"), 1e999, -1, 1 << 63, "1", None, True, [1], {"a": 1}], ids=str
 )

@@ -191,7 +191,10 @@ def unpack_index(body: bytes, footer: Footer) -> Index:
     ordered = all(
         a[0] < b[0] and a[1] < b[1] and a[2] < b[2] for a, b in itertools.pairwise(segments)
     )
-    if not ordered or any(o < 0 or n < 0 for o, _, n in segments):
+    # Each segment has a picture, the first one the first.
+    numbers = [n for _, _, n in segments]
+    whole = numbers[0] == 0 and numbers[-1] < footer.frames if numbers else footer.frames == 0
+    if not ordered or not whole or any(o < 0 for o, _, _ in segments):
         raise DamagedFileError("the index holds impossible values")
     return Index(footer, sizes, segments)
 

@@ -47,6 +47,8 @@ SIGNATURE = b"\x8bSTP\r\n\x1a\n"
 _PATH = re.compile(r"[/\\:\x00-\x1f\x7f]|\.safetensors$")
 SECTION = struct.Struct("<4sII")
 MAX_SECTION = 1 << 30
+MAX_PICTURES = 255
+"""Of a chunk, by the size of its field."""
 HEAD, STREAMS, CHUNK, PACKET, META, BLOB, INDEX, FOOT = (
     b"HEAD", b"STRM", b"CHNK", b"PCKT", b"meta", b"blob", b"indx", b"foot",
 )  # fmt: skip
@@ -254,6 +256,8 @@ class Reader:
             if tag != FOOT:
                 return None
             footer = unpack_fields(Footer, body)
+            if footer.chunks * SECTION.size > end or footer.frames > footer.chunks * MAX_PICTURES:
+                return None
             self._stream.seek(footer.index_offset)
             tag, body = self._section()
             if tag != INDEX:
