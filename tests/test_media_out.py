@@ -165,14 +165,14 @@ def test_a_cut_off_mp4_yields_what_decodes_then_raises(tmp_path: Path) -> None:
     assert 10 <= count < 50
 
 
-def test_a_cut_off_matroska_file_is_noted(tmp_path: Path) -> None:
-    path = cut_off(
-        write_clip(
-            tmp_path / "a.mkv", clip(150, 32, 32), "libx264", options={"x264-params": "keyint=10"}
-        )
-    )
-    reader, pictures, _ = read(path)
-    assert 10 <= len(pictures) < 150
+@pytest.mark.parametrize("count", [20, 150])
+def test_a_cut_off_matroska_file_is_noted(tmp_path: Path, count: int) -> None:
+    options = {"x264-params": "keyint=10"}
+    whole = write_clip(tmp_path / "a.mkv", clip(count, 32, 32), "libx264", options=options)
+    reader, pictures, _ = read(whole)
+    assert (len(pictures), reader.notes) == (count, ())
+    reader, pictures, _ = read(cut_off(whole))
+    assert 5 <= len(pictures) < count
     assert any("cut off" in n for n in reader.notes)
 
 

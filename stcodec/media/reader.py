@@ -14,6 +14,9 @@ from stcodec.media.probe import announced_end, describe_video, file_extras, file
 from stcodec.media.samples import SampleFormat
 from stcodec.media.times import TimeRepair
 
+_USUAL_RATE = Fraction(25)
+# So many pictures fewer than announced are a matter of how a format counts.
+_PICTURES_MISSING = 3
 _SCALED = "pictures of another size were scaled to that of the first one"
 
 
@@ -114,7 +117,8 @@ class VideoReader:
         if times.end is None or said is None:
             return
         end = times.end * self.info.time_base
-        if said - end > max(Fraction(1), said / 20):
+        picture = 1 / (self.info.frame_rate or _USUAL_RATE)
+        if said - end > max(_PICTURES_MISSING * picture, min(Fraction(1), said / 20)):
             self._notes.append(
                 f"the pictures end at {float(end):.1f} s, the file announces {float(said):.1f} s: "
                 "is it cut off?"
