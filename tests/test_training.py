@@ -28,8 +28,9 @@ from stcodec.training.__main__ import main
 from stcodec.training.pack import PackSettings
 from tests.conftest import make_video, run
 
-TINY = ("--base", "dct", "--width", 8, "--prior-blocks", 1, "--filter-blocks", 1, "--memory", 4)
-CROPS = ("--screen-share", 0, "--height", 64, "--width-of-crop", 80, "--chunks", 1, "--batch", 1)
+TINY = ("--model", "dct", "--width", 8, "--prior-blocks", 1, "--filter-blocks", 1, "--memory", 4)
+CROPS = ("--screen-share", 0, "--crop", "80x64", "--chunks", 1)
+ONE = ("--batch", 1)
 
 
 def training(*arguments: object, code: int = 0) -> tuple[str, str]:
@@ -101,18 +102,8 @@ def test_shards_are_no_larger_than_asked_for(folder: Path, tmp_path: Path) -> No
 
 
 def test_a_picture_of_what_is_trained_on(packed: Path, tmp_path: Path) -> None:
-    training(
-        "look",
-        packed,
-        tmp_path / "sheet.png",
-        *CROPS,
-        "--batch",
-        3,
-        "--photo-share",
-        0.4,
-        "--screen-share",
-        0.3,
-    )
+    shares = ("--photo-share", 0.4, "--screen-share", 0.3)
+    training("look", packed, tmp_path / "sheet.png", *CROPS, "--batch", 3, *shares)
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (6 * 82, 3 * 66)
         assert np.asarray(sheet).std() > 10
@@ -122,21 +113,8 @@ def test_a_run_that_is_killed_goes_on_and_gives_a_model(
     folder: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, model = tmp_path / "run", tmp_path / "my.safetensors"
-    common = (
-        "train",
-        packed,
-        place,
-        *TINY,
-        *CROPS,
-        "--steps",
-        20,
-        "--every",
-        5,
-        "--log-every",
-        5,
-        "--threads",
-        1,
-    )
+    often = ("--steps", 20, "--every", 5, "--log-every", 5, "--threads", 1)
+    common = ("train", packed, place, *TINY, *CROPS, *ONE, *often)
     command = [sys.executable, "-m", "stcodec.training", *map(str, common)]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -161,6 +139,7 @@ def test_a_run_that_is_killed_goes_on_and_gives_a_model(
     assert 0 < rows[-1]["rate"] < rows[0]["rate"]
     assert (place / "ema.safetensors").stat().st_size < 16 << 20
     training("plot", place, tmp_path / "run.png")
+    assert "already exists" in training("plot", place, tmp_path / "run.png", code=4)[1]
     with Image.open(tmp_path / "run.png") as picture:
         assert picture.size[0] > 500
     training("export", packed, place, model, *CROPS, "--threads", 1, "--crops", 2, "--steps", 30)
@@ -188,6 +167,44 @@ def test_a_run_that_is_killed_goes_on_and_gives_a_model(
     assert len(json.loads((tmp_path / "b.json").read_text())["curves"][-1]["points"]) == 3
 
 
+def test_a_model_from_nothing_with_wide_patches(
+    folder: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, place, own = (
+        tmp_path / "wide.safetensors",
+        tmp_path / "run",
+        tmp_path / "own.safetensors",
+    )
+    some = (*CROPS, "--threads", 1, "--crops", 2, "--steps", 20)
+    said, _ = training("linear", packed, start, *some, "--patch", "16x8", "--rounds", 2)
+    sizes = [int(line.split()[-2]) for line in said.splitlines() if line.startswith("coded")]
+    assert len(sizes) == 2 and sizes[1] < 0.8 * sizes[0]
+    shape = ("--width", 8, "--prior-blocks", 1, "--filter-blocks", 1, "--memory", 4)
+    training("train", packed, place, "--model", start, *shape, *CROPS, *ONE, "--steps", 2)
+    training("export", packed, place, own, *some)
+    assert load_model(str(own)).config.patch.w == 16
+    coded = tmp_path / "a.stp"
+    stcodec.encode(folder / "small.mp4", coded, model=str(own))
+    monkeypatch.setenv("STCODEC_MODELS", str(tmp_path))
+    assert run("verify", "--deep", coded).returncode == 0
+
+
+def test_the_time_of_a_step_in_parts(packed: Path) -> None:
+    some = (*CROPS, *ONE, "--threads", 1, "--steps", 1, "--table", 3)
+    said, _ = training("profile", packed, "--model", "dct", *some)
+    lines = said.splitlines()
+    assert lines[0] == "1 crops of 80x64, 8 frames, on cpu"
+    names = ["pictures", "motion", "forward", "backward", "optimiser"]
+    stages = [line.split() for line in lines if line.endswith(" %") and " ms " in line]
+    assert [stage[0] for stage in stages] == names
+    assert all(float(stage[1]) >= 0 for stage in stages)
+    assert sum(float(stage[3]) for stage in stages) == pytest.approx(100, abs=0.5)
+    arithmetic = next(line for line in lines if line.startswith("arithmetic"))
+    assert float(arithmetic.split(": ")[1].split()[0]) > 0
+    shares = [float(line.split()[0]) for line in lines[-3:]]
+    assert shares == sorted(shares, reverse=True) and shares[0] > 0
+
+
 def test_compiled_networks_learn_the_same(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +214,7 @@ def test_compiled_networks_learn_the_same(
     common = (
         *TINY,
         *CROPS,
+        *ONE,
         "--intra",
         "--intra-width",
         16,
@@ -228,7 +246,17 @@ def test_a_run_goes_on_without_a_compiler_that_fails(
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
     said, _ = training(
-        "train", packed, tmp_path / "run", *TINY, *CROPS, "--steps", 2, "--threads", 1, "--compile"
+        "train",
+        packed,
+        tmp_path / "run",
+        *TINY,
+        *CROPS,
+        *ONE,
+        "--steps",
+        2,
+        "--threads",
+        1,
+        "--compile",
     )
     assert said.count("goes on without compilation, which failed: wrong layout\n") == 1
     assert "step 2," in said
@@ -238,21 +266,9 @@ def test_intra_frames_are_trained_alone(
     folder: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, target = tmp_path / "run", tmp_path / "own.safetensors"
-    common = (
-        "--intra",
-        "--intra-width",
-        16,
-        *CROPS,
-        "--batch",
-        2,
-        "--steps",
-        4,
-        "--log-every",
-        2,
-        "--threads",
-        1,
-    )
-    assert "2 clips, 1 photos" in training("train", packed, place, "--base", "dct", *common)[0]
+    new = ("--intra", "--intra-width", 16, *CROPS, "--batch", 2)
+    common = (*new, "--steps", 4, "--log-every", 2, "--threads", 1)
+    assert "2 clips, 1 photos" in training("train", packed, place, "--model", "dct", *common)[0]
     training("export", packed, place, target, *CROPS, "--rounds", 0)
     base, own = load_model("dct"), load_model(str(target))
     assert own.config.intra_width == 16
@@ -291,30 +307,24 @@ def test_the_launcher_trains_without_pyav_and_the_entropy_coder(
     python.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {script} "$@"\n')
     python.chmod(0o755)
     launcher = Path(__file__).parent.parent / "stcodec" / "training" / "gpu_run.sh"
-    command = [
-        launcher,
-        packed,
-        tmp_path / "run",
-        5,
-        *TINY,
-        *CROPS,
-        "--steps",
-        2,
-        "--log-every",
-        1,
-        "--threads",
-        1,
-    ]
-    environment = {**os.environ, "PYTHON": str(python), "WAIT": "100", "COLLECT": "collected"}
-    done = subprocess.run(
-        list(map(str, command)),
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
+    environment = {**os.environ, "PYTHON": str(python), "COLLECT": "collected"}
+
+    def launch(place: str, *options: object) -> subprocess.CompletedProcess[str]:
+        command = map(str, (launcher, packed, tmp_path / place, 5, *TINY, *CROPS, *ONE, *options))
+        return subprocess.run(
+            list(command),
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    # The launcher ends as the training ends.
+    failed = launch("failed", "--crop", "80x60")
+    assert failed.returncode == 2 and "such as 80x64" in failed.stdout
+    done = launch("run", "--steps", 2, "--log-every", 1, "--threads", 1)
     assert done.returncode == 0, done.stderr
     assert "step 2" in done.stdout
     collected = sorted((tmp_path / "collected").iterdir())
@@ -337,12 +347,16 @@ def test_the_launcher_trains_without_pyav_and_the_entropy_coder(
         (("train", "{empty}", "{empty}/run"), "holds no shards", 3),
         (("pack", "{empty}", "{empty}/p"), "holds no videos and no photos", 3),
         (("plot", "{empty}", "{empty}/p.png"), "there is no log", 3),
+        (("plot", "{empty}", "{empty}/p.txt"), "ending of a plot must be one of .png", 2),
+        (("pack", "{packed}", "{packed}"), "already exists (-y overwrites)", 4),
+        (("train", "{packed}", "{empty}/run", "--model", "none"), "'none' is not installed", 1),
+        (("train", "{packed}", "{empty}/run", "--width-of-crop", "80"), "train --help", 2),
         (
             ("export", "{packed}", "{empty}", "{empty}/m.safetensors"),
             "does not say how the run was started",
             3,
         ),
-        (("train", "{packed}", "{empty}/run", "--height", "60"), "multiples of 16", 2),
+        (("train", "{packed}", "{empty}/run", "--crop", "80x60"), "such as 80x64", 2),
     ],
 )
 def test_errors_are_one_line(

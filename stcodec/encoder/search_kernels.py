@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import float32, int32, int64, uint64
 
+from stcodec.encoder import tuning
 from stcodec.encoder.sample_kernels import MARGIN, compiled
 
 
@@ -56,7 +57,8 @@ _WORST = np.float32(1e30)
 def bit_table() -> np.ndarray:
     """Estimated bits of a component of a difference of vectors, float32, by its size in quarter
     samples."""
-    return (1.7 * np.log2(3.0 * np.arange(_MOST + 1) + 1.0)).astype(np.float32)
+    size = tuning.VECTOR_UNIT * np.arange(_MOST + 1) + 1.0
+    return (tuning.VECTOR_BITS * np.log2(size)).astype(np.float32)
 
 
 @compiled

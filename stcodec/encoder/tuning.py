@@ -28,6 +28,9 @@ SHORTER_STEPS = (1.0, 1.8, 2.8)
 0, 1, 2."""
 FOCUS_BITS = 16.0
 """A 16x16 block whose whole difference is worth less than this many bits is not searched further."""
+VECTOR_BITS, VECTOR_UNIT = 1.7, 3.0
+"""A component of a difference of vectors by d quarter samples is taken to cost
+VECTOR_BITS * log2(VECTOR_UNIT * d + 1) bits."""
 REACH, REACH_PER_FRAME, MOST_REACH = 16, 12, 64
 """Samples that the full search looks around: a base, more by the distance in time, at most."""
 TREE_REACH_PER_FRAME = 24

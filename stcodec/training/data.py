@@ -17,7 +17,7 @@ from stcodec.codec.network import QUALITY_LEVELS
 from stcodec.codec.patches import CHUNK_FRAMES
 from stcodec.common.values import Planes
 from stcodec.errors import InputError
-from stcodec.training.engine import Batch
+from stcodec.training.batch import Batch
 from stcodec.training.pack import Planes8, rgb_of_planes
 from stcodec.training.screens import page
 from stcodec.training.synthetic import Clip, Scenes, with_noise

@@ -11,7 +11,7 @@ because every quality and every clip shall count alike; it is what a BD-rate ave
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -33,6 +33,7 @@ from stcodec.codec.transform import luma_channels
 from stcodec.codec.tree import INTRA, KEY, Step, tree_steps
 from stcodec.encoder import propagation, search, tuning
 from stcodec.training import estimate, warp
+from stcodec.training.batch import Batch
 from stcodec.training.passes import Context, Passes
 
 # Bits per pixel that no crop is taken to cost less than: what is nearly free has nothing to teach.
@@ -44,49 +45,10 @@ _MOTION_BIT_COST = 3.0
 _REACHES = ((2, 5), (CHUNK_FRAMES, 8))
 # How much planes weigh in the distortion that benchmarks report.
 _PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)
-_PICTURE = Step((0,), ((None, None),), 0)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """B crops of whole chunks (or, without trees, of single pictures).
-
-    y [B, T, H, W], u and v of half the size, float in [0, 1]; quality float [B]. trees: of each
-    chunk, for all crops. fields: for each chunk and predicted frame of it, vectors [B, 2, 2, H/8,
-    W/8] and modes [B, H/16, W/16]; empty until `Engine.find_motion`. keys_only: leave out the
-    two-sided frames, on which no key frame depends.
-    """
-
-    y: Tensor
-    u: Tensor
-    v: Tensor
-    quality: Tensor
-    trees: tuple[int, ...]
-    fields: dict[tuple[int, int], tuple[Tensor, Tensor]]
-    keys_only: bool = False
-
-    def plan(self) -> list[tuple[Step, ...]]:
-        """The steps of each chunk."""
-        plan = [tree_steps(tree, chunk == 0) for chunk, tree in enumerate(self.trees)] or [
-            (_PICTURE,)
-        ]
-        if self.keys_only:
-            plan = [tuple(step for step in steps if step.level == 0) for steps in plan]
-        return plan
-
-    @property
-    def pixels(self) -> int:
-        """Luma samples of a crop's coded frames."""
-        return (
-            sum(len(step.frames) for steps in self.plan() for step in steps) * self.y[0, 0].numel()
-        )
-
-    def frames(self, numbers: Sequence[int]) -> Frames:
-        """Pictures of all crops at these times, time by time: batch size len(numbers) * B."""
-        at = list(numbers)
-        return Frames(
-            *(torch.cat([p[:, t] for t in at])[:, None] for p in (self.y, self.u, self.v))
-        )
+DISTORTIONS = ("steps", "log")
+# Qualities are reported in so many bands.
+QUALITY_BANDS = 8
+_BAND = QUALITY_LEVELS // QUALITY_BANDS
 
 
 @dataclass(frozen=True)
@@ -390,5 +352,10 @@ def psnr(squared: Tensor) -> Tensor:
 
 
 def quality_band(quality: Tensor) -> Tensor:
-    """Quality float [B] -> one of 8 bands, int64."""
-    return (quality / (QUALITY_LEVELS / 8)).long().clamp(0, 7)
+    """Quality float [B] -> one of `QUALITY_BANDS` bands, int64."""
+    return (quality / _BAND).long().clamp(0, QUALITY_BANDS - 1)
+
+
+def band_name(band: int) -> str:
+    """The qualities of a band: 8-15."""
+    return f"{_BAND * band}-{_BAND * (band + 1) - 1}"

@@ -16,11 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stcodec.encoder import tuning
+
 _CROSS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 _AROUND = (*_CROSS, (-1, -1), (-1, 1), (1, -1), (1, 1))
-# Half-sample interpolation, and what is worth a split (in bits), as in the encoder's search.
+# Half-sample interpolation, close to that of the encoder's search. Then what is worth a split, and
+# what one reference alone costs against both, in bits, as in `search_kernels`.
 _HALF = (0.022, -0.132, 0.610, 0.610, -0.132, 0.022)
-_SPLIT_BITS = 6.0
+_SPLIT_BITS, _ALONE_BITS = 6.0, 1.5
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ def _neighbours(v: Tensor) -> list[Tensor]:
 
 def _bits(difference: Tensor) -> Tensor:
     """Estimated bits [P, 1, ...] of vector differences [P, 2, ...] in quarter samples."""
-    return torch.log2(difference.abs() * 3.0 + 1.0).sum(1, keepdim=True) * 1.7
+    size = difference.abs() * tuning.VECTOR_UNIT + 1.0
+    return torch.log2(size).sum(1, keepdim=True) * tuning.VECTOR_BITS
 
 
 @functools.lru_cache(maxsize=16)
@@ -211,12 +215,8 @@ def choose_modes(current: Tensor, first: Found, second: Found, bit_cost: Tensor)
     second alone."""
     price = bit_cost.view(-1, 1, 1, 1)
     costs = []
-    for mode in range(3):
-        prediction = (
-            (first.prediction + second.prediction) / 2
-            if mode == 0
-            else (first, second)[mode - 1].prediction
-        )
-        rate = first.rate + second.rate if mode == 0 else (first, second)[mode - 1].rate + 1.5
+    both = (first.prediction + second.prediction) / 2, first.rate + second.rate
+    alone = [(one.prediction, one.rate + _ALONE_BITS) for one in (first, second)]
+    for prediction, rate in (both, *alone):
         costs.append(F.avg_pool2d((prediction - current).abs(), 16) * 256 + price * rate)
     return torch.cat(costs, 1).argmin(1)

@@ -13,6 +13,7 @@ from stcodec.codec.model_files import Model
 from stcodec.common.values import Planes
 from stcodec.errors import InputError
 from stcodec.training import checkpoint, fit
+from stcodec.training.engine import band_name
 
 FIT_QUALITIES = (4, 12, 20, 28, 36, 44, 52, 60)
 
@@ -20,21 +21,23 @@ FIT_QUALITIES = (4, 12, 20, 28, 36, 44, 52, 60)
 def fitted(
     model: Model,
     clips: Iterable[Sequence[Planes]],
-    options: dict[str, Any],
+    rounds: int,
+    steps: int,
+    predictors: bool,
     say: Callable[[str], None],
 ) -> tuple[Model, list[str]]:
-    """`options["rounds"]` rounds of `fit.fit_round` over the clips; also the lines that it said."""
+    """So many rounds of `fit.fit_round` over the clips; also the lines that it said."""
     report: list[str] = []
 
     def log(text: str) -> None:
         report.append(text)
         say(text)
 
-    coded = list(clips) if options["rounds"] else []
-    for number in range(options["rounds"]):
-        qualities, predictors = FIT_QUALITIES[number % 3 :], options.get("predictors", True)
+    coded = list(clips) if rounds else []
+    for number in range(rounds):
+        qualities = FIT_QUALITIES[number % 3 :]
         model = fit.fit_round(
-            model, coded, qualities, options["steps"], effort=1, log=log, predictors=predictors
+            model, coded, qualities, steps, effort=1, log=log, predictors=predictors
         )
     return model, report
 
@@ -60,15 +63,18 @@ def card(
     lines = [
         f"# {target.stem}",
         "",
-        f"Width {config.width}, {config.prior_blocks} + {config.filter_blocks} blocks, {config.memory} memory channels.",
+        f"Width {config.width}, {config.prior_blocks} + {config.filter_blocks} blocks, "
+        f"{config.memory} memory channels.",
         "",
         "* sha256 `SHA256`",
-        f"* Started from `{options['base']}`; {', '.join(f'{k} {v}' for k, v in options.items() if k != 'base')}",
+        f"* Started from `{options['model']}`, with these options:",
+        *(f"  `{k}` {v}" for k, v in options.items() if k != "model" and v is not None),
     ]
     if rows:
         last = rows[-1]
         lines.append(
-            f"* {last['step']} steps in {last['minutes']:.1f} minutes; the loss went from {rows[0]['loss']:.4f} to {last['loss']:.4f}"
+            f"* {last['step']} steps in {last['minutes']:.1f} minutes; "
+            f"the loss went from {rows[0]['loss']:.4f} to {last['loss']:.4f}"
         )
         lines += [
             "",
@@ -77,6 +83,6 @@ def card(
         ]
         for band, (bits, psnr) in enumerate(zip(last["bits_per_pixel"], last["psnr"], strict=True)):
             if bits is not None:
-                lines.append(f"| {8 * band}-{8 * band + 7} | {bits:.4f} | {psnr:.2f} dB |")
+                lines.append(f"| {band_name(band)} | {bits:.4f} | {psnr:.2f} dB |")
     lines += ["", "Fitted after training:", "", *(f"    {text}" for text in report), ""]
     return "\n".join(lines)

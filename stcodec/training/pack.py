@@ -26,6 +26,7 @@ from stcodec.errors import InputError
 
 VIDEO_ENDINGS = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".y4m", ".gif", ".h264"}
 PHOTO_ENDINGS = {".webp", ".jpg", ".jpeg", ".png"}
+SHARDS = "shard-*.tar"
 # Sizes of planes are multiples of this, so that chroma has whole samples and a stacked picture even
 # sides.
 _UNIT = 4
@@ -37,7 +38,7 @@ Planes8 = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 @dataclass(frozen=True)
 class PackSettings:
     """frames: of a clip at most; side, photo_side: the shorter side at most, in samples; crf: of
-    the clips; clips: of a video."""
+    the clips, for x264; photo_quality: of the photos, for WebP; clips: of a video."""
 
     frames: int = 32
     side: int = 288
@@ -168,7 +169,7 @@ def pack(
     """
     videos, photos = training_files(folder)
     target.mkdir(parents=True, exist_ok=True)
-    for old in target.glob("shard-*.tar"):
+    for old in target.glob(SHARDS):
         old.unlink()
     shards: list[Path] = []
     members: list[tuple[dict[str, object], bytes]] = []
@@ -229,9 +230,9 @@ def _write_shard(path: Path, members: Sequence[tuple[dict[str, object], bytes]])
 def read(folder: Path) -> tuple[list[Planes8], list[Planes8]]:
     """Clips (planes uint8 [T, H, W]) and photos (the same with T = 1) of the shards in `folder`.
     InputError for what is no pack."""
-    shards = sorted(folder.glob("shard-*.tar"))
+    shards = sorted(folder.glob(SHARDS))
     if not shards:
-        raise InputError(f"{folder}: holds no shards (shard-*.tar)")
+        raise InputError(f"{folder}: holds no shards ({SHARDS})")
     clips, photos = [], []
     with tempfile.TemporaryDirectory() as scratch:
         for shard in shards:

@@ -80,14 +80,16 @@ def profile(
         step(number, clock)
     total = sum(clock.seconds.values())
     pixels = len(batch.y) * batch.pixels
-    yield f"{len(batch.y)} crops of {batch.y.shape[3]}x{batch.y.shape[2]}, {batch.y.shape[1]} frames, on {data.device}"
-    yield f"{'warm-up':10} {1000 * warm_up:9.1f} ms, {steps} steps{', compilation included' if compiled else ''}"
+    crops, frames, height, width = batch.y.shape
+    yield f"{crops} crops of {width}x{height}, {frames} frames, on {data.device}"
+    more = ", compilation included" if compiled else ""
+    yield f"{'warm-up':10} {1000 * warm_up:9.1f} ms, {steps} steps{more}"
     for name, seconds in clock.seconds.items():
         yield f"{name:10} {1000 * seconds / steps:9.1f} ms  {100 * seconds / total:5.1f} %"
     yield f"{'step':10} {1000 * total / steps:9.1f} ms, {steps * pixels / total / 1e6:.2f} Mpixel/s"
     yield (
-        f"arithmetic of forward and backward: {flops / pixels / 1000:.1f} kFLOP per pixel, {flops / 1e9:.0f} GFLOP a step, "
-        f"{flops * steps / total / 1e9:.0f} GFLOP/s"
+        f"arithmetic of forward and backward: {flops / pixels / 1000:.1f} kFLOP per pixel, "
+        f"{flops / 1e9:.0f} GFLOP a step, {flops * steps / total / 1e9:.0f} GFLOP/s"
     )
     yield from _operators(step, data.device, 2 * steps, table)
 
@@ -110,6 +112,7 @@ def _operators(
     arithmetic = sum(
         t for name, (t, _) in own.items() if any(word in name.lower() for word in _ARITHMETIC)
     )
-    yield f"convolutions and matrix products: {100 * arithmetic / max(total, 1e-9):.0f} % of the operators' time"
+    share = 100 * arithmetic / max(total, 1e-9)
+    yield f"convolutions and matrix products: {share:.0f} % of the operators' time"
     for name, (spent, count) in sorted(own.items(), key=lambda item: -item[1][0])[:table]:
         yield f"{100 * spent / max(total, 1e-9):6.1f} %  {count:6d} x  {name[:80]}"

@@ -24,16 +24,25 @@ from stcodec.codec.model_files import Model, config_to_json
 from stcodec.codec.network import ModelConfig, Network
 from stcodec.codec.scales import GroupNetwork
 from stcodec.common.arithmetic import flush_denormals
+from stcodec.errors import StcodecError
 from stcodec.training import checkpoint
+from stcodec.training.batch import Batch
 from stcodec.training.data import Data
-from stcodec.training.engine import Batch, Engine, Outcome, Settings, psnr, quality_band
+from stcodec.training.engine import (
+    QUALITY_BANDS,
+    Engine,
+    Outcome,
+    Settings,
+    psnr,
+    quality_band,
+)
 from stcodec.training.passes import Passes
 from stcodec.training.scale_twin import ScaleTwin
 from stcodec.training.soap import Soap
 
 # Parameters that are fitted at export; gradients leave them alone.
 FITTED = ("spatial", "centroids", "intra_mean", "step_gain")
-_BANDS = 8
+OPTIMISERS = ("soap", "adamw")
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class RunSettings:
     average: float = 0.999
     optimiser: str = "soap"
     reuse: int = 1
-    pool: int = 1
+    pool: int = 12
     compiled: bool = False
     intra: bool = False
     every: int = 200
@@ -211,7 +220,7 @@ class Run:
 
     def train(self) -> None:
         """Train to the end; the checkpoint is written now and then, at the end, and when
-        interrupted or told to end."""
+        interrupted or told to end. StcodecError where the loss is no number any more."""
         signal.signal(signal.SIGTERM, _interrupt)
         if self.device.type == "cpu":
             flush_denormals()
@@ -231,7 +240,7 @@ class Run:
                         **window.result(),
                     }
                     if not math.isfinite(row["loss"]):
-                        raise FloatingPointError(f"the loss of step {self.step} is {row['loss']}")
+                        raise StcodecError(f"the loss of step {self.step} is {row['loss']}")
                     log.write(**row)
                     self.say(_line(row))
                     window = _Window(self.device)
@@ -306,7 +315,7 @@ class _Window:
     def __init__(self, device: torch.device) -> None:
         self.loss = torch.zeros((), device=device)
         self.norm = torch.zeros((), device=device)
-        self.bands = torch.zeros(_BANDS, 3, device=device)
+        self.bands = torch.zeros(QUALITY_BANDS, 3, device=device)
         self.steps, self.pixels, self.start = 0, 0, time.monotonic()
 
     def add(self, batch: Batch, outcome: Outcome, norm: Tensor) -> None:

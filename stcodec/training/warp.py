@@ -1,5 +1,5 @@
-"""Motion-compensated prediction of many crops at once: what `compensation.predict` computes, without a
-loop over pictures.
+"""Motion-compensated prediction of many crops at once: what `compensation.predict`
+computes, without a loop over pictures.
 
 Every operation has a fixed size and no value goes back to the host, so that a GPU runs it without
 waiting, and gradients may pass through the references.
