@@ -232,24 +232,26 @@ class Run:
                 window.add(*self.advance())
                 self.spent = before + (time.monotonic() - began) / 60
                 if self.step % settings.log_every == 0:
-                    rate = self.optimiser.param_groups[0]["lr"]
-                    row = {
-                        "step": self.step,
-                        "minutes": round(self.spent, 3),
-                        "rate": rate,
-                        **window.result(),
-                    }
-                    if not math.isfinite(row["loss"]):
-                        raise StcodecError(f"the loss of step {self.step} is {row['loss']}")
-                    log.write(**row)
-                    self.say(_line(row))
+                    self._report(window, log)
                     window = _Window(self.device)
                 if self.step % settings.every == 0:
                     self.save()
         except KeyboardInterrupt:
             self.say("interrupted")
+        if window.steps:
+            self._report(window, log)
         self.save()
         self.say(f"step {self.step}, {self.spent:.1f} minutes: {self.folder / 'ema.safetensors'}")
+
+    def _report(self, window: _Window, log: checkpoint.Log) -> None:
+        """Write and say what the steps in `window` came to."""
+        rate = self.optimiser.param_groups[0]["lr"]
+        minutes = round(self.spent, 3)
+        row = {"step": self.step, "minutes": minutes, "rate": rate, **window.result()}
+        if not math.isfinite(row["loss"]):
+            raise StcodecError(f"the loss of step {self.step} is {row['loss']}")
+        log.write(**row)
+        self.say(_line(row))
 
     def advance(self) -> tuple[Batch, Outcome, Tensor]:
         """One step: the batch, what came of it, and the norm of the gradient."""
