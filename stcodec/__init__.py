@@ -27,9 +27,9 @@ from stcodec.errors import (
 if TYPE_CHECKING:
     import torch
 
-    from stcodec.common.values import PathLike
+    from stcodec.common.values import PathLike, Progress
     from stcodec.flows.decode import DecodeResult
-    from stcodec.flows.encode import EncodeResult, Progress
+    from stcodec.flows.encode import EncodeResult
     from stcodec.flows.library import Video
 
 __version__ = "0.1.0"
@@ -63,7 +63,8 @@ def encode(
     overwrite=True. `progress` is called after every chunk. Raises errors of `stcodec.errors`,
     TargetError where no quality reaches the target; `dst` appears only when it is complete.
     """
-    from stcodec.flows.encode import EncodeResult, Progress
+    from stcodec.common.values import Progress
+    from stcodec.flows.encode import EncodeResult
     from stcodec.flows.targets import search_steps
     from stcodec.options import EncodeOptions
 
@@ -89,8 +90,8 @@ def decode(
     device, threads, overwrite). Raises errors of `stcodec.errors`; `dst` appears only when it is
     complete.
     """
+    from stcodec.common.values import Progress
     from stcodec.flows.decode import decode_steps
-    from stcodec.flows.encode import Progress
     from stcodec.options import DecodeOptions
 
     for step in decode_steps(src, dst, DecodeOptions(**_with_policy(options))):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from stcodec.codec import compensation
+from stcodec.codec import compensation, kernels
 from stcodec.codec.motion import BI, FIRST, SECOND, Fields
 from stcodec.codec.patches import Frames
 
@@ -82,6 +82,14 @@ def plain_plane(
                     ]
                     predicted[y, x] += down * right * sum(values) / len(values)
     return predicted
+
+
+@pytest.fixture(params=["loops", "tensors"], autouse=True)
+def _arithmetic(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test here is one of both ways to compute the same."""
+    if request.param == "tensors":
+        monkeypatch.setattr(kernels, "loops", lambda: None)
+    assert (kernels.loops() is None) == (request.param == "tensors")
 
 
 def motion(seed: int, size: int, split: float, modes: tuple[int, ...]) -> Fields:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stcodec.flows.encode import Progress
+from stcodec.common.values import Progress
 from stcodec.terminal.progress import ProgressReport
 from stcodec.terminal.report import Reporter
 from tests.conftest import run

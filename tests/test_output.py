@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 import stcodec
+from stcodec.common.values import Progress
 from stcodec.errors import TargetError
-from stcodec.flows.encode import Progress
 from stcodec.terminal.progress import ProgressReport
 from stcodec.terminal.report import Reporter
 from tests.conftest import run

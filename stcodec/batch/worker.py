@@ -45,8 +45,8 @@ def execute(job: Record) -> Iterator[Record]:
 
 
 def _steps(job: Record) -> Iterator[Any]:
+    from stcodec.common.values import Progress
     from stcodec.flows.decode import decode_steps
-    from stcodec.flows.encode import Progress
     from stcodec.flows.targets import search_steps
     from stcodec.options import DecodeOptions, EncodeOptions
 

@@ -182,12 +182,14 @@ class ChunkWriter:
         quality = self._network.quality_of(run.plan.quality, step.kind)
         context = self.contexts.of_frame(step, quality, fields, magnitudes)
         prediction = self.reconstruction.predict(step, quality, fields, pictures)
-        wanted = self.reconstruction.coefficients(run.guide.frames.take(step.frames))
+        with stage("network"):
+            source = run.guide.frames.take(step.frames)
+            latents = self.reconstruction.latents(source, prediction)
         with stage("latents"):
             quantiser = run.guide.quantiser(step)
-            mean, sizes = prediction.mean, prediction.step_sizes
-            written = self.latents.write(coder, context, wanted, mean, sizes, quantiser)
-        picture = self.reconstruction.restore(written.decoded, written.mean, prediction)
+            sizes = prediction.step_sizes
+            written = self.latents.write(coder, context, latents, sizes, quantiser)
+        picture = self.reconstruction.restore(written.means, prediction)
         return written.magnitudes, picture
 
 

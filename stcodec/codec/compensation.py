@@ -12,13 +12,16 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from types import ModuleType
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stcodec.codec.motion import BI, BLOCK, Fields
+from stcodec.codec import kernels
+from stcodec.codec.motion import BI, BLOCK, FIRST, SECOND, Fields
 from stcodec.codec.patches import Frames
 
 MARGIN = 32  # samples that `pad` repeats an edge by
@@ -39,9 +42,14 @@ def filter_taps(count: int, phases: int) -> Tensor:
     return torch.stack(rows).float()
 
 
+def _ramp(overlap: int) -> Tensor:
+    """How the weights of a block rise over its overlap, [2 overlap]."""
+    return (torch.arange(2 * overlap, dtype=torch.float32) + 0.5) / max(1, 2 * overlap)
+
+
 def _window(size: int, overlap: int) -> Tensor:
     """Blending weights [size + 2 overlap] of a block: shifted by `size` they sum to one."""
-    ramp = (torch.arange(2 * overlap, dtype=torch.float32) + 0.5) / max(1, 2 * overlap)
+    ramp = _ramp(overlap)
     return torch.cat([ramp, torch.ones(size - 2 * overlap), ramp.flip(0)])
 
 
@@ -133,10 +141,48 @@ def predict(
     use it. Returns Frames of batch size N; samples are not rounded.
     """
     pictures = []
+    loops = kernels.loops() if fields.vectors.device.type == "cpu" else None
     for i, pair in enumerate(zip(first, second, strict=True)):
+        if loops is not None:
+            pictures.append(_in_loops(loops.compensation, pair, fields.take(i)))
+            continue
         modes = fields.modes[i].repeat_interleave(2, 0).repeat_interleave(2, 1)
         pictures.append(_predict_one(pair, fields.vectors[i], modes))
     return Frames(*(torch.cat(planes) for planes in zip(*pictures, strict=True)))
+
+
+def _in_loops(
+    loops: ModuleType, pair: tuple[Frames | None, Frames | None], fields: Fields
+) -> Frames:
+    """Prediction of one frame by compiled loops."""
+    vectors, modes = fields.vectors[0].numpy(), fields.modes[0].numpy()
+    shares = [(modes == BI) * np.float32(0.5) + (modes == side) for side in (FIRST, SECOND)]
+    planes = []
+    for index in range(3):
+        block, overlap, taps, phases = (BLOCK, OVERLAP, LUMA_TAPS, LUMA_PHASES)
+        if index > 0:
+            block, overlap, taps, phases = (BLOCK // 2, OVERLAP // 2, CHROMA_TAPS, CHROMA_PHASES)
+        ramp, filters = _ramp(overlap).numpy(), filter_taps(taps, phases).numpy()
+        out: Tensor | None = None
+        for side, frames in enumerate(pair):
+            if frames is None:
+                if shares[side].any():
+                    raise ValueError("a block is predicted from a reference that is missing")
+                continue
+            reference = tuple(frames)[index]
+            out = torch.zeros_like(reference) if out is None else out
+            loops.add_prediction(
+                out[0, 0].numpy(),
+                reference[0, 0].numpy(),
+                vectors[side],
+                shares[side].astype(np.float32),
+                block,
+                ramp,
+                filters,
+            )
+        assert out is not None
+        planes.append(out)
+    return Frames(*planes)
 
 
 def _predict_one(

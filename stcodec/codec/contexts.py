@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stcodec.codec.entropy import Coder
-from stcodec.codec.latents import StepContext
+from stcodec.codec.indices import StepContext
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import CHUNK_FRAMES, MOTION_BLOCK, Geometry
@@ -88,7 +88,7 @@ class Contexts:
         """The context of the one frame of a step, whose own quality this is; fields (batch size 1):
         None of an intra frame; magnitudes: of its references."""
         shape = (1, *self._geometry.grid, self._geometry.patch.channels)
-        references = torch.zeros(shape, device=self._device)
+        references = torch.zeros(shape, dtype=torch.int16, device=self._device)
         for reference in step.references[0]:
             if reference is not None:
                 references += magnitudes[reference]

@@ -27,7 +27,7 @@ class PictureMaker:
     def __init__(
         self, model: Model, geometry: Geometry, device: torch.device, workers: Workers
     ) -> None:
-        self._workers = workers
+        self._workers, self._grid = workers, geometry.grid
         self._reconstruction = Reconstruction(model, geometry, device)
         self._latents = LatentCoder(model.network, model.groups, model.tables, device)
 
@@ -51,10 +51,10 @@ class PictureMaker:
         step, quality = frame.step, frame.quality
         prediction = self._reconstruction.predict(step, quality, frame.fields, done)
         with stage("latents"):
-            decoded, mean = self._latents.reconstruct(
-                frame.values, prediction.mean, prediction.step_sizes, step.kind, quality
+            means = self._latents.reconstruct(
+                frame.values, prediction.step_sizes, self._grid, step.kind, quality
             )
-        return self._reconstruction.restore(decoded, mean, prediction)
+        return self._reconstruction.restore(means, prediction)
 
 
 def _levels(frames: Sequence[FrameSymbols]) -> list[list[FrameSymbols]]:

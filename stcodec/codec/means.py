@@ -1,5 +1,9 @@
 """The floating-point side of the lattice passes: what each latent is expected to be, and what it
-turned out to be. Pictures depend on it, symbols do not."""
+turned out to be. Pictures depend on it, symbols do not.
+
+Most patches of most frames have no symbols and no neighbours with any: they are what was predicted.
+On a CPU nothing is computed for them.
+"""
 
 from __future__ import annotations
 
@@ -14,79 +18,100 @@ from stcodec.codec.tree import INTRA
 
 
 def rows_of(grid: Tensor) -> Tensor:
-    """[N, C, rows, columns] -> [N, rows * columns, C]."""
-    return grid.permute(0, 2, 3, 1).reshape(len(grid), -1, grid.shape[1])
+    """[1, C, rows, columns] -> [rows * columns, C]."""
+    return grid.permute(0, 2, 3, 1).reshape(-1, grid.shape[1])
 
 
 @dataclass
 class Expected:
-    """Patches `at` of a pass; `here` [N, p, C]: their means, as far as they are known; what the
-    network makes of the neighbours."""
+    """Patches `at` [p] of a pass. delta [r, C]: what neighbours add to the means of those of them
+    that are numbered `rows` [r], or of all (None); features: what the network makes of the
+    neighbours, see `network.Surroundings`."""
 
     at: Tensor
-    here: Tensor
-    features: tuple[Tensor, Tensor] | None
+    rows: Tensor | None
+    delta: Tensor
+    features: tuple[Tensor, Tensor] | None = None
 
 
 class Means:
-    """Means of the latents of the frames of one step, refined by what neighbours turned out to be,
-    and the decoded latents.
+    """Means of the latents of a frame, refined by what neighbours turned out to be, and the decoded
+    latents, both relative to the means that a prediction starts with.
 
-    mean [N, C, rows, columns]; step [N, C, 1, 1]: quantisation step sizes; kind and quality of the
-    frames (see `StepContext`).
+    step [1, C, 1, 1]: quantisation step sizes; grid: rows and columns of patches; kind and quality
+    of the frame (see `StepContext`).
     """
 
     def __init__(
-        self, mean: Tensor, step: Tensor, network: Network, kind: int, quality: float
+        self, step: Tensor, grid: tuple[int, int], network: Network, kind: int, quality: float
     ) -> None:
-        self.base = rows_of(mean)
-        self.refined = self.base.clone()
-        n, patches, channels = self.base.shape
+        patches, channels = grid[0] * grid[1], step.shape[1]
+        self._grid = grid
+        self.refined = step.new_zeros(patches, channels)
+        """What neighbours add to the means."""
         # One row more than there are patches: what lies outside the picture is as expected.
-        self.errors = torch.zeros(n, patches + 1, channels, device=mean.device)
-        self.step = step.view(n, 1, channels)
+        self.errors = step.new_zeros(patches + 1, channels)
+        """What neighbours and symbols add to the means: the decoded latents."""
+        self.off = torch.zeros(patches + 1, dtype=torch.bool, device=step.device)
+        """Which patches are not as expected."""
+        self.step = step.view(1, channels)
         self.inverse = 1.0 / self.step
-        self._kind = kind
-        self._network = network
-        self._quality = torch.full((n,), float(quality), device=mean.device)
+        self._kind, self._network = kind, network
+        self._surrounded = kind == INTRA and bool(network.config.intra_width)
+        self._sparse = step.device.type == "cpu" and not self._surrounded
+        self._quality = torch.full((1,), float(quality), device=step.device)
 
     def look(self, lattice: int, at: Tensor, near: Tensor | None) -> Expected:
         """What is expected of the patches `at`, given their decoded neighbours."""
-        n, _, channels = self.errors.shape
-        here = self.base.index_select(1, at)
+        rows = None
+        if self._sparse:
+            rows = at[:0]
+            if near is not None:
+                rows = torch.nonzero(self.off[near].view(-1, 4).any(1))[:, 0]
+                near = near.view(-1, 4)[rows].view(-1)
+        count, channels = len(at) if rows is None else len(rows), self.step.shape[1]
         close = None
-        if near is not None:
-            close = self.errors.index_select(1, near).view(n, len(at), 4 * channels)
-            number = scales.predictor_number(self._kind, lattice)
-            here = here + close @ self._network.spatial[number]
+        delta = self.step.new_zeros(count, channels)
+        if near is not None and count:
+            close = self.errors.index_select(0, near).view(count, 4 * channels)
+            delta = close @ self._network.spatial[scales.predictor_number(self._kind, lattice)]
         features = None
-        if self._kind == INTRA and self._network.config.intra_width:
-            scaled = None if close is None else close * self.inverse.repeat(1, 1, 4)
-            features = self._network.surroundings.look(scaled, lattice, self._quality, (n, len(at)))
-        return Expected(at, here, features)
+        if self._surrounded:
+            scaled = None if close is None else (close * self.inverse.repeat(1, 4))[None]
+            features = self._network.surroundings.look(scaled, lattice, self._quality, (1, count))
+        return Expected(at, rows, delta, features)
 
-    def group(self, expected: Expected, group: int, start: int, end: int, values: Tensor) -> Tensor:
-        """Means [N, p, end - start] of a frequency group, given the dequantised symbols `values`
-        [N, p, C] of those before."""
-        here = expected.here
-        if expected.features is not None:
-            features, contrast = expected.features
-            lower = values[..., :start]
-            own = here[..., :start] - self.base.index_select(1, expected.at)[..., :start]
-            own = own * self.inverse[..., :start] + lower
-            more = self._network.surroundings.correct(group, features, contrast, own, lower)
-            here[..., start:end] += more * self.step[..., start:end]
-        return here[..., start:end]
+    def group(self, expected: Expected, group: int, start: int, end: int, values: Tensor) -> None:
+        """Complete what is expected of a frequency group, given the dequantised symbols `values`
+        [p, C] of those before."""
+        if expected.features is None:
+            return
+        lower, delta = values[:, :start], expected.delta
+        own = delta[:, :start] * self.inverse[:, :start] + lower
+        more = self._network.surroundings.correct(group, *expected.features, own[None], lower[None])
+        delta[:, start:end] += more[0] * self.step[:, start:end]
 
-    def put(self, expected: Expected, values: Tensor) -> None:
-        """Take dequantised symbols [N, p, C] of patches whose means are complete."""
-        at, here = expected.at, expected.here
-        self.refined.index_copy_(1, at, here)
-        error = here + values * self.step - self.base.index_select(1, at)
-        self.errors.index_copy_(1, at, error)
+    def put(self, expected: Expected, rows: Tensor | None, values: Tensor) -> None:
+        """Take dequantised symbols [r, C] of the patches numbered `rows` of a pass whose means are
+        complete (None: of all); others have none."""
+        at = expected.at if expected.rows is None else expected.at[expected.rows]
+        if len(at):
+            self.errors.index_copy_(0, at, expected.delta)
+            self.refined.index_copy_(0, at, expected.delta)
+            self.off[at] = True
+        at = expected.at if rows is None else expected.at[rows]
+        self.errors.index_add_(0, at, values * self.step)
+        self.off[at] = True
 
-    def grids(self, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-        """Decoded latents and refined means, [N, C, rows, columns]."""
-        both = (self.base + self.errors[:, :-1], self.refined)
-        decoded, refined = (t.view(len(t), rows, columns, -1).permute(0, 3, 1, 2) for t in both)
+    def grids(self) -> tuple[Tensor, Tensor]:
+        """Decoded latents and refined means, [1, C, rows, columns], relative to the means that the
+        prediction starts with."""
+        both = (self.errors[:-1], self.refined)
+        decoded, refined = (t.view(1, *self._grid, -1).permute(0, 3, 1, 2) for t in both)
         return decoded, refined
+
+    def residuals(self) -> tuple[Tensor, Tensor]:
+        """The patches [r] that are not as expected, and their decoded latents [r, C], relative as
+        in `grids`."""
+        rows = torch.nonzero(self.off[:-1])[:, 0]
+        return rows, self.errors[rows]

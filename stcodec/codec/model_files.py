@@ -174,6 +174,7 @@ def config_from_json(values: dict[str, object]) -> ModelConfig:
     """The inverse of `config_to_json`; TypeError or ValueError on anything unexpected."""
     values = dict(values)
     values["patch"] = PatchSize(**values["patch"])  # type: ignore[arg-type]
-    for name in ("groups", "kind_qualities"):
+    # Models without `networks` have them for all kinds.
+    for name in {"groups", "kind_qualities", "networks"} & set(values):
         values[name] = tuple(values[name])  # type: ignore[arg-type]
     return ModelConfig(**values)  # type: ignore[arg-type]

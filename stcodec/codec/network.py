@@ -31,12 +31,8 @@ class ModelConfig:
     networks."""
 
     patch: PatchSize = PatchSize()
-    groups: tuple[int, ...] = (
-        6,
-        24,
-        48,
-        96,
-    )  # ends of the frequency groups in the channel order of `dct_basis`
+    # Ends of the frequency groups in the channel order of `dct_basis`.
+    groups: tuple[int, ...] = (6, 24, 48, 96)
     width: int = 0
     prior_blocks: int = 3
     filter_blocks: int = 4
@@ -47,12 +43,15 @@ class ModelConfig:
     # Added to the quality of each kind of frame. Those that others are predicted from are finer by
     # `Network.step_gain` already.
     kind_qualities: tuple[int, ...] = (3, -2, 0, 2, 3)
+    # Which kinds of frames the prior and the filter work on; the others are what is predicted and
+    # what is coded, and nothing else.
+    networks: tuple[bool, ...] = (True,) * FRAME_KINDS
 
     def __post_init__(self) -> None:
         """Raise ValueError if the groups do not cover the channels, or kinds of frames lack a
         quality."""
-        if len(self.kind_qualities) != FRAME_KINDS:
-            raise ValueError("each kind of frame needs its quality")
+        if len(self.kind_qualities) != FRAME_KINDS or len(self.networks) != FRAME_KINDS:
+            raise ValueError("each kind of frame needs its quality, and networks or none")
         if list(self.groups) != sorted(set(self.groups)) or self.groups[-1] != self.patch.channels:
             raise ValueError("frequency groups must increase and end at the number of channels")
 
@@ -277,6 +276,10 @@ class Network(nn.Module):
         """The quality that a frame of a kind (0..4) has in a chunk of `quality` 0..63 (a tensor:
         [N]); may lie outside."""
         return quality + self.config.kind_qualities[kind]
+
+    def works_on(self, kind: int) -> bool:
+        """Whether the prior and the filter work on a kind of frame."""
+        return self.config.width > 0 and self.config.networks[kind]
 
     def step(self, quality: Tensor, kind: Tensor) -> Tensor:
         """Quantisation steps [N, C, 1, 1] in sample units of [0, 1], for quality float [N] (of the

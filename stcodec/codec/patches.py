@@ -154,3 +154,14 @@ def unpatchify(vectors: Tensor, patch: PatchSize) -> Frames:
     return Frames(
         *(part.transpose(2, 3).reshape(n, 1, rows * h, columns * w) for part, h, w in parts)
     )
+
+
+def add_patches(frames: Frames, at: Tensor, vectors: Tensor, patch: PatchSize) -> None:
+    """Add patch vectors [r, C] to the patches numbered `at` [r] of one picture, in place."""
+    width = frames.y.shape[3]
+    columns = width // patch.w
+    row, column = torch.div(at, columns, rounding_mode="floor"), at % columns
+    parts = _parts(vectors, patch)
+    for plane, (part, h, w) in zip(frames, parts, strict=True):
+        blocks = plane.view(-1, h, columns, w).transpose(1, 2)
+        blocks[row, column] += part

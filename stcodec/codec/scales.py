@@ -46,7 +46,7 @@ def _rounded_log(m: int) -> int:
 
 # Larger magnitudes count as this one, which also keeps every sum of them exact in float32.
 LARGEST_MAGNITUDE = 1023
-_LOG_TABLE = torch.tensor([min(INPUT_MAX, _rounded_log(m)) for m in range(LARGEST_MAGNITUDE + 1)])
+LOG_TABLE = torch.tensor([min(INPUT_MAX, _rounded_log(m)) for m in range(LARGEST_MAGNITUDE + 1)])
 
 
 def log_magnitude(magnitude: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def log_magnitude(magnitude: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _log_table(device: torch.device) -> Tensor:
-    return _LOG_TABLE.to(device, torch.float32)
+    return LOG_TABLE.to(device, torch.float32)
 
 
 def input_size(channels: int, intra: bool) -> int:
@@ -147,11 +147,16 @@ def band_sums(grid: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _band_matrix(channels: int, device: torch.device) -> Tensor:
-    edges = [round(channels * (i / BANDS) ** 2) for i in range(BANDS + 1)]
     matrix = torch.zeros(channels, BANDS)
-    for band, (a, b) in enumerate(itertools.pairwise(edges)):
-        matrix[a : max(b, a + 1), band] = 1.0
+    for band, (start, end) in enumerate(band_slices(channels)):
+        matrix[start:end, band] = 1.0
     return matrix.to(device)
+
+
+def band_slices(channels: int) -> list[tuple[int, int]]:
+    """Where each of the `BANDS` slices of the channels starts and ends."""
+    edges = [round(channels * (i / BANDS) ** 2) for i in range(BANDS + 1)]
+    return [(a, max(b, a + 1)) for a, b in itertools.pairwise(edges)]
 
 
 def scalar_inputs(

@@ -52,8 +52,8 @@ def decode(
     target = default_target(source, target, ".mp4")
     check_stdout(target, as_json)
     said = Reporter(as_json, quiet)
+    from stcodec.common.values import Progress
     from stcodec.flows.decode import decode_steps
-    from stcodec.flows.encode import Progress
 
     chosen = DecodeOptions(overwrite=policy(overwrite, target), **options)
     result = None

@@ -53,7 +53,8 @@ def encode(
     target = default_target(source, target, ".stp")
     check_target(target, as_json)
     said = Reporter(as_json, quiet)
-    from stcodec.flows.encode import EncodeResult, Progress
+    from stcodec.common.values import Progress
+    from stcodec.flows.encode import EncodeResult
     from stcodec.flows.targets import search_steps
 
     chosen = EncodeOptions(overwrite=policy(overwrite, target), **options)

@@ -140,3 +140,12 @@ class Packet:
     duration: int
     keyframe: bool
     data: bytes
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Frames done, frames in all (None where the input does not say), bytes written."""
+
+    frames: int
+    total: int | None
+    written: int

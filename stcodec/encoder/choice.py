@@ -11,20 +11,15 @@ normative.
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import math
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from stcodec.codec import kernels
 from stcodec.codec.compensation import LUMA_PHASES, LUMA_TAPS, filter_taps
 from stcodec.codec.motion import Fields
 from stcodec.codec.transform import dct_matrix
@@ -40,56 +35,35 @@ from stcodec.codec.vectors import (
     predict,
     split_index,
 )
-from stcodec.encoder import search, tuning
+from stcodec.common import compiled as compiled_loops
+from stcodec.encoder import choice_kernels, sample_kernels, search, search_kernels, tuning
 from stcodec.encoder.search import in_bytes
-
-if TYPE_CHECKING:
-    from stcodec.encoder import choice_kernels
 
 _TRANSFORM = 8
 
 
-@functools.cache
-def _rate() -> ModuleType:
-    """The compiled loops. Only who encodes waits for the compiler's library."""
-    from stcodec.encoder import choice_kernels
-
-    return choice_kernels
-
-
 def cache_folder() -> Path | None:
     """Where compiled loops are kept; None where they cannot be."""
-    folder = _rate().choose.stats.cache_path
-    return None if folder is None else Path(folder)
+    return compiled_loops.cache_folder(choice_kernels.choose)
 
 
 def compiled() -> bool:
-    """Whether this machine has compiled the loops of search and choice before; if not, the first
-    chunk takes longer."""
-    names = "search_kernels.sweep", "choice_kernels.choose"
-    folders = search.kernels().sweep.stats.cache_path, _rate().choose.stats.cache_path
-    return all(
-        folder is not None and any(Path(folder).glob(f"{name}-*.nbi"))
-        for folder, name in zip(folders, names, strict=True)
-    )
+    """Whether this machine has compiled the loops of search and choice before, and those of the
+    codec; if not, the first chunk takes longer."""
+    functions = search_kernels.sweep, choice_kernels.choose
+    return kernels.cached() and all(compiled_loops.is_cached(f) for f in functions)
 
 
 def compile_apart() -> None:
-    """Compile the loops in a process of its own, since what a compiler takes of memory stays with
-    its process. Where the result cannot be kept, do nothing: the first chunk compiles."""
+    """Compile the loops in a process of its own. Where the result cannot be kept, do nothing: the
+    first chunk compiles."""
     if cache_folder() is not None:
-        command = "from stcodec.encoder.choice import warm_up; warm_up()"
-        with contextlib.suppress(OSError):
-            subprocess.run(
-                [sys.executable, "-c", command],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-            )
+        compiled_loops.run_apart("from stcodec.encoder.choice import warm_up; warm_up()")
 
 
 def warm_up() -> None:
     """Compile the loops, or load what was compiled before, which the first chunk would do."""
+    kernels.warm_up()
     pictures = torch.zeros(2, 1, 16, 16)
     found = search.search(pictures, [(1, 0, 0)], search.SearchSettings(1.0))[0]
     choose_fields(
@@ -135,7 +109,7 @@ class Prices:
         costs = _coding_costs(bit)
         return cls(
             bit,
-            _rate().Transform(basis, across, inverse.astype(np.float32), costs, filters),
+            choice_kernels.Transform(basis, across, inverse.astype(np.float32), costs, filters),
             tables,
         )
 
@@ -167,7 +141,7 @@ class _Choice:
     ) -> None:
         self._prices = prices
         self._current = in_bytes(current)
-        before = _rate().MARGIN + LUMA_TAPS // 2 - 1
+        before = sample_kernels.MARGIN + LUMA_TAPS // 2 - 1
         padded = [
             np.zeros((1, 1), np.uint8)
             if r is None
@@ -212,7 +186,7 @@ class _Choice:
             prediction[0].transpose(2, 0, 1), np.int32
         )  # [p, reference, component]
         spread = level[0].max(0)
-        loops, tables = _rate(), self._prices.tables
+        loops, tables = choice_kernels, self._prices.tables
         split_table = split_index(self._flags, near, spread[None])[0].astype(np.int64)
         bits = loops.Bits(
             self._mode_bits(positions, near),

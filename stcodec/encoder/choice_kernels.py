@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import float32, int32
 
-from stcodec.encoder.sample_kernels import MARGIN, compiled
+from stcodec.common.compiled import compiled
+from stcodec.encoder.sample_kernels import MARGIN
 
 CANDIDATES = 7  # at most: searched, their median, four neighbours', expected
 
@@ -215,7 +216,7 @@ def choose(
     available: tuple[bool, bool],
     these: Pass,
     bits: Bits,
-    price: float,
+    price: np.float32,
     transform: Transform,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The cheapest mode (0 both, 1 first, 2 second) uint8 [p] and vectors int32 [p, 2, 4, 2] of

@@ -7,28 +7,15 @@ block that lies outside by more than the margin looks the same wherever it lies.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import numpy as np
-from numba import njit
 
-Function = TypeVar("Function", bound=Callable[..., object])
+from stcodec.common.compiled import compiled
 
 MARGIN = 24
 _TAPS = np.array(
     [[0, 0, 64, 0, 0, 0], [1, -5, 57, 15, -4, 0], [1, -8, 39, 39, -8, 1], [0, -4, 15, 57, -5, 1]],
     dtype=np.int32,
 )
-
-
-def compiled(function: Function) -> Function:
-    """Compile at the first call, which takes seconds; the result is kept beside this file or in the
-    user's cache, if either can be written."""
-    try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:
-        return njit(nogil=True)(function)
 
 
 @compiled

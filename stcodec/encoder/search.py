@@ -16,18 +16,13 @@ import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import ModuleType
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from stcodec.codec.motion import SECOND, Fields
-from stcodec.encoder import tuning
-
-if TYPE_CHECKING:
-    from stcodec.encoder import search_kernels
+from stcodec.encoder import sample_kernels, search_kernels, tuning
 
 
 @dataclass(frozen=True)
@@ -39,14 +34,6 @@ class SearchSettings:
     effort: int = 1
 
 
-@functools.cache
-def kernels() -> ModuleType:
-    """The compiled loops. Only who encodes waits for the compiler's library."""
-    from stcodec.encoder import search_kernels
-
-    return search_kernels
-
-
 def _reach(distance: int, per_frame: int) -> int:
     """Samples that the full search looks around, over a distance of so many pictures."""
     return min(tuning.MOST_REACH, tuning.REACH + per_frame * abs(distance))
@@ -55,13 +42,6 @@ def _reach(distance: int, per_frame: int) -> int:
 def in_bytes(pictures: Tensor) -> np.ndarray:
     """Pictures in [0, 1] as bytes of the same shape."""
     return (pictures * 255.0 + 0.5).clamp_(0, 255).to(torch.uint8).cpu().numpy()
-
-
-@functools.cache
-def _samples() -> ModuleType:
-    from stcodec.encoder import sample_kernels
-
-    return sample_kernels
 
 
 class _Picture:
@@ -78,21 +58,22 @@ class _Picture:
     @functools.cached_property
     def padded(self) -> list[np.ndarray]:
         """The pictures of a half, a quarter and an eighth of the size, with margins."""
-        return [np.pad(a, _samples().MARGIN, mode="edge") for a in self.sizes[1:]]
+        return [np.pad(a, sample_kernels.MARGIN, mode="edge") for a in self.sizes[1:]]
 
     @functools.cached_property
     def phases(self) -> np.ndarray:
         """Quarter-sample phases [4, 4, H, W], with margins."""
-        margin = _samples().MARGIN
+        margin = sample_kernels.MARGIN
         padded = np.pad(self.sizes[0], (margin + 2, margin + 3), mode="edge")
         out = np.empty((4, 4, padded.shape[0] - 5, padded.shape[1] - 5), np.uint8)
-        _samples().phase_planes(padded, out)
+        sample_kernels.phase_planes(padded, out)
         return out
 
     def reference(self, size: int) -> search_kernels.Reference:
         """This picture at 1 / 2**size of the full size, to be predicted from."""
         planes, phases = (self.padded[size - 1], 1) if size else (self.phases, 4)
-        return kernels().Reference(planes.reshape(-1), *planes.shape[-2:], phases)
+        height, width = planes.shape[-2:]
+        return search_kernels.Reference(planes.reshape(-1), height, width, phases)
 
 
 class _Search:
@@ -103,7 +84,7 @@ class _Search:
         self.pictures = [_Picture(picture) for picture in in_bytes(pictures)]
         self.price = np.float32(settings.bit_cost * 255.0)
         self.effort = settings.effort
-        self._table = kernels().bit_table()
+        self._table = search_kernels.bit_table()
 
     def coarse(
         self, frame: int, reference: int, reach: int, steps: tuple[int, ...]
@@ -111,7 +92,7 @@ class _Search:
         """Vectors int32 [2, rows, columns] of 16x16 blocks in samples of a quarter of the size, and
         their costs there."""
         current, other = self.pictures[frame], self.pictures[reference]
-        vectors = kernels().full_search(
+        vectors = search_kernels.full_search(
             current.sizes[3], other.padded[2], -(-reach // 8), self.price
         ) * np.int32(2)
         return vectors, self._sweep(current, other, 2, vectors, steps)
@@ -132,7 +113,7 @@ class _Search:
         if self.effort == 0:
             return vectors.repeat(2, 1).repeat(2, 2)
         steps = np.array((8, 4, 2, 1) if self.effort >= 2 else (4, 2, 1), np.int32)
-        return kernels().split(
+        return search_kernels.split(
             other.reference(0), current.sizes[0], vectors, costs, self._rate(0), steps
         )
 
@@ -140,13 +121,15 @@ class _Search:
         """Modes uint8 [H / 16, W / 16] of a frame, for vectors [2, 2, H / 8, W / 8] from both
         references."""
         first, second = (self.pictures[r].reference(0) for r in references)
-        return kernels().modes(first, second, self.pictures[frame].sizes[0], vectors, self._rate(0))
+        return search_kernels.modes(
+            first, second, self.pictures[frame].sizes[0], vectors, self._rate(0)
+        )
 
     def _rate(self, size: int) -> search_kernels.Rate:
         """What vectors at 1 / 2**size of the full size cost: a bit is worth less where a block has
         fewer samples."""
         price = np.float32(self.price / 4**size)
-        return kernels().Rate(self._table, price, 4 << size if size else 1)
+        return search_kernels.Rate(self._table, price, 4 << size if size else 1)
 
     def _sweep(
         self,
@@ -163,7 +146,7 @@ class _Search:
         costs = np.zeros(vectors.shape[1:], np.float32)
         least = np.float32(0 if size else tuning.FOCUS_BITS * rate.price)
         blocks = (other.reference(size), current.sizes[size], 16 >> size, vectors, costs)
-        kernels().sweep(*blocks, rate, np.array(steps, np.int32), least, backwards, causal)
+        search_kernels.sweep(*blocks, rate, np.array(steps, np.int32), least, backwards, causal)
         return costs
 
 

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import float32, int32, int64, uint64
 
+from stcodec.common.compiled import compiled
 from stcodec.encoder import tuning
-from stcodec.encoder.sample_kernels import MARGIN, compiled
+from stcodec.encoder.sample_kernels import MARGIN
 
 
 class Reference(NamedTuple):
@@ -32,7 +33,7 @@ class Rate(NamedTuple):
     price, quarter samples per unit."""
 
     table: np.ndarray
-    price: float
+    price: np.float32
     unit: int
 
 
@@ -105,7 +106,9 @@ def _median5(a: int, b: int, c: int, d: int, e: int) -> int:
 
 
 @compiled
-def full_search(current: np.ndarray, reference: np.ndarray, reach: int, price: float) -> np.ndarray:
+def full_search(
+    current: np.ndarray, reference: np.ndarray, reach: int, price: np.float32
+) -> np.ndarray:
     """Vectors int32 [2, rows, columns] of blocks of 2x2 samples, by trying all within `reach`.
 
     current [H, W]; reference [H + 2 MARGIN, W + 2 MARGIN]. A block is compared over itself and its
@@ -212,7 +215,7 @@ def sweep(
     costs: np.ndarray,
     rate: Rate,
     steps: np.ndarray,
-    least: float,
+    least: np.float32,
     backwards: bool,
     causal: bool,
 ) -> None:

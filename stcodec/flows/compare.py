@@ -16,10 +16,9 @@ import numpy as np
 import torch
 
 from stcodec.common.files import is_standard_stream, open_input
-from stcodec.common.values import FULL_RANGE, PathLike, Picture, Planes, VideoInfo
+from stcodec.common.values import FULL_RANGE, PathLike, Picture, Planes, Progress, VideoInfo
 from stcodec.container.stp import SIGNATURE
 from stcodec.errors import InputError, StcodecError, UsageError
-from stcodec.flows.encode import Progress
 from stcodec.flows.reading import read_stp
 from stcodec.media.reader import VideoReader
 from stcodec.options import CompareOptions

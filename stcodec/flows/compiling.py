@@ -1,11 +1,16 @@
-"""The encoder's loops, compiled once for this machine, however many processes want them."""
+"""Loops are compiled once for this machine, however many processes want them."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import torch
+
+from stcodec.codec import kernels
 from stcodec.options import EncodeOptions
 
 _LOCK = "stcodec-compiling.lock"
@@ -32,6 +37,26 @@ def compile_once(options: EncodeOptions, tell: Callable[[str], None] | None = No
         # Another process may have done it meanwhile.
         if not choice.compiled():
             choice.compile_apart()
+
+
+@functools.cache
+def compile_meanwhile(device: torch.device) -> bool:
+    """Compile the decoder's loops, where they can be kept and have not been yet, in a process of
+    their own beside what goes on; whether that was begun. Until it is done tensors do the same."""
+    folder = kernels.cache_folder() if device.type == "cpu" else None
+    if folder is None or kernels.cached():
+        return False
+
+    def compile_alone() -> None:
+        with _alone(folder):
+            if not kernels.cached():
+                from stcodec.common.compiled import run_apart
+
+                run_apart("from stcodec.codec.kernels import warm_up; warm_up()")
+
+    # The thread waits for the process, and nobody for the thread.
+    threading.Thread(target=compile_alone, daemon=True).start()
+    return True
 
 
 @contextlib.contextmanager

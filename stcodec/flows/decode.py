@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from stcodec.common.devices import choose_device
 from stcodec.common.files import (
     Overwrite,
     check_input,
@@ -21,9 +22,9 @@ from stcodec.common.files import (
 from stcodec.common.sequences import existing_pictures
 from stcodec.common.timeline import Window
 from stcodec.common.timing import stage
-from stcodec.common.values import Extras, PathLike, Picture
+from stcodec.common.values import Extras, PathLike, Picture, Progress
 from stcodec.container.extras import unpack_extras
-from stcodec.flows.encode import Progress
+from stcodec.flows.compiling import compile_meanwhile
 from stcodec.flows.reading import StpInput, open_stp
 from stcodec.media.writer import open_writer, output_format
 from stcodec.options import DecodeOptions, parse_audio
@@ -60,6 +61,8 @@ def decode_steps(
     with contextlib.ExitStack() as stack:
         opened = stack.enter_context(open_stp(source, options.start, options.end))
         extras = _extras(opened)
+        if compile_meanwhile(choose_device(options.device)):
+            said.append("the loops of the decoder are being compiled for this machine, once")
         items = opened.decoded(options.device, options.threads)
         stack.enter_context(contextlib.closing(items))
         writer = open_writer(

@@ -27,7 +27,7 @@ from stcodec.common.files import (
 from stcodec.common.threads import run_ahead
 from stcodec.common.timeline import Window, cut
 from stcodec.common.timing import stage
-from stcodec.common.values import Extras, Packet, PathLike, Picture, StreamInfo, VideoInfo
+from stcodec.common.values import Extras, Packet, PathLike, Picture, Progress, StreamInfo, VideoInfo
 from stcodec.container import records, stp
 from stcodec.container.extras import pack_extras
 from stcodec.encoder import tuning
@@ -37,15 +37,6 @@ from stcodec.errors import InputError, TargetError, UsageError
 from stcodec.media.conversion import plan_encode
 from stcodec.media.reader import VideoReader
 from stcodec.options import EncodeOptions, parse_audio
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Frames done, frames in all (None where the input does not say), bytes written."""
-
-    frames: int
-    total: int | None
-    written: int
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from stcodec.common.threads import run_ahead
 from stcodec.container.records import VideoChunk
 from stcodec.container.stp import Reader
 from stcodec.errors import DamagedFileError, UsageError
+from stcodec.flows.compiling import compile_meanwhile
 from stcodec.options import AUTO_DEVICE
 
 _IMPORTED_BY = os.getpid()
@@ -180,6 +181,7 @@ class _Decoding:
             header = self._reader.header
             self._work = _arithmetic(device, threads)
             where = self._work.device
+            compile_meanwhile(where)
             model: Model = load_model_once(header.model_id, where, header.model_sha256)
             size = header.width, header.height
             workers = self._work.share(header.width * header.height)

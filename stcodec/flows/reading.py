@@ -22,6 +22,7 @@ from stcodec.common.values import Packet, PathLike, Picture, VideoInfo
 from stcodec.container import records, stp
 from stcodec.container.extras import video_info
 from stcodec.errors import DamagedFileError, UsageError
+from stcodec.flows.compiling import compile_meanwhile
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class StpInput:
         """Pictures and packets in the file's order; of a window only, whose start becomes time
         zero. DamagedFileError, ModelError; UsageError for a window without pictures."""
         work = Arithmetic(choose_device(device), threads)
+        compile_meanwhile(work.device)
         return work.steps(_decoded(self, work))
 
 

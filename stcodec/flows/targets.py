@@ -24,10 +24,10 @@ from stcodec.common.files import (
     open_input,
     open_output,
 )
-from stcodec.common.values import PathLike
+from stcodec.common.values import PathLike, Progress
 from stcodec.errors import TargetError
 from stcodec.flows.compiling import compile_once
-from stcodec.flows.encode import EncodeResult, Progress, check_larger, encode_steps
+from stcodec.flows.encode import EncodeResult, check_larger, encode_steps
 from stcodec.flows.rate_control import QUALITIES, Control
 from stcodec.flows.sampling import Survey, Trial, survey, try_quality
 from stcodec.options import TARGETS, EncodeOptions

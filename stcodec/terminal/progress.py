@@ -13,7 +13,7 @@ from stcodec.terminal.report import Reporter, tell
 from stcodec.terminal.streams import printable
 
 if TYPE_CHECKING:
-    from stcodec.flows.encode import Progress
+    from stcodec.common.values import Progress
 
 PROGRESS = ("auto", "bar", "lines", "none")
 _SECONDS_BETWEEN_LINES = 5.0

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 import stcodec
+from stcodec.codec import kernels
 from stcodec.codec.model_files import find_model
 from stcodec.common.values import Planes
 from tests.conftest import make_video, psnr
@@ -38,11 +39,15 @@ def arithmetic() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.processor() or platform.machine()
-    return f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {name}"
+    loops = "compiled loops" if kernels.loops() else "tensors"
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch.__version__}, {capability}, {loops}, {name}"
 
 
 def decoded(path: Path) -> list[Planes]:
-    """All pictures of a file, decoded on the CPU by one thread."""
+    """All pictures of a file, decoded on the CPU by one thread, with compiled loops if there can be
+    any."""
+    kernels.warm_up()
     with stcodec.open(path, device="cpu", threads=1) as video:
         return [picture.planes for picture in video]
 

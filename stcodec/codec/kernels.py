@@ -1,0 +1,97 @@
+"""The codec's compiled loops, where this machine has them ready. Where it has not, or not yet, the
+same is done with tensors: nothing waits for a compiler, and nothing needs one."""
+
+from __future__ import annotations
+
+import functools
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+_LOOK_AGAIN = 1.0  # seconds
+
+
+class Loops(NamedTuple):
+    """The modules that hold them."""
+
+    compensation: ModuleType
+    indices: ModuleType
+
+
+class _State:
+    """Whether the loops may be used: once true, always; else looked up now and then."""
+
+    ready = False
+    next_look = 0.0
+
+
+def loops() -> Loops | None:
+    """The loops, if they can be called without waiting for a compiler; else tensors must do."""
+    if not _State.ready and time.monotonic() >= _State.next_look:
+        _State.ready = cached()
+        _State.next_look = time.monotonic() + _LOOK_AGAIN
+    return _modules() if _State.ready else None
+
+
+@functools.cache
+def _modules() -> Loops | None:
+    try:
+        from stcodec.codec import compensation_kernels, index_kernels
+    except ImportError:  # without the compiler's library there are none
+        return None
+    return Loops(compensation_kernels, index_kernels)
+
+
+def cached() -> bool:
+    """Whether what the compiler made of the loops lies on this machine."""
+    found = _modules()
+    if found is None:
+        return False
+    from stcodec.common.compiled import is_cached
+
+    outer = found.compensation.add_prediction, found.indices.band_sums, found.indices.gather
+    return all(is_cached(function) for function in (*outer, found.indices.find))
+
+
+def cache_folder() -> Path | None:
+    """Where it is kept; None where it cannot be."""
+    found = _modules()
+    if found is None:
+        return None
+    from stcodec.common.compiled import cache_folder
+
+    return cache_folder(found.indices.find)
+
+
+def warm_up() -> None:
+    """Compile the loops, or load what was compiled before; from then on they are used."""
+    found = _modules()
+    if found is None:
+        return
+    _warm_up_compensation(found.compensation)
+    _warm_up_index(found.indices)
+    _State.ready = True
+
+
+def _warm_up_compensation(module: ModuleType) -> None:
+    plane, ramp = np.zeros((16, 16), np.float32), np.ones(4, np.float32)
+    vectors, weights = np.zeros((2, 2, 2), np.int16), np.ones((1, 1), np.float32)
+    filters = np.ones((4, 8), np.float32)
+    module.add_prediction(plane, plane.copy(), vectors, weights, 8, ramp, filters)
+
+
+def _warm_up_index(module: ModuleType) -> None:
+    magnitudes, slices = np.zeros((2, 24), np.int16), np.zeros((module.BANDS, 2), np.int64)
+    bands = np.zeros((1, module.BANDS), np.int32)
+    module.band_sums(magnitudes[:1], slices, bands)
+    some, scalars = np.zeros(2, np.bool_), np.zeros((1, 2), np.uint8)
+    logs = np.zeros(8, np.uint8)
+    frame = module.Frame(1, magnitudes, some, magnitudes[:1], bands, slices, scalars, logs)
+    inputs = module.Inputs(np.zeros(2, np.int64), np.zeros(64, np.int16), np.zeros(64, np.uint8))
+    at, near = np.zeros(1, np.int64), np.ones(4, np.int64)
+    module.gather(frame, at, near, False, inputs)
+    layer = np.zeros((60, 8), np.float32), np.zeros(8, np.float32)
+    module.find(frame, at, inputs, 6, layer, layer, (6, 8), (255, 63), np.zeros((1, 8), np.uint8))

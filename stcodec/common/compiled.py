@@ -1,0 +1,49 @@
+"""Loops compiled by numba, once per machine."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from numba import njit
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def compiled(function: Function) -> Function:
+    """Compile at the first call, which takes seconds; the result is kept beside the function's file
+    or in the user's cache, if either can be written. Products and sums may be fused."""
+    fast = {"contract"}
+    try:
+        return njit(nogil=True, fastmath=fast, cache=True)(function)
+    except RuntimeError:
+        return njit(nogil=True, fastmath=fast)(function)
+
+
+def cache_folder(function: Any) -> Path | None:
+    """Where what the compiler makes of a function of `compiled` is kept; None where it cannot
+    be."""
+    folder = function.stats.cache_path
+    return None if folder is None else Path(folder)
+
+
+def is_cached(function: Any) -> bool:
+    """Whether what the compiler made of a function of `compiled` lies on this machine."""
+    folder, python = cache_folder(function), function.py_func
+    name = f"{python.__module__.rpartition('.')[2]}.{python.__name__}"
+    return folder is not None and any(folder.glob(f"{name}-*.nbi"))
+
+
+def run_apart(program: str) -> None:
+    """Run a Python program in a process of its own: what a compiler takes of memory stays there."""
+    with contextlib.suppress(OSError):
+        subprocess.run(
+            [sys.executable, "-c", program],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
