@@ -24,9 +24,11 @@ def cluster() -> Iterator[str]:
     from ray.cluster_utils import Cluster
 
     here = str(Path(__file__).parent.parent)
-    kept = {name: os.environ.get(name) for name in ("PYTHONPATH", "RAY_USAGE_STATS_ENABLED")}
+    # Ray has its workers give way to everything else: beside other tests they would starve.
+    chosen = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+    kept = {name: os.environ.get(name) for name in ("PYTHONPATH", *chosen)}
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, kept["PYTHONPATH"]]))
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.update(chosen)
     small = {"object_store_memory": 100 << 20, "include_dashboard": False}
     started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **small})
     try:
