@@ -3,6 +3,7 @@ not wait for."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -118,7 +119,14 @@ def test_batched_passes_are_those_of_the_codec(model: Model, kind: int) -> None:
     assert int((found.magnitudes > 0).sum()) > 50
 
 
-def test_the_loss_measures_what_the_encoder_writes(model: Model, data: Data) -> None:
+@pytest.mark.parametrize("networks", [(True,) * 5, (False, True, False, True, False)])
+def test_the_loss_measures_what_the_encoder_writes(
+    model: Model, data: Data, networks: tuple[bool, ...]
+) -> None:
+    config = dataclasses.replace(model.config, networks=networks)
+    network = copy.deepcopy(model.network)
+    network.config = config
+    model = dataclasses.replace(model, config=config, network=network)
     batch = data.batch(0)
     batch = Batch(batch.y, batch.u, batch.v, torch.full((2,), 30.0), (0,), {})
     loop = Engine(model.network, Passes(model.network, model.groups, model.tables), Settings())

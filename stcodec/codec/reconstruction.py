@@ -110,12 +110,11 @@ class Reconstruction:
     def _with_residuals(self, predicted: Frames, means: Means) -> Frames:
         """A predicted picture, and what was coded in some of its patches."""
         rows, residuals = means.residuals()
-        frames = Frames(*(plane.clamp(0.0, 1.0) for plane in predicted))
+        # The prediction may be a reference itself, and its samples may lie beyond 0..1.
+        frames = Frames(*(plane.clone() for plane in predicted))
         if len(rows):
             add_patches(frames, rows, residuals @ self._network.basis, self._patch)
-            for plane in frames:
-                plane.clamp_(0.0, 1.0)
-        return frames
+        return Frames(*(plane.clamp_(0.0, 1.0) for plane in frames))
 
     def _coefficients(self, frames: Frames | None) -> Tensor:
         """The transform [1, C, rows, columns] of a padded picture; of None, the mean of all

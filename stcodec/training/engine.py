@@ -238,13 +238,18 @@ class Engine:
                 batch, chunk, step, done, kind, quality, (rows, columns)
             )
         state = memory if kind == KEY and memory is not None else self._null(n, rows, columns)
+        works = network.works_on(kind)
         with self._precision():
-            mean = self.predict(base, state, size, quality, kinds)
+            mean = self.predict(base, state, size, quality, kinds) if works else base
         lattices = scales.lattice_positions(rows, columns, kind, target.device)
         weight = self._rate_weight(batch, chunk, step, kind, size, rows * columns)
         coded = self.passes(context, target, mean.float(), size, weight, lattices)
+        restored, features = coded.decoded, None
         with self._precision():
-            restored, features = self.restore(coded.decoded, coded.mean, base, size, quality, kinds)
+            if works:
+                restored, features = self.restore(
+                    coded.decoded, coded.mean, base, size, quality, kinds
+                )
             if kind <= KEY and features is not None:
                 memory = network.memory(
                     self._null(n, rows, columns) if memory is None else memory, features

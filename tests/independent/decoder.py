@@ -128,7 +128,7 @@ class Decoder:
         base = model.prior(a, step, state, quality, kind)
         symbols = FrameSymbols(reader, model, kind, quality, field, magnitudes)
         decoded, mean = self._latents(symbols, base, step, kind, quality)
-        if model.width:
+        if model.works_on(kind):
             coefficients, features = model.filter(decoded, mean, a, step, quality, kind)
             if kind <= 1:
                 self.memory = model.remember(self.memory, features)

@@ -31,6 +31,7 @@ class Model:
         self.starts = [0, *self.ends[:-1]]
         self.kind_qualities: list[int] = config["kind_qualities"]
         self.width, self.intra_width = int(config["width"]), int(config["intra_width"])
+        self.networks: list[bool] = config.get("networks", [True] * 5)
         self.blocks = {"prior": config["prior_blocks"], "filter": config["filter_blocks"]}
         self.tables = entropy.tables(self["tables.sizes"], self["tables.counts"])
         self.vector_tables = entropy.tables(self["vectors.sizes"], self["vectors.counts"])
@@ -76,11 +77,15 @@ class Model:
             x = x + self.linear(f"{block}.merge", gated)
         return x
 
+    def works_on(self, kind: int) -> bool:
+        """Whether prior and filter work on a kind of frame."""
+        return self.width > 0 and self.networks[kind]
+
     def prior(
         self, a: np.ndarray, step: np.ndarray, state: np.ndarray, quality: float, kind: int
     ) -> np.ndarray:
         """Means of latents [rows, columns, C], given the transformed prediction."""
-        if not self.width:
+        if not self.works_on(kind):
             return a
         inputs = np.concatenate([np.arcsinh(flat(a) / step), state], axis=-1)
         return a + step * self.linear("prior_out", self.trunk("prior", inputs, quality, kind))

@@ -35,6 +35,7 @@ PLAIN: dict[str, Any] = {
     "kind_qualities": [3, -2, 0, 2, 30],
 }
 NETWORKS = {"width": 7, "intra_width": 10}
+SOME = [True, False, True, True, False]
 
 
 def decoded(file: File, model: Path) -> list[Planes]:
@@ -111,7 +112,12 @@ PLANS: dict[str, list[Plan]] = {
     [
         ("dct", (41, 33), 10, "all trees"),
         ("stc-1", (17, 15), 8, "all trees"),
-        ({"patch": {"t": 8, "h": 4, "w": 8}, "groups": [9, 48], **NETWORKS}, (35, 21), 8, "short"),
+        (
+            {"patch": {"t": 8, "h": 4, "w": 8}, "groups": [9, 48], **NETWORKS, "networks": SOME},
+            (35, 21),
+            8,
+            "short",
+        ),
         # More than 64 blocks in a row.
         ({"patch": {"t": 8, "h": 16, "w": 16}, "groups": [4, 99, 384]}, (1060, 16), 8, "one"),
         ({"patch": {"t": 8, "h": 16, "w": 8}, "groups": [192], **NETWORKS}, (70, 50), 10, "short"),
