@@ -8,99 +8,121 @@ weight is one up to the edge, which is what a neighbour with the same motion wou
 from __future__ import annotations
 
 import numpy as np
-from numba import float32
+from numba import float32, uint64
 
-from stcodec.common.compiled import compiled
+from stcodec.common.compiled import compiled, inlined
+
+# A block is worked on in rows so far apart, of which loops of a fixed length take the first part:
+# such loops become vector instructions.
+STRIDE = 40
+ROOM = 48 * STRIDE
 
 
 @compiled
 def _window(
-    reference: np.ndarray, top: int, left: int, height: int, width: int, out: np.ndarray
+    reference: np.ndarray,
+    size: tuple[int, int],
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+    out: np.ndarray,
 ) -> None:
-    """Samples of a plane from (top, left) on into the corner of `out`; beyond the edges the nearest
-    ones."""
-    rows, columns = reference.shape
-    inside = left >= 0 and left + width <= columns
+    """Samples of a flat plane of that size from (top, left) on into rows of `out`, STRIDE samples
+    apart; beyond the edges the nearest ones."""
+    rows, columns = size
+    inside = left >= 0 and left + STRIDE <= columns
     for y in range(height):
-        source, row = reference[min(max(top + y, 0), rows - 1)], out[y]
+        source, to = uint64(min(max(top + y, 0), rows - 1) * columns), uint64(y * STRIDE)
         if inside:
-            part = source[left : left + width]
-            for x in range(width):
-                row[x] = part[x]
+            source += uint64(left)
+            for x in range(STRIDE):
+                out[to + uint64(x)] = reference[source + uint64(x)]
         else:
             for x in range(width):
-                row[x] = source[min(max(left + x, 0), columns - 1)]
+                column = uint64(min(max(left + x, 0), columns - 1))
+                out[to + uint64(x)] = reference[source + column]
+
+
+@inlined
+def _filter8(a: np.ndarray, p: int, d: int, t: np.ndarray, out: np.ndarray, q: int) -> None:
+    """Filter 32 samples by 8 taps: out[q + i] = sum of t[k] a[p + i + k d]."""
+    t0, t1, t2, t3, t4, t5, t6, t7 = t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]
+    for i in range(32):
+        x = p + uint64(i)
+        first = t0 * a[x] + t1 * a[x + d] + t2 * a[x + 2 * d] + t3 * a[x + 3 * d]
+        x += 4 * d
+        last = t4 * a[x] + t5 * a[x + d] + t6 * a[x + 2 * d] + t7 * a[x + 3 * d]
+        out[q + uint64(i)] = first + last
+
+
+@inlined
+def _filter4(a: np.ndarray, p: int, d: int, t: np.ndarray, out: np.ndarray, q: int) -> None:
+    """Filter 16 samples by 4 taps: out[q + i] = sum of t[k] a[p + i + k d]."""
+    t0, t1, t2, t3 = t[0], t[1], t[2], t[3]
+    for i in range(16):
+        x = p + uint64(i)
+        out[q + uint64(i)] = t0 * a[x] + t1 * a[x + d] + t2 * a[x + 2 * d] + t3 * a[x + 3 * d]
 
 
 @compiled
-def _across(row: np.ndarray, t: np.ndarray, width: int, out: np.ndarray) -> None:
-    """Filter a row of samples by 8 or 4 taps t: out[x] = sum of t[k] row[x + k]."""
-    if len(t) == 8:
-        for x in range(width):
-            out[x] = (
-                t[0] * row[x] + t[1] * row[x + 1] + t[2] * row[x + 2] + t[3] * row[x + 3]
-                + t[4] * row[x + 4] + t[5] * row[x + 5] + t[6] * row[x + 6] + t[7] * row[x + 7]
-            )  # fmt: skip
-    else:
-        for x in range(width):
-            out[x] = t[0] * row[x] + t[1] * row[x + 1] + t[2] * row[x + 2] + t[3] * row[x + 3]
-
-
-@compiled
-def _down(lines: np.ndarray, y: int, t: np.ndarray, width: int, out: np.ndarray) -> None:
-    """Filter columns of lines from y on by 8 or 4 taps t: out[x] = sum of t[k] lines[y + k, x]."""
-    a, b, c, d = lines[y], lines[y + 1], lines[y + 2], lines[y + 3]
-    if len(t) == 8:
-        e, f, g, h = lines[y + 4], lines[y + 5], lines[y + 6], lines[y + 7]
-        for x in range(width):
-            out[x] = (
-                t[0] * a[x] + t[1] * b[x] + t[2] * c[x] + t[3] * d[x]
-                + t[4] * e[x] + t[5] * f[x] + t[6] * g[x] + t[7] * h[x]
-            )  # fmt: skip
-    else:
-        for x in range(width):
-            out[x] = t[0] * a[x] + t[1] * b[x] + t[2] * c[x] + t[3] * d[x]
+def _filter(
+    samples: np.ndarray, height: int, apart: int, taps: np.ndarray, out: np.ndarray
+) -> None:
+    """Filter rows of samples along a row (`apart` 1) or down the columns (`apart` STRIDE) into rows
+    of `out`, of which the first 32 (8 taps) or 16 (4 taps) samples count."""
+    d = uint64(apart)
+    for y in range(height):
+        p = uint64(y * STRIDE)
+        if len(taps) == 8:
+            _filter8(samples, p, d, taps, out, p)
+        else:
+            _filter4(samples, p, d, taps, out, p)
 
 
 @compiled
 def _tile(
     out: np.ndarray,
     reference: np.ndarray,
+    plane: tuple[int, int],
     top: int,
     left: int,
     size: int,
-    overlap: int,
     vy: int,
     vx: int,
     weight: float,
     ramp: np.ndarray,
     filters: np.ndarray,
-    room: tuple[np.ndarray, np.ndarray, np.ndarray],
+    room: np.ndarray,
 ) -> None:
-    """Add the share of a block of size x size samples at (top, left), moved by (vy, vx), to a plane.
+    """Add the share of a block of size x size samples at (top, left), moved by (vy, vx), to a flat
+    plane.
 
     ramp float32 [2 overlap]: weights where blocks blend; filters float32 [phases, taps]; room:
-    float32 [32, 32] twice and [2, 32].
+    float32 [4, ROOM].
     """
-    window, lines, both = room
-    rows, columns = out.shape
+    window, lines, moved, across = room[0], room[1], room[2], room[3]
+    rows, columns = plane
     phases, taps = filters.shape
-    before = taps // 2 - 1
+    overlap, before = len(ramp) // 2, taps // 2 - 1
     y0, y1 = max(top - overlap, 0), min(top + size + overlap, rows)
     x0, x1 = max(left - overlap, 0), min(left + size + overlap, columns)
     height, width = y1 - y0, x1 - x0
     whole_y, whole_x = vy // phases, vx // phases
     part_y, part_x = vy - whole_y * phases, vx - whole_x * phases
     high, wide = height + taps - 1, width + taps - 1
-    _window(reference, y0 + whole_y - before, x0 + whole_x - before, high, wide, window)
-    for y in range(high):
-        if part_x == 0:
-            row, line = window[y, before:], lines[y]
-            for x in range(width):
-                line[x] = row[x]
-        else:
-            _across(window[y], filters[part_x], width, lines[y])
-    across, total = both[0], both[1]
+    _window(reference, plane, y0 + whole_y - before, x0 + whole_x - before, high, wide, window)
+    total, start = window, before * STRIDE
+    if part_x == 0:
+        start += before
+    else:
+        _filter(window, high, 1, filters[part_x], lines)
+        total = lines
+    if part_y != 0:
+        # Where nothing moves across, the columns that count begin further on.
+        skipped = start - before * STRIDE
+        _filter(total[skipped:], height, STRIDE, filters[part_y], moved)
+        total, start = moved, 0
     for x in range(width):
         across[x] = weight
     for i in range(2 * overlap):
@@ -109,19 +131,15 @@ def _tile(
         if left + size < columns:
             across[width - 1 - i] = weight * ramp[i]
     for y in range(height):
-        if part_y == 0:
-            total = lines[y + before]
-        else:
-            _down(lines, y, filters[part_y], width, both[1])
-            total = both[1]
         here = float32(1)
         if y < 2 * overlap and top > 0:
             here = ramp[y]
         elif height - 1 - y < 2 * overlap and top + size < rows:
             here = ramp[height - 1 - y]
-        row = out[y0 + y, x0:x1]
-        for x in range(width):
-            row[x] += here * across[x] * total[x]
+        p, q = uint64(start + y * STRIDE), uint64((y0 + y) * columns + x0)
+        for i in range(width):
+            x = uint64(i)
+            out[q + x] += here * across[x] * total[p + x]
 
 
 @compiled
@@ -141,13 +159,9 @@ def add_prediction(
     in 2 x 2 blocks, which are taken whole where their vectors are equal; ramp and filters as in
     `_tile`.
     """
-    overlap = len(ramp) // 2
     rows, columns = weights.shape
-    room = (
-        np.empty((32, 32), np.float32),
-        np.empty((32, 32), np.float32),
-        np.empty((2, 32), np.float32),
-    )
+    plane, flat, source = out.shape, out.reshape(-1), reference.reshape(-1)
+    room = np.zeros((4, ROOM), np.float32)
     for i in range(rows):
         for j in range(columns):
             weight = weights[i, j]
@@ -159,39 +173,11 @@ def add_prediction(
                 for b in range(2):
                     same = vectors[0, 2 * i + a, 2 * j + b] == vy
                     whole = whole and same and vectors[1, 2 * i + a, 2 * j + b] == vx
-            if whole:
-                top, left = 2 * i * block, 2 * j * block
-                _tile(
-                    out,
-                    reference,
-                    top,
-                    left,
-                    2 * block,
-                    overlap,
-                    vy,
-                    vx,
-                    weight,
-                    ramp,
-                    filters,
-                    room,
-                )
-                continue
-            for a in range(2):
-                for b in range(2):
+            parts = 1 if whole else 2
+            size = 2 * block // parts
+            for a in range(parts):
+                for b in range(parts):
                     y, x = 2 * i + a, 2 * j + b
                     vy, vx = vectors[0, y, x], vectors[1, y, x]
                     top, left = y * block, x * block
-                    _tile(
-                        out,
-                        reference,
-                        top,
-                        left,
-                        block,
-                        overlap,
-                        vy,
-                        vx,
-                        weight,
-                        ramp,
-                        filters,
-                        room,
-                    )
+                    _tile(flat, source, plane, top, left, size, vy, vx, weight, ramp, filters, room)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import float32, int32
+from numba import float32, int32, uint64
 
-from stcodec.common.compiled import compiled
+from stcodec.common.compiled import compiled, inlined
 
 BANDS = 8
 
@@ -136,6 +136,14 @@ def gather(frame: Frame, at: np.ndarray, near: np.ndarray, apart: bool, inputs: 
     inputs.starts[len(at)] = n
 
 
+@inlined
+def _add(sums: np.ndarray, weights: np.ndarray, start: int, value: float) -> None:
+    """Add `value` times the weights from `start` on."""
+    p = uint64(start)
+    for h in range(len(sums)):
+        sums[h] += value * weights[p + uint64(h)]
+
+
 @compiled
 def find(
     frame: Frame,
@@ -156,30 +164,27 @@ def find(
     """
     weights, biases = first
     outer, offsets = second
-    hidden, outputs = weights.shape[1], outer.shape[1]
-    known = frame.magnitudes.shape[1]  # the patch's own come first
+    hidden, outputs, channels = len(biases), len(offsets), frame.magnitudes.shape[1]
+    # Flat arrays: a view of a row costs as much as the work on it.
+    inner, last, own = weights.reshape(-1), outer.reshape(-1), frame.magnitudes.reshape(-1)
+    known = channels  # a patch's own magnitudes come first
     sums, results = np.empty(hidden, np.float32), np.empty(outputs, np.float32)
     for i in range(len(at)):
         for h in range(hidden):
             sums[h] = biases[h]
         for k in range(inputs.starts[i], inputs.starts[i + 1]):
-            row, value = weights[known + inputs.number[k]], float32(inputs.value[k])
-            for h in range(hidden):
-                sums[h] += value * row[h]
+            _add(sums, inner, (known + inputs.number[k]) * hidden, float32(inputs.value[k]))
         if lower and frame.some[at[i]]:
-            own = frame.magnitudes[at[i]]
+            row = at[i] * channels
             for c in range(lower):
-                if own[c]:
-                    row, value = weights[c], float32(frame.logs[own[c]])
-                    for h in range(hidden):
-                        sums[h] += value * row[h]
+                magnitude = own[row + c]
+                if magnitude:
+                    _add(sums, inner, c * hidden, float32(frame.logs[magnitude]))
         for o in range(outputs):
             results[o] = offsets[o]
         for h in range(hidden):
             unit = min(int32(sums[h]) >> shifts[0], most[0])
             if unit > 0:
-                row, value = outer[h], float32(unit)
-                for o in range(outputs):
-                    results[o] += value * row[o]
+                _add(results, last, h * outputs, float32(unit))
         for o in range(outputs):
             out[i, o] = min(max(int32(results[o]) >> shifts[1], 0), most[1])

@@ -24,6 +24,11 @@ def compiled(function: Function) -> Function:
         return njit(nogil=True, fastmath=fast)(function)
 
 
+def inlined(function: Function) -> Function:
+    """Have compiled callers take the function in: a call costs as much as a row of samples."""
+    return njit(inline="always")(function)
+
+
 def cache_folder(function: Any) -> Path | None:
     """Where what the compiler makes of a function of `compiled` is kept; None where it cannot
     be."""
