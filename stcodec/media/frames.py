@@ -11,11 +11,23 @@ from typing import Any
 import av
 import numpy as np
 from av.error import FFmpegError
+from av.sidedata.sidedata import Type
 
 from stcodec.common.values import FIELD_ORDERS, PROGRESSIVE, MasteringDisplay, Planes
 
 EXACT = {"yuv420p": 8, "yuvj420p": 8, "nv12": 8, "yuv420p10le": 10, "p010le": 10}
 """Bits per sample of the formats whose samples are taken as they are."""
+
+
+def _unknown_kind(cls: type[Type], value: object) -> Any:
+    """A kind of side data that FFmpeg has and PyAV has no name for, such as EXIF in PyAV 18.1."""
+    kind: Any = object.__new__(cls)
+    kind._name_, kind._value_ = f"UNKNOWN_{value}", value
+    return kind
+
+
+# Without it, PyAV shows no side data at all of a frame that has some of an unknown kind.
+Type._missing_ = classmethod(_unknown_kind)  # type: ignore[assignment]
 
 
 def exact_planes(frame: Any) -> Planes:
