@@ -6,7 +6,7 @@ import numba
 import pytest
 import torch
 
-from stcodec.encoder import sample_kernels
+from stcodec.common import compiled
 from stcodec.encoder.search import SearchSettings, search
 
 SETTINGS = SearchSettings(bit_cost=0.02, effort=1)
@@ -95,6 +95,6 @@ def test_loops_compile_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch
             raise RuntimeError("cannot cache function: no locator available")
         return numba.njit(**options)
 
-    monkeypatch.setattr(sample_kernels, "njit", njit)
-    twice = sample_kernels.compiled(lambda x: 2 * x)
+    monkeypatch.setattr(compiled, "njit", njit)
+    twice = compiled.compiled(lambda x: 2 * x)
     assert twice(21) == 42

@@ -87,6 +87,7 @@ class ChunkEncoder:
         self._chunks.latents.observer = observer
         self._make_writer = writer
         self._last_source: Tensor | None = None
+        self._last_picture: search.SourcePicture | None = None
 
     def encode(self, chunk: Sequence[Planes], first: bool) -> EncodedChunk:
         """Encode 1..8 pictures; `first` starts a segment. Missing frames of the chunk repeat the
@@ -133,18 +134,22 @@ class ChunkEncoder:
     def _find_motion(self, frames: Frames, before: Tensor | None) -> tuple[int, dict[int, Fields]]:
         """The tree of a chunk and the motion of each of its predicted frames, found on source
         pictures."""
-        luma = frames.y if before is None else torch.cat([before, frames.y])
-        offset = 0 if before is None else 1
+        pictures = search.source_pictures(frames.y[:, 0])
+        if before is not None and self._last_picture is not None:
+            pictures.insert(0, self._last_picture)
+        self._last_picture = pictures[-1]
+        offset = len(pictures) - CHUNK_FRAMES
         settings = search.SearchSettings(self._motion_bit_cost(), self.settings.effort)
-        tree = 0 if before is None else search.choose_tree(before, frames.y, settings)
+        tree = search.choose_tree(pictures, settings) if offset else 0
         pairs = []
-        for step in tree_steps(tree, before is None):
+        for step in tree_steps(tree, not offset):
             for frame, pair in zip(step.frames, step.references, strict=True):
                 if pair != (None, None):
                     a, b = (None if r is None else r + offset for r in pair)
                     pairs.append((frame + offset, a, b))
-        found = search.search(luma, pairs, settings, choose_modes=False)
-        return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, found, strict=True)}
+        found = search.search_pictures(pictures, pairs, settings, choose_modes=False)
+        moved = (Fields(f.vectors.to(self._device), f.modes.to(self._device)) for f in found)
+        return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, moved, strict=True)}
 
     def _motion_bit_cost(self) -> float:
         """Absolute difference, summed over samples in [0, 1], that is worth one bit of motion."""

@@ -44,9 +44,9 @@ def in_bytes(pictures: Tensor) -> np.ndarray:
     return (pictures * 255.0 + 0.5).clamp_(0, 255).to(torch.uint8).cpu().numpy()
 
 
-class _Picture:
-    """Luma bytes at full size and at a half, a quarter and an eighth, and what references need:
-    margins, phases."""
+class SourcePicture:
+    """Luma bytes [H, W] at full size and at a half, a quarter and an eighth, and what references
+    need, made when it is needed: margins, phases."""
 
     def __init__(self, luma: np.ndarray) -> None:
         self.sizes = [luma]
@@ -76,12 +76,16 @@ class _Picture:
         return search_kernels.Reference(planes.reshape(-1), height, width, phases)
 
 
+def source_pictures(luma: Tensor) -> list[SourcePicture]:
+    """Pictures of luma [N, H, W] in [0, 1]."""
+    return [SourcePicture(picture) for picture in in_bytes(luma)]
+
+
 class _Search:
     """What the searches between pairs of pictures have in common. Prices are in units of bytes."""
 
-    def __init__(self, pictures: Tensor, settings: SearchSettings) -> None:
-        """pictures: luma [N, H, W] in [0, 1], sizes multiples of 16."""
-        self.pictures = [_Picture(picture) for picture in in_bytes(pictures)]
+    def __init__(self, pictures: Sequence[SourcePicture], settings: SearchSettings) -> None:
+        self.pictures = pictures
         self.price = np.float32(settings.bit_cost * 255.0)
         self.effort = settings.effort
         self._table = search_kernels.bit_table()
@@ -133,8 +137,8 @@ class _Search:
 
     def _sweep(
         self,
-        current: _Picture,
-        other: _Picture,
+        current: SourcePicture,
+        other: SourcePicture,
         size: int,
         vectors: np.ndarray,
         steps: tuple[int, ...],
@@ -156,14 +160,26 @@ def search(
     settings: SearchSettings,
     choose_modes: bool = True,
 ) -> list[Fields]:
+    """As `search_pictures`, of luma [N, 1, H, W] in [0, 1], on the device of which the fields are,
+    too."""
+    found = search_pictures(source_pictures(pictures[:, 0]), pairs, settings, choose_modes)
+    device = pictures.device
+    return [Fields(f.vectors.to(device), f.modes.to(device)) for f in found]
+
+
+def search_pictures(
+    pictures: Sequence[SourcePicture],
+    pairs: list[tuple[int, int | None, int | None]],
+    settings: SearchSettings,
+    choose_modes: bool = True,
+) -> list[Fields]:
     """Fields (batch size 1) for each (frame, first reference, second reference) of `pairs`; with or
     without a choice of modes.
 
-    pictures: luma [N, 1, H, W] in [0, 1], sizes multiples of 16, indexed by the numbers in `pairs`
-    in order of time.
+    pictures: indexed by the numbers in `pairs`, in order of time; sizes multiples of 16.
     """
-    found = _Search(pictures[:, 0], settings)
-    height, width = pictures.shape[2:]
+    found = _Search(pictures, settings)
+    height, width = pictures[0].sizes[0].shape
 
     def fields(pair: tuple[int, int | None, int | None]) -> Fields:
         frame, first, second = pair
@@ -181,17 +197,13 @@ def search(
     references = sorted({r for _, *both in pairs for r in both if r is not None})
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         list(pool.map(lambda r: found.pictures[r].phases, references))
-        results = list(pool.map(fields, pairs))
-    return [Fields(f.vectors.to(pictures.device), f.modes.to(pictures.device)) for f in results]
+        return list(pool.map(fields, pairs))
 
 
-def choose_tree(before: Tensor, pictures: Tensor, settings: SearchSettings) -> int:
+def choose_tree(pictures: Sequence[SourcePicture], settings: SearchSettings) -> int:
     """Which of `tree.TREES` suits a chunk: how much worse motion is predicted over 8 frames than
-    over 4 and 2.
-
-    before: luma [1, 1, H, W] of the frame before the chunk; pictures [8, 1, H, W].
-    """
-    found = _Search(torch.cat([before, pictures])[::2, 0], settings)
+    over 4 and 2. pictures: the one before the chunk, and its 8."""
+    found = _Search(pictures[::2], settings)
 
     def error(pairs: Sequence[tuple[int, int]]) -> float:
         """Mean cost of predicting every second picture, at a quarter of the size."""
