@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import signal
 import sys
 import tempfile
@@ -27,15 +28,16 @@ from stcodec.options import EncodeOptions
 
 @dataclass(frozen=True)
 class Run:
-    """One encode or decode: seconds of wall clock and of all threads' CPU time, start-up excluded;
-    peak resident memory of its process, of which `start_megabytes` before it began; seconds by
-    stage where they are known (threads overlap)."""
+    """One encode or decode: seconds of wall clock and of all threads' CPU time, of which
+    `kernel_seconds` in the kernel, start-up excluded; peak resident memory of its process, of which
+    `start_megabytes` before it began; seconds by stage where they are known (threads overlap)."""
 
     seconds: float
     cpu_seconds: float
     megabytes: float
     start_megabytes: float
     stages: dict[str, float] = field(default_factory=dict)
+    kernel_seconds: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def measure(
             for label, peer in peers.items():
                 other = _peer(clip, size, label, peer, options.threads, Path(name))
                 log(line(other))
+                log(beside(own, other))
                 yield other
             clip.path.unlink()
 
@@ -148,10 +151,11 @@ def _run(work: Callable[[], Any]) -> Run:
 
     before = _peak_memory()
     with collect() as times:
-        start, cpu = time.perf_counter(), time.process_time()
+        start, spent = time.perf_counter(), os.times()
         work()
-        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
-    return Run(seconds, cpu_seconds, _peak_memory(), before, dict(times.seconds))
+        seconds, now = time.perf_counter() - start, os.times()
+    user, kernel = now.user - spent.user, now.system - spent.system
+    return Run(seconds, user + kernel, _peak_memory(), before, dict(times.seconds), kernel)
 
 
 def _encode_own(source: Path, coded: Path, options: EncodeOptions) -> Run:
@@ -171,10 +175,12 @@ def _decode_own(
 
     import stcodec
     from stcodec.bench.complexity import networks_alone
+    from stcodec.codec import kernels
     from stcodec.codec.model_files import load_model
     from stcodec.common.arithmetic import Arithmetic
 
     loaded = load_model(options.model)
+    kernels.warm_up()
     run = _run(lambda: stcodec.decode(coded, back, threads=options.threads, overwrite=True))
     with Arithmetic(torch.device("cpu"), options.threads):
         return run, networks_alone(loaded, height, width)
@@ -218,6 +224,18 @@ def _peak_memory() -> float:
 def stages_of(run: Run) -> dict[str, float]:
     """Seconds by stage, in the order of `timing.STAGES`."""
     return {name: run.stages[name] for name in STAGES if name in run.stages}
+
+
+def beside(own: Speed, other: Speed) -> str:
+    """How fast our encode and decode are beside another codec's encode, by wall clock and, in
+    brackets, by CPU time."""
+    parts = []
+    for name, run in (("encode", own.encode), ("decode", own.decode)):
+        wall = other.encode.seconds / run.seconds
+        cpu = other.encode.cpu_seconds / run.cpu_seconds
+        kernel = run.kernel_seconds / run.cpu_seconds
+        parts.append(f"{name} {wall:.2f} ({cpu:.2f}) of its encode, {kernel:.0%} in the kernel")
+    return f"{own.size} beside {other.codec}: {'; '.join(parts)}"
 
 
 def line(speed: Speed) -> str:
