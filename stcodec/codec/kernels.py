@@ -3,8 +3,10 @@ same is done with tensors: nothing waits for a compiler, and nothing needs one."
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -26,6 +28,7 @@ class _State:
 
     ready = False
     next_look = 0.0
+    off = False
 
 
 def loops() -> Loops | None:
@@ -33,7 +36,18 @@ def loops() -> Loops | None:
     if not _State.ready and time.monotonic() >= _State.next_look:
         _State.ready = cached()
         _State.next_look = time.monotonic() + _LOOK_AGAIN
-    return _modules() if _State.ready else None
+    return _modules() if _State.ready and not _State.off else None
+
+
+@contextlib.contextmanager
+def switched_off() -> Iterator[None]:
+    """Within the block tensors do everything, in this whole process: to compare with, or to count
+    their products."""
+    before, _State.off = _State.off, True
+    try:
+        yield
+    finally:
+        _State.off = before
 
 
 @functools.cache
