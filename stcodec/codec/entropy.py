@@ -234,13 +234,15 @@ class SymbolReader:
         order, counts = _groups(index, len(tables))
         values = np.empty(order.size, dtype=np.int32)
         start = 0
-        for i in np.flatnonzero(counts):
-            k = int(tables.supports[i])
-            group = self._coder.decode(tables.models[i], int(counts[i])) - k
-            for at in np.flatnonzero(group == k + 1):
-                group[at] = self._escape(k)
-            values[start : start + counts[i]] = group
-            start += int(counts[i])
+        supports, models, sizes = tables.supports.tolist(), tables.models, counts.tolist()
+        for i in np.flatnonzero(counts).tolist():
+            k = supports[i]
+            group = self._coder.decode(models[i], sizes[i]) - k
+            if group.max() > k:
+                for at in np.flatnonzero(group == k + 1):
+                    group[at] = self._escape(k)
+            values[start : start + sizes[i]] = group
+            start += sizes[i]
         self.crc = zlib.crc32(values.astype("<i4").tobytes(), self.crc)
         decoded = np.zeros(index.size, dtype=np.int32)
         decoded[order] = values
