@@ -17,7 +17,7 @@ Step = TypeVar("Step")
 # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX of glibc's malloc.h, and what they are set to:
 # glibc takes no more than half a heap of 64 MiB for the second one.
 _MALLOC = ((-1, 256 << 20), (-3, 32 << 20), (-8, 1))
-_MOST_PIXELS = 5 << 20  # two pictures of 1080p
+_MOST_PIXELS = 3 << 20  # one picture of 1080p
 _SMALL_PIXELS = 640 * 480
 
 
