@@ -3,6 +3,8 @@ decoder will have."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,9 +14,15 @@ from stcodec.codec.model_files import load_model
 from stcodec.codec.motion import BI, FIRST, SECOND, Fields
 from stcodec.codec.vectors import FieldShape, code_fields
 from stcodec.encoder.choice import Prices, choose_fields
+from stcodec.encoder.search import in_bytes
 
 TABLES = load_model("dct").vector_tables
 ROWS, COLUMNS = 5, 7
+
+
+def chosen_fields(current: torch.Tensor, *others: Any) -> Fields:
+    """What is chosen for a picture in [0, 1]."""
+    return choose_fields(in_bytes(current), *others)
 
 
 def texture(seed: int) -> torch.Tensor:
@@ -46,11 +54,11 @@ def prices(step: float = 0.05) -> Prices:
 def test_motion_that_pays_is_kept_and_splits_that_do_not_are_dropped() -> None:
     reference = texture(0)
     current = reference.roll((-2, 3), (0, 1))  # from (y + 2, x - 3) of the reference
-    moved = choose_fields(current, (reference, None), fields((8, -12)), None, prices())
+    moved = chosen_fields(current, (reference, None), fields((8, -12)), None, prices())
     inner = moved.vectors[0, 0, :, 2:-2, 2:-2]
     assert (inner == torch.tensor([8, -12], dtype=torch.int16).view(2, 1, 1)).all()
     # Nothing moves, so no vector can be worth its bits.
-    still = choose_fields(reference, (reference, None), fields((0, 0), noise=9), None, prices())
+    still = chosen_fields(reference, (reference, None), fields((0, 0), noise=9), None, prices())
     assert not still.vectors[0, 0].any()
     assert (moved.modes == FIRST).all() and (still.modes == FIRST).all()
 
@@ -58,12 +66,12 @@ def test_motion_that_pays_is_kept_and_splits_that_do_not_are_dropped() -> None:
 def test_the_reference_that_predicts_is_taken_alone_and_both_where_they_average_out() -> None:
     current, other = texture(0), texture(1)
     found = fields((0, 0))
-    assert (choose_fields(current, (current, other), found, None, prices()).modes == FIRST).all()
-    assert (choose_fields(current, (other, current), found, None, prices()).modes == SECOND).all()
+    assert (chosen_fields(current, (current, other), found, None, prices()).modes == FIRST).all()
+    assert (chosen_fields(current, (other, current), found, None, prices()).modes == SECOND).all()
     noise = 0.2 * (texture(2) - 0.5)
     middle = 0.25 + 0.5 * current
     assert (
-        choose_fields(middle, (middle + noise, middle - noise), found, None, prices()).modes == BI
+        chosen_fields(middle, (middle + noise, middle - noise), found, None, prices()).modes == BI
     ).all()
 
 
@@ -77,7 +85,7 @@ def test_what_is_chosen_is_what_a_decoder_has(pair: tuple[bool, bool], hinted: b
         if hinted
         else None
     )
-    chosen = choose_fields(
+    chosen = chosen_fields(
         current, (references[0], references[1]), fields((3, -5), noise=6), hints, prices(0.02)
     )
     shape, available = FieldShape(1, ROWS, COLUMNS), np.array([pair])

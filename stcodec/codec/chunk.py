@@ -39,8 +39,9 @@ _QUALITIES = 64
 class Guide(Protocol):
     """What the writer of a chunk asks the encoder: all that a decoder need not know."""
 
-    frames: Frames
-    """The source pictures, padded, all 8 of them."""
+    def source(self, step: Step) -> Frames:
+        """The source picture of the one frame of a step, padded."""
+        ...
 
     def motion(self, step: Step, hint: np.ndarray | None, pictures: Mapping[int, Frames]) -> Fields:
         """The motion (batch size 1) to code for the one frame of a step.
@@ -183,8 +184,7 @@ class ChunkWriter:
         context = self.contexts.of_frame(step, quality, fields, magnitudes)
         prediction = self.reconstruction.predict(step, quality, fields, pictures)
         with stage("network"):
-            source = run.guide.frames.take(step.frames)
-            latents = self.reconstruction.latents(source, prediction)
+            latents = self.reconstruction.latents(run.guide.source(step), prediction)
         with stage("latents"):
             quantiser = run.guide.quantiser(step)
             sizes = prediction.step_sizes

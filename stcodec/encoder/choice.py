@@ -67,7 +67,7 @@ def warm_up() -> None:
     pictures = torch.zeros(2, 1, 16, 16)
     found = search.search(pictures, [(1, 0, 0)], search.SearchSettings(1.0))[0]
     choose_fields(
-        pictures[1, 0],
+        in_bytes(pictures[1, 0]),
         (pictures[0, 0], None),
         found,
         None,
@@ -115,7 +115,7 @@ class Prices:
 
 
 def choose_fields(
-    current: Tensor,
+    current: np.ndarray,
     references: tuple[Tensor | None, Tensor | None],
     found: Fields,
     hints: np.ndarray | None,
@@ -123,7 +123,7 @@ def choose_fields(
 ) -> Fields:
     """The motion to code for one frame.
 
-    current: source luma [H, W] in [0, 1]; references: decoded luma, at least one; found: what the
+    current: source luma, uint8 [H, W]; references: decoded luma, at least one; found: what the
     search found, batch size 1, of which modes do not matter; hints: int [1, 2, 2, rows, columns] of
     `vectors.step_hints`.
     """
@@ -133,14 +133,14 @@ def choose_fields(
 class _Choice:
     def __init__(
         self,
-        current: Tensor,
+        current: np.ndarray,
         references: tuple[Tensor | None, Tensor | None],
         found: Fields,
         hints: np.ndarray | None,
         prices: Prices,
     ) -> None:
         self._prices = prices
-        self._current = in_bytes(current)
+        self._current = current
         before = sample_kernels.MARGIN + LUMA_TAPS // 2 - 1
         padded = [
             np.zeros((1, 1), np.uint8)

@@ -3,8 +3,10 @@ searched at the same time; and nothing of it depends on the last frames of a chu
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from stcodec.codec.entropy import SymbolWriter
 from stcodec.codec.latents import Observer
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
-from stcodec.codec.patches import CHUNK_FRAMES, Frames, Geometry, frames_from_planes
+from stcodec.codec.patches import CHUNK_FRAMES, Geometry
 from stcodec.codec.tree import KEY, tree_steps
 from stcodec.common.arithmetic import flush_denormals
 from stcodec.common.threads import Workers
@@ -23,6 +25,7 @@ from stcodec.common.values import Planes
 from stcodec.encoder import search, tuning
 from stcodec.encoder.guide import ChunkGuide
 from stcodec.encoder.propagation import changes
+from stcodec.encoder.source import SourceChunk
 
 _MOST_WORKERS = 4  # frames of the widest step of a tree
 
@@ -51,12 +54,27 @@ class PreparedChunk:
     """Source pictures (always 8, of which `count` are shown), tree, the motion of each predicted
     frame, and what changes in key frames (see `propagation`)."""
 
-    frames: Frames
+    source: SourceChunk
     count: int
     first: bool
     tree: int
     fields: dict[int, Fields]
     changes: dict[int, Tensor]
+
+
+class _Before(NamedTuple):
+    """The chunk before, and its last picture as the search sees it."""
+
+    source: SourceChunk
+    picture: search.SourcePicture
+
+
+def _luma(source: SourceChunk, before: SourceChunk | None, number: int) -> Tensor:
+    """Luma of a picture of a chunk, or (-1) of the last one of the chunk before."""
+    if number >= 0:
+        return source.luma(number)
+    assert before is not None
+    return before.luma(CHUNK_FRAMES - 1)
 
 
 class ChunkEncoder:
@@ -86,8 +104,7 @@ class ChunkEncoder:
         self._chunks = ChunkWriter(self._model, self._geometry, self._device, pool)
         self._chunks.latents.observer = observer
         self._make_writer = writer
-        self._last_source: Tensor | None = None
-        self._last_picture: search.SourcePicture | None = None
+        self._before: _Before | None = None
 
     def encode(self, chunk: Sequence[Planes], first: bool) -> EncodedChunk:
         """Encode 1..8 pictures; `first` starts a segment. Missing frames of the chunk repeat the
@@ -102,15 +119,17 @@ class ChunkEncoder:
         padded = list(chunk) + [chunk[-1]] * (CHUNK_FRAMES - len(chunk))
         patch = self._geometry.patch
         with stage("motion"), torch.no_grad():
-            frames = frames_from_planes(padded, self.bit_depth, patch, self._device)
-            before = None if first else self._last_source
-            self._last_source = frames.y[CHUNK_FRAMES - 1 :].clone()  # a view would keep all eight
-            tree, fields = self._find_motion(frames, before) if self.settings.motion else (0, {})
+            source = SourceChunk(padded, self.bit_depth, patch, self._device)
+            pictures = [search.SourcePicture(source.luma_bytes(i)) for i in range(CHUNK_FRAMES)]
+            before = None if first else self._before
+            tree, fields = self._find_motion(pictures, before) if self.settings.motion else (0, {})
             # Nothing is predicted from a picture that is alone.
             alone = first and len(chunk) == 1
             steps = tree_steps(tree, first)
-            lasting = {} if alone else changes(frames.y, before, steps, fields, patch)
-        return PreparedChunk(frames, len(chunk), first, tree, fields, lasting)
+            luma = functools.partial(_luma, source, None if before is None else before.source)
+            lasting = {} if alone else changes(luma, steps, fields, patch)
+            self._before = _Before(source, pictures[-1])
+        return PreparedChunk(source, len(chunk), first, tree, fields, lasting)
 
     def encode_prepared(self, chunk: PreparedChunk, quality: int | None = None) -> EncodedChunk:
         """Code what `prepare` made of a chunk, at `quality` (0..63) instead of the settings' if
@@ -122,7 +141,7 @@ class ChunkEncoder:
         quality = self.settings.quality if quality is None else quality
         plan = Plan(chunk.count, quality, chunk.tree, self.settings.motion, chunk.first)
         guide = ChunkGuide(
-            self._model, self._costs, quality, chunk.frames, chunk.fields, chunk.changes
+            self._model, self._costs, quality, chunk.source, chunk.fields, chunk.changes
         )
         return self._chunks.start(plan, guide, self._make_writer())
 
@@ -131,13 +150,13 @@ class ChunkEncoder:
         payload = self._chunks.finish(run)
         return EncodedChunk(payload, run.plan.count, run.stats)
 
-    def _find_motion(self, frames: Frames, before: Tensor | None) -> tuple[int, dict[int, Fields]]:
+    def _find_motion(
+        self, pictures: list[search.SourcePicture], before: _Before | None
+    ) -> tuple[int, dict[int, Fields]]:
         """The tree of a chunk and the motion of each of its predicted frames, found on source
         pictures."""
-        pictures = search.source_pictures(frames.y[:, 0])
-        if before is not None and self._last_picture is not None:
-            pictures.insert(0, self._last_picture)
-        self._last_picture = pictures[-1]
+        if before is not None:
+            pictures = [before.picture, *pictures]
         offset = len(pictures) - CHUNK_FRAMES
         settings = search.SearchSettings(self._motion_bit_cost(), self.settings.effort)
         tree = search.choose_tree(pictures, settings) if offset else 0

@@ -16,12 +16,13 @@ from stcodec.encoder import tuning
 from stcodec.encoder.choice import Prices, choose_fields
 from stcodec.encoder.propagation import price_factors
 from stcodec.encoder.quantiser import RateDistortionQuantiser
+from stcodec.encoder.source import SourceChunk
 
 
 class ChunkGuide:
     """A `chunk.Guide` for one chunk at a quality 0..63.
 
-    frames: its source pictures; found: what the search found of each predicted frame (batch size
+    source: its pictures; found: what the search found of each predicted frame (batch size
     1); changes: of intra and key frames, see `propagation.changes`; costs: bits of symbols, float32
     [indices, magnitudes], on the device of the networks.
     """
@@ -31,12 +32,16 @@ class ChunkGuide:
         model: Model,
         costs: Tensor,
         quality: int,
-        frames: Frames,
+        source: SourceChunk,
         found: Mapping[int, Fields],
         changes: Mapping[int, Tensor],
     ) -> None:
         self._model, self._costs, self._quality = model, costs, quality
-        self.frames, self._found, self._changes = frames, found, changes
+        self._source, self._found, self._changes = source, found, changes
+
+    def source(self, step: Step) -> Frames:
+        """The source picture of the one frame of a step."""
+        return self._source.frames(step.frames[0])
 
     def motion(self, step: Step, hint: np.ndarray | None, pictures: Mapping[int, Frames]) -> Fields:
         """The cheapest motion among what was found and what a decoder expects."""
@@ -45,7 +50,7 @@ class ChunkGuide:
         prices = Prices.of(self._luma_steps(step), bit, self._model.vector_tables)
         decoded = (None if r is None else pictures[r] for r in step.references[0])
         first, second = (None if p is None else p.y[0, 0] for p in decoded)
-        current = self.frames.y[frame, 0]
+        current = self._source.luma_bytes(frame)
         return choose_fields(current, (first, second), self._found[frame], hint, prices)
 
     def quantiser(self, step: Step) -> RateDistortionQuantiser:

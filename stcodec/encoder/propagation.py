@@ -11,7 +11,7 @@ Nothing here is normative.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,8 +24,7 @@ from stcodec.encoder import tuning
 
 
 def changes(
-    luma: Tensor,
-    before: Tensor | None,
+    luma: Callable[[int], Tensor],
     steps: Sequence[Step],
     fields: Mapping[int, Fields],
     patch: PatchSize,
@@ -33,7 +32,7 @@ def changes(
     """Of each intra and key frame of a chunk: mean squared change of its patches [rows, columns],
     in sample units of [0, 1].
 
-    luma [8, 1, H, W]: source pictures; before [1, 1, H, W]: the last one of the chunk before;
+    luma: of a source picture by number, [1, 1, H, W] (-1: the last one of the chunk before);
     fields: of each predicted frame; without them nothing moves. A key frame is compared with its
     reference, an intra frame with the first picture that is predicted from it.
     """
@@ -41,11 +40,10 @@ def changes(
     for step in (s for s in steps if s.level == 0):
         for frame in step.frames:
             later, earlier, side = compared(frame, steps)
-            picture = before if earlier < 0 else luma[earlier : earlier + 1]
-            assert picture is not None
+            picture = luma(earlier)
             if later in fields:
                 picture = predict_luma(picture, fields[later].vectors[0, side])
-            found[frame] = mean_squares(luma[later : later + 1] - picture, patch)[0]
+            found[frame] = mean_squares(luma(later) - picture, patch)[0]
     return found
 
 

@@ -1,0 +1,43 @@
+"""The source pictures of a chunk: kept as the samples that they are, and made into tensors one by one
+when they are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stcodec.codec.patches import Frames, PatchSize, frames_from_planes
+from stcodec.common.values import Planes
+
+
+class SourceChunk:
+    """Pictures (uint8, or uint16 for 10 bits) by number, padded to whole patches."""
+
+    def __init__(
+        self, planes: Sequence[Planes], bit_depth: int, patch: PatchSize, device: torch.device
+    ) -> None:
+        self._planes, self._bit_depth = planes, bit_depth
+        self._patch, self._device = patch, device
+
+    def frames(self, number: int) -> Frames:
+        """One picture, batch size 1."""
+        return frames_from_planes(
+            [self._planes[number]], self._bit_depth, self._patch, self._device
+        )
+
+    def luma(self, number: int) -> Tensor:
+        """Luma of one picture [1, 1, H, W] in [0, 1]."""
+        return self.frames(number).y
+
+    def luma_bytes(self, number: int) -> np.ndarray:
+        """Luma of one picture, uint8 [H, W]."""
+        luma = self._planes[number][0]
+        if self._bit_depth > 8:
+            most = (1 << self._bit_depth) - 1
+            luma = ((luma.astype(np.uint32) * 255 + most // 2) // most).astype(np.uint8)
+        height, width = self._patch.padded(*luma.shape)
+        pad = (0, height - luma.shape[0]), (0, width - luma.shape[1])
+        return np.ascontiguousarray(np.pad(luma, pad, mode="edge"))
