@@ -18,7 +18,7 @@ Step = TypeVar("Step")
 # glibc takes no more than half a heap of 64 MiB for the second one.
 _MALLOC = ((-1, 256 << 20), (-3, 32 << 20), (-8, 1))
 _MOST_PIXELS = 3 << 20  # one picture of 1080p
-_SMALL_PIXELS = 640 * 480
+_SMALL_PIXELS = 1280 * 720
 
 
 class _State(NamedTuple):
