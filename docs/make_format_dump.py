@@ -13,8 +13,8 @@ import numpy as np
 
 import stcodec
 from stcodec.common.values import Picture, VideoInfo
-from stcodec.container.records import Footer, Header, fixed_fields, unpack_zstd
-from stcodec.container.stp import SECTION, SIGNATURE
+from stcodec.container.records import SECTION, Footer, Header, fixed_fields, unpack_zstd
+from stcodec.container.stp import SIGNATURE
 from stcodec.media.writer import Y4MWriter
 
 _TYPES = {"B": "u8", "H": "u16", "I": "u32", "Q": "u64", "32s": "32 bytes"}

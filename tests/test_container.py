@@ -18,6 +18,7 @@ from stcodec.common.files import Overwrite
 from stcodec.common.values import Packet, StreamInfo
 from stcodec.container.joining import Split, concat
 from stcodec.container.records import (
+    SECTION,
     Footer,
     Header,
     OtherSection,
@@ -27,7 +28,7 @@ from stcodec.container.records import (
     pack_json,
     unpack_chunk,
 )
-from stcodec.container.stp import SECTION, SIGNATURE, Reader, Writer
+from stcodec.container.stp import SIGNATURE, Reader, Writer
 from stcodec.errors import DamagedFileError, StcodecError, UnsupportedFileError
 
 HEADER = Header(
@@ -216,13 +217,14 @@ def test_a_part_of_a_file_is_compared_with_its_index() -> None:
 
 
 @pytest.mark.parametrize("frames", [0, 5, 256 * 3, (1 << 64) - 1])
-def test_a_footer_with_impossible_totals_is_none(frames: int) -> None:
+def test_a_footer_with_impossible_totals_is_refused(frames: int) -> None:
     sections = taken_apart(write())
     index = Reader(io.BytesIO(write())).read_index()
     assert index is not None
     sections[-1] = section(b"foot", pack_fields(dataclasses.replace(index.footer, frames=frames)))
     reader = Reader(io.BytesIO(SIGNATURE + b"".join(sections)))
-    assert reader.read_index() is None
+    with pytest.raises(DamagedFileError):
+        reader.read_index()
     with pytest.raises(DamagedFileError):
         list(reader)
 
@@ -230,12 +232,13 @@ def test_a_footer_with_impossible_totals_is_none(frames: int) -> None:
 @pytest.mark.parametrize(
     "value", [float("inf"), 1e999, -1, 1 << 63, "1", None, True, [1], {"a": 1}], ids=str
 )
-def test_an_index_with_impossible_values_is_none(value: object) -> None:
+def test_an_index_with_impossible_values_is_refused(value: object) -> None:
     sections = taken_apart(write())
     for entries in ([[value, 0, 0]], [[1, 0, value]], value, [value]):
         sections[-2] = section(b"indx", pack_json({"segments": entries, "streams": [0]}))
         reader = Reader(io.BytesIO(SIGNATURE + b"".join(sections)))
-        assert reader.read_index() is None
+        with pytest.raises(DamagedFileError):
+            reader.read_index()
         with pytest.raises(DamagedFileError):
             list(reader)
 

@@ -3,7 +3,7 @@ docs/format.md."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -17,10 +17,12 @@ from stcodec.common.values import (
     MasteringDisplay,
     VideoInfo,
 )
-from stcodec.container.records import MAX_UNPACKED, Header, dump_json, parse_json
-from stcodec.errors import DamagedFileError
+from stcodec.container import checks
+from stcodec.container.records import MAX_UNPACKED, Header, dump_json
 
 VIDEO, CHAPTERS, ATTACHMENTS = "video", "chapters", "attachments"
+_MOST_LIGHT = (1 << 16) - 1  # in cd/m2, in all bitstreams
+_NANOSECONDS = 10**9
 
 
 def pack_extras(info: VideoInfo, extras: Extras) -> dict[str, bytes]:
@@ -29,11 +31,14 @@ def pack_extras(info: VideoInfo, extras: Extras) -> dict[str, bytes]:
     if video := _video_to_json(info):
         blobs[VIDEO] = dump_json(video)
     if extras.chapters:
-        blobs[CHAPTERS] = dump_json([_chapter_to_json(c) for c in extras.chapters])
-    entries = []
+        # An end that is not known stands before the start.
+        blobs[CHAPTERS] = _pack_chapters(
+            replace(c, end=max(c.start, c.end)) for c in extras.chapters
+        )
+    files = []
     for number, attachment in enumerate(extras.attachments):
         name = f"attachment {number}"
-        entries.append(
+        files.append(
             {
                 "blob": name,
                 "name": attachment.name,
@@ -42,8 +47,8 @@ def pack_extras(info: VideoInfo, extras: Extras) -> dict[str, bytes]:
             }
         )
         blobs[name] = attachment.data
-    if entries:
-        blobs[ATTACHMENTS] = dump_json(entries)
+    if files:
+        blobs[ATTACHMENTS] = dump_json(files)
     return blobs
 
 
@@ -78,7 +83,7 @@ def with_chapters(blobs: Mapping[str, bytes], chapters: Iterable[Chapter]) -> di
         joined.append(chapter)
     changed = {name: data for name, data in blobs.items() if name != CHAPTERS}
     if joined:
-        changed[CHAPTERS] = dump_json([_chapter_to_json(c) for c in joined])
+        changed[CHAPTERS] = _pack_chapters(joined)
     return changed
 
 
@@ -90,70 +95,68 @@ def fits_a_blob(data: bytes) -> bool:
 def unpack_extras(blobs: Mapping[str, bytes]) -> Extras:
     """The inverse of `pack_extras`, without what is said of the video. DamagedFileError on
     impossible values."""
-    try:
-        return Extras(
-            tuple(_chapter_from_json(c) for c in _parse(blobs, CHAPTERS, [])),
-            tuple(
-                Attachment(str(a["name"]), str(a["mimetype"]), blobs[a["blob"]], bool(a["cover"]))
-                for a in _parse(blobs, ATTACHMENTS, [])
-            ),
-        )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise DamagedFileError("chapters or attachments hold impossible values") from error
+    with checks.impossible("chapters or attachments hold"):
+        chapters = tuple(_chapter_from_json(c) for c in checks.listed(_parse(blobs, CHAPTERS, [])))
+        entries = checks.listed(_parse(blobs, ATTACHMENTS, []))
+        # What a file holds once is written once.
+        if len({checks.text(a["blob"]) for a in entries}) < len(entries):
+            raise ValueError("a blob that belongs to two attachments")
+        return Extras(chapters, tuple(_attachment_from_json(a, blobs) for a in entries))
+
+
+def _attachment_from_json(value: Any, blobs: Mapping[str, bytes]) -> Attachment:
+    return Attachment(
+        checks.text(value["name"]),
+        checks.text(value["mimetype"]),
+        blobs[value["blob"]],
+        checks.truth(value["cover"]),
+    )
 
 
 def _with_video(blobs: Mapping[str, bytes], info: VideoInfo) -> VideoInfo:
     """`info` with what the blobs say of the video. DamagedFileError on impossible values."""
-    try:
-        value = _parse(blobs, VIDEO, {})
-        matrix, light, order = (
-            value.get("display_matrix"),
-            value.get("content_light"),
-            value.get("field_order"),
-        )
-        if (matrix is not None and len(matrix) != 9) or (
-            order is not None and order not in FIELD_ORDERS
-        ):
-            raise ValueError("display matrix or field order")
+    with checks.impossible("the description of the video holds"):
+        value = checks.named_values(_parse(blobs, VIDEO, {}))
+        matrix, order = value.get("display_matrix"), value.get("field_order", PROGRESSIVE)
+        if order not in FIELD_ORDERS:
+            raise ValueError("field order")
         return replace(
             info,
-            display_matrix=None if matrix is None else tuple(_int32(n) for n in matrix),
-            field_order=PROGRESSIVE if order is None else order,
+            display_matrix=None if matrix is None else _matrix_from_json(matrix),
+            field_order=order,
             mastering_display=_mastering_from_json(value.get("mastering_display")),
-            content_light=None if light is None else (int(light[0]), int(light[1])),
-            metadata={str(k): str(v) for k, v in value.get("metadata", {}).items()},
-            disposition=tuple(str(d) for d in value.get("disposition", ())),
+            content_light=_light_from_json(value.get("content_light")),
+            metadata=checks.texts(value.get("metadata", {})),
+            disposition=checks.words(value.get("disposition", [])),
         )
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        ZeroDivisionError,
-        AttributeError,
-        IndexError,
-    ) as error:
-        raise DamagedFileError("the description of the video holds impossible values") from error
 
 
 def _parse(blobs: Mapping[str, bytes], name: str, missing: Any) -> Any:
-    return parse_json(blobs[name]) if name in blobs else missing
+    return checks.parse_json(blobs[name]) if name in blobs else missing
 
 
-def _int32(value: Any) -> int:
-    number = int(value)
-    if not -(1 << 31) <= number < 1 << 31:
-        raise ValueError("display matrix")
-    return number
+def _matrix_from_json(value: Any) -> tuple[int, ...]:
+    return tuple(checks.whole(n, -(1 << 31), (1 << 31) - 1) for n in checks.listed(value, 9))
+
+
+def _light_from_json(value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    most, average = (checks.whole(n, 0, _MOST_LIGHT) for n in checks.listed(value, 2))
+    return most, average
 
 
 def _pair(value: Fraction) -> list[int]:
     return [value.numerator, value.denominator]
 
 
-def _fractions(values: Any, count: int) -> tuple[Fraction, ...]:
-    if len(values) != count:
-        raise ValueError("wrong number of values")
-    return tuple(Fraction(int(n), int(d)) for n, d in values)
+def _is_possible(read: Callable[[Any], object], value: object) -> bool:
+    """Whether a reader takes a value: what sources say can be anything, and is left out then."""
+    try:
+        read(value)
+    except (LookupError, TypeError, ValueError, ArithmeticError):
+        return False
+    return True
 
 
 def _video_to_json(info: VideoInfo) -> dict[str, Any]:
@@ -165,11 +168,13 @@ def _video_to_json(info: VideoInfo) -> dict[str, Any]:
     display = info.mastering_display
     if display is not None:
         said = {"primaries": display.primaries, "luminance": display.luminance}
-        value["mastering_display"] = {
-            k: [_pair(n) for n in v] for k, v in said.items() if v is not None
-        }
+        pairs = {k: [_pair(n) for n in v] for k, v in said.items() if v is not None}
+        if _is_possible(_mastering_from_json, pairs):
+            value["mastering_display"] = pairs
     if info.content_light is not None:
-        value["content_light"] = list(info.content_light)
+        light = list(info.content_light)
+        if _is_possible(_light_from_json, light):
+            value["content_light"] = light
     if info.metadata:
         value["metadata"] = dict(info.metadata)
     if info.disposition:
@@ -180,21 +185,39 @@ def _video_to_json(info: VideoInfo) -> dict[str, Any]:
 def _mastering_from_json(value: Any) -> MasteringDisplay | None:
     if value is None:
         return None
-    primaries = _fractions(value["primaries"], 8) if "primaries" in value else None
+    checks.named_values(value)
+    primaries = _ratios(value["primaries"], 8) if "primaries" in value else None
     if "luminance" not in value:
         return MasteringDisplay(primaries, None)
-    low, high = _fractions(value["luminance"], 2)
+    low, high = _ratios(value["luminance"], 2)
     return MasteringDisplay(primaries, (low, high))
+
+
+def _ratios(value: Any, count: int) -> tuple[Fraction, ...]:
+    return tuple(checks.ratio(pair) for pair in checks.listed(value, count))
+
+
+def _pack_chapters(chapters: Iterable[Chapter]) -> bytes:
+    entries = [_chapter_to_json(c) for c in chapters]
+    return dump_json([e for e in entries if _is_possible(_chapter_from_json, e)])
 
 
 def _chapter_to_json(chapter: Chapter) -> dict[str, Any]:
     return {
-        "start": _pair(chapter.start),
-        "end": _pair(chapter.end),
+        "start": _pair(_written(chapter.start)),
+        "end": _pair(_written(chapter.end)),
         "metadata": dict(chapter.metadata),
     }
 
 
+def _written(time: Fraction) -> Fraction:
+    """A time of a chapter as a file can hold it: the sums of times in odd units need too many
+    digits."""
+    return time if time.denominator < _NANOSECONDS else time.limit_denominator(_NANOSECONDS)
+
+
 def _chapter_from_json(value: Any) -> Chapter:
-    start, end = _fractions([value["start"], value["end"]], 2)
-    return Chapter(start, end, {str(k): str(v) for k, v in value["metadata"].items()})
+    start, end = checks.seconds(value["start"]), checks.seconds(value["end"])
+    if end < start:
+        raise ValueError("a chapter that ends before it starts")
+    return Chapter(start, end, checks.texts(value["metadata"]))

@@ -9,16 +9,23 @@ import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, TypeVar
 
 import zstandard
 
 from stcodec.common.values import Packet, StreamInfo
+from stcodec.container import checks
+from stcodec.container.checks import MAX_TERM, MAX_TEXT, MAX_VALUES, parse_json
 from stcodec.errors import DamagedFileError
 
 VERSION = 1
 MAX_UNPACKED = 1 << 26
+"""Bytes that anything packed may come to."""
+SECTION = struct.Struct("<4sII")
+"""The head of a section: tag, length and CRC-32 of its body."""
+MAX_PICTURES = 255
+"""Of a chunk, by the size of its field."""
+STREAM_KINDS = ("audio", "subtitle", "data")
 T = TypeVar("T")
 
 
@@ -44,12 +51,14 @@ class Header:
     bit_depth: int = _field("B", "bits per sample, 8 or 10", 8, 10)
     width: int = _field("I", "luma samples per row", 1, 1 << 16)
     height: int = _field("I", "luma rows", 1, 1 << 16)
-    time_base_num: int = _field("I", "seconds per unit of time stamps: numerator", 1)
-    time_base_den: int = _field("I", "and denominator", 1)
-    frame_rate_num: int = _field("I", "nominal frames per second: numerator, 0 = not known")
-    frame_rate_den: int = _field("I", "and denominator", 1)
-    sample_aspect_num: int = _field("I", "sample aspect ratio: numerator", 1)
-    sample_aspect_den: int = _field("I", "and denominator", 1)
+    time_base_num: int = _field("I", "seconds per unit of time stamps: numerator", 1, MAX_TERM)
+    time_base_den: int = _field("I", "and denominator", 1, MAX_TERM)
+    frame_rate_num: int = _field(
+        "I", "nominal frames per second: numerator, 0 = not known", 0, MAX_TERM
+    )
+    frame_rate_den: int = _field("I", "and denominator", 1, MAX_TERM)
+    sample_aspect_num: int = _field("I", "sample aspect ratio: numerator", 1, MAX_TERM)
+    sample_aspect_den: int = _field("I", "and denominator", 1, MAX_TERM)
     rotation: int = _field(
         "H", "clockwise degrees by which a player turns the picture, 0..359", 0, 359
     )
@@ -146,33 +155,27 @@ def dump_json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 
 
-def parse_json(data: bytes) -> Any:
-    """The inverse of `dump_json`; DamagedFileError on anything else."""
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise DamagedFileError("packed data is not JSON") from error
-
-
 def pack_json(value: object) -> bytes:
     """Compact JSON in a zstandard frame."""
     return zstandard.ZstdCompressor(level=12).compress(dump_json(value))
 
 
-def unpack_zstd(data: bytes) -> bytes:
-    """Decompress a zstandard frame of at most 64 MiB; DamagedFileError otherwise."""
+def unpack_zstd(data: bytes, most: int = MAX_UNPACKED) -> bytes:
+    """Decompress a zstandard frame that says that it comes to at most `most` bytes, and 64 MiB;
+    DamagedFileError otherwise."""
     try:
         size = zstandard.frame_content_size(data)
-        if not 0 <= size <= MAX_UNPACKED:
+        if not 0 <= size <= min(most, MAX_UNPACKED):
             raise DamagedFileError("packed data has no or an impossible size")
-        return zstandard.ZstdDecompressor().decompress(data, max_output_size=MAX_UNPACKED)
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
     except zstandard.ZstdError as error:
         raise DamagedFileError("packed data cannot be unpacked") from error
 
 
-def unpack_json(data: bytes) -> Any:
-    """The inverse of `pack_json`; DamagedFileError on anything else."""
-    return parse_json(unpack_zstd(data))
+def unpack_json(data: bytes, most: int = MAX_TEXT, values: int | None = MAX_VALUES) -> Any:
+    """The inverse of `pack_json`, for at most `most` bytes of text and so many values (None: any
+    number); DamagedFileError on anything else."""
+    return parse_json(unpack_zstd(data, most), values)
 
 
 def pack_index(segments: Sequence[tuple[int, int, int]], stream_bytes: Sequence[int]) -> bytes:
@@ -180,30 +183,32 @@ def pack_index(segments: Sequence[tuple[int, int, int]], stream_bytes: Sequence[
     return pack_json({"segments": segments, "streams": stream_bytes})
 
 
-def unpack_index(body: bytes, footer: Footer) -> Index:
-    """The inverse of `pack_index`, with the footer; DamagedFileError on anything else."""
-    value = unpack_json(body)
-    try:
-        segments = tuple((_whole(o), _whole(p), _whole(n)) for o, p, n in value["segments"])
-        sizes = tuple(_whole(size) for size in value["streams"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DamagedFileError("the index holds impossible values") from error
-    ordered = all(
-        a[0] < b[0] and a[1] < b[1] and a[2] < b[2] for a, b in itertools.pairwise(segments)
-    )
-    # Each segment has a picture, the first one the first.
-    numbers = [n for _, _, n in segments]
-    whole = numbers[0] == 0 and numbers[-1] < footer.frames if numbers else footer.frames == 0
-    if not ordered or not whole or any(o < 0 for o, _, _ in segments):
-        raise DamagedFileError("the index holds impossible values")
+def unpack_index(body: bytes, footer: Footer, streams: int) -> Index:
+    """The inverse of `pack_index`, with the footer, which is right about where the index stands,
+    for a file of so many carried streams; DamagedFileError on anything else."""
+    end = footer.index_offset
+    if footer.chunks * SECTION.size > end or footer.frames > footer.chunks * MAX_PICTURES:
+        raise DamagedFileError("the footer holds impossible values")
+    # Three numbers of up to 20 digits for a segment, which has a chunk, and one for a stream.
+    most = 64 + 70 * footer.chunks + 24 * streams
+    value = unpack_json(body, most, None)
+    with checks.impossible("the index holds"):
+        segments = tuple(
+            (checks.whole(offset, 0, end), checks.whole(pts), checks.whole(number, 0))
+            for offset, pts, number in checks.listed(value["segments"])
+        )
+        sizes = tuple(
+            checks.whole(size, 0, end) for size in checks.listed(value["streams"], streams)
+        )
+        ordered = all(
+            a[0] < b[0] and a[1] < b[1] and a[2] < b[2] for a, b in itertools.pairwise(segments)
+        )
+        # Each segment has a picture, the first one the first.
+        numbers = [n for _, _, n in segments]
+        complete = numbers[0] == 0 and numbers[-1] < footer.frames if numbers else not footer.frames
+        if not ordered or not complete:
+            raise ValueError("segments")
     return Index(footer, sizes, segments)
-
-
-def _whole(value: Any) -> int:
-    """A number that fits in 64 bits with its sign."""
-    if type(value) is not int or not -(1 << 63) <= value < 1 << 63:
-        raise ValueError("no whole number")
-    return value
 
 
 _CHUNK = struct.Struct("<BBq")
@@ -316,18 +321,19 @@ def stream_to_json(stream: StreamInfo) -> dict[str, object]:
 
 def stream_from_json(value: Any) -> StreamInfo:
     """The inverse of `stream_to_json`; DamagedFileError on anything else."""
-    try:
-        num, den = value["time_base"]
-        if not (isinstance(num, int) and isinstance(den, int) and num > 0 and den > 0):
-            raise ValueError("time base")
+    with checks.impossible("the stream table holds"):
+        if value["kind"] not in STREAM_KINDS:
+            raise ValueError("kind")
+        parameters = checks.named_values(value["parameters"])
         return StreamInfo(
-            str(value["kind"]),
-            str(value["codec"]),
-            Fraction(num, den),
+            checks.text(value["kind"]),
+            checks.text(value["codec"]),
+            checks.ratio(value["time_base"], 1),
             bytes.fromhex(value["extradata"]),
-            dict(value["parameters"]),
-            {str(k): str(v) for k, v in value["metadata"].items()},
-            tuple(str(d) for d in value.get("disposition", ())),
+            {
+                checks.text(k): checks.text(v) if isinstance(v, str) else checks.whole(v)
+                for k, v in parameters.items()
+            },
+            checks.texts(value["metadata"]),
+            checks.words(value.get("disposition", [])),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DamagedFileError("the stream table holds impossible values") from error

@@ -12,12 +12,16 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import BinaryIO
 
 import zstandard
 
 from stcodec.common.values import Packet, StreamInfo
+from stcodec.container import checks
 from stcodec.container.records import (
+    MAX_UNPACKED,
+    SECTION,
     VERSION,
     Footer,
     Header,
@@ -40,15 +44,15 @@ from stcodec.container.records import (
     unpack_zstd,
 )
 from stcodec.container.tally import Tally
-from stcodec.errors import DamagedFileError, UnsupportedFileError
+from stcodec.errors import DamagedFileError, StcodecError, UnsupportedFileError
 
 SIGNATURE = b"\x8bSTP\r\n\x1a\n"
 # What an id of a model does not hold: parts of paths, and what is not printed.
 _PATH = re.compile(r"[/\\:\x00-\x1f\x7f]|\.safetensors$")
-SECTION = struct.Struct("<4sII")
 MAX_SECTION = 1 << 30
-MAX_PICTURES = 255
-"""Of a chunk, by the size of its field."""
+# What all blobs of a file may come to: as much as that for each byte that they take, and a part
+# that is free.
+_FREE_BLOBS, _BLOB_RATIO, _MOST_BLOBS = 16 << 20, 16, 256 << 20
 HEAD, STREAMS, CHUNK, PACKET, META, BLOB, INDEX, FOOT = (
     b"HEAD", b"STRM", b"CHNK", b"PCKT", b"meta", b"blob", b"indx", b"foot",
 )  # fmt: skip
@@ -73,12 +77,18 @@ class Writer:
         self._write(SIGNATURE)
         self._section(HEAD, pack_fields(header) + header.model_id.encode())
         if streams:
-            self._section(STREAMS, pack_json([stream_to_json(s) for s in streams]))
+            self._section(STREAMS, _packed_table([stream_to_json(s) for s in streams]))
         if metadata:
-            self._section(META, pack_json(dict(metadata)))
+            self._section(META, _packed_table(dict(metadata)))
+        self._base = _base(header)
+        self._bases = [s.time_base for s in streams]
+        budget = _Budget()
         for name, data in (blobs or {}).items():
-            key = name.encode()
-            self._section(BLOB, bytes([len(key)]) + key + zstandard.ZstdCompressor().compress(data))
+            key, packed = name.encode(), zstandard.ZstdCompressor().compress(data)
+            if len(data) > budget.left(len(packed)):
+                raise StcodecError("the attachments are too large for a .stp file")
+            budget.take(len(data))
+            self._section(BLOB, bytes([len(key)]) + key + packed)
 
     def _write(self, data: bytes) -> None:
         self._stream.write(data)
@@ -89,7 +99,9 @@ class Writer:
         return SECTION.size + len(body)
 
     def write_chunk(self, chunk: VideoChunk) -> None:
-        """Append a video chunk; chunks come in the order of presentation."""
+        """Append a video chunk; chunks come in the order of presentation. DamagedFileError for
+        times that no reader takes, here and for packets."""
+        _check_chunk(chunk, self._base)
         if chunk.first:
             self._segments.append((self.offset, chunk.pts[0], self._frames))
         self._video_bytes += self._section(CHUNK, pack_chunk(chunk))
@@ -98,6 +110,7 @@ class Writer:
 
     def write_packet(self, packet: Packet) -> None:
         """Append a packet of a carried stream."""
+        _check_packet(packet, self._bases[packet.stream])
         self._stream_bytes[packet.stream] += self._section(PACKET, pack_packet(packet))
 
     def write_other(self, section: OtherSection) -> None:
@@ -136,6 +149,7 @@ class Reader:
         if tag != HEAD:
             raise DamagedFileError("the file does not start with its header")
         self.header = _read_header(body)
+        self._base = _base(self.header)
         self._pending: tuple[int, bytes, bytes] | None = None
         self._read_tables()
         self._tally = Tally(len(self.streams))
@@ -176,27 +190,37 @@ class Reader:
         return tag, body
 
     def _read_tables(self) -> None:
+        seen, budget = set(), _Budget()
         while True:
             at = self.offset
             tag, body = self._section()
-            if tag == STREAMS:
-                entries = unpack_json(body)
-                if not isinstance(entries, list):
-                    raise DamagedFileError("the stream table holds impossible values")
-                self.streams = tuple(stream_from_json(e) for e in entries)
-            elif tag == META:
-                values = unpack_json(body)
-                if not isinstance(values, dict):
-                    raise DamagedFileError("the metadata holds impossible values")
-                self.metadata = {str(k): str(v) for k, v in values.items()}
-            elif tag == BLOB:
-                size = body[0] if body else 0
-                self.blobs[body[1 : 1 + size].decode("utf-8", "replace")] = unpack_zstd(
-                    body[1 + size :]
-                )
-            else:
+            if tag not in (STREAMS, META, BLOB):
                 self._pending = (at, tag, body)
                 return
+            if tag in seen:
+                raise DamagedFileError(f"section {tag!r} at byte {at} is there twice")
+            if tag == BLOB:
+                self._read_blob(body, budget)
+                continue
+            seen.add(tag)
+            value = unpack_json(body)
+            if tag == STREAMS:
+                with checks.impossible("the stream table holds"):
+                    self.streams = tuple(stream_from_json(e) for e in checks.listed(value))
+            else:
+                with checks.impossible("the metadata holds"):
+                    self.metadata = checks.texts(value)
+
+    def _read_blob(self, body: bytes, budget: _Budget) -> None:
+        size = body[0] if body else 0
+        with checks.impossible("a blob's name holds"):
+            name = body[1 : 1 + size].decode()
+        if name in self.blobs:
+            raise DamagedFileError(f"the blob {name!r} is there twice")
+        packed = body[1 + size :]
+        data = unpack_zstd(packed, budget.left(len(packed)))
+        budget.take(len(data))
+        self.blobs[name] = data
 
     def __iter__(self) -> Iterator[VideoChunk | Packet]:
         """Chunks and packets up to the footer; DamagedFileError where the file is cut off or
@@ -213,6 +237,7 @@ class Reader:
             size = SECTION.size + len(body)
             if tag == CHUNK:
                 chunk = unpack_chunk(body)
+                _check_chunk(chunk, self._base)
                 self._tally.chunk(chunk, at, size, self.chunks_read)
                 yield chunk
                 self.chunks_read += 1
@@ -220,6 +245,7 @@ class Reader:
                 packet = unpack_packet(body)
                 if packet.stream >= len(self.streams):
                     raise DamagedFileError("a packet belongs to no stream")
+                _check_packet(packet, self.streams[packet.stream].time_base)
                 self._tally.packet(packet, size)
                 yield packet
             elif tag == INDEX:
@@ -239,37 +265,52 @@ class Reader:
         if tag != FOOT:
             raise DamagedFileError(f"section {tag!r} at byte {at} is out of place")
         footer = unpack_fields(Footer, fields)
-        self._tally.end(footer, index_offset, unpack_index(body, footer))
+        self._tally.place(footer, index_offset)
+        self._tally.end(footer, index_offset, self._index(body, footer))
         self.complete = True
 
+    def _index(self, body: bytes, footer: Footer) -> Index:
+        """The index, which stands where the footer says."""
+        index = unpack_index(body, footer, len(self.streams))
+        checks.check_times("the index", self._base, *(pts for _, pts, _ in index.segments))
+        return index
+
     def read_index(self) -> Index | None:
-        """The index at the end of a seekable file, None if the file is not complete. Iteration is
-        not disturbed."""
-        here = self._stream.tell()
+        """The index at the end of a seekable file, None if the file is not complete: it does not
+        end with a footer. Iteration is not disturbed. DamagedFileError where footer and index are
+        there and cannot be right."""
+        here, before = self._stream.tell(), self.offset
         try:
             size = SECTION.size + layout(Footer).size
-            end = self._stream.seek(0, 2)
-            if end < size:
+            end = self._stream.seek(0, 2) - size
+            footer = self._footer(end)
+            if footer is None:
                 return None
-            self._stream.seek(end - size)
-            tag, body = self._section()
-            if tag != FOOT:
-                return None
-            footer = unpack_fields(Footer, body)
-            if footer.chunks * SECTION.size > end or footer.frames > footer.chunks * MAX_PICTURES:
-                return None
+            if footer.index_offset >= end:
+                raise DamagedFileError("the footer holds impossible values")
             self._stream.seek(footer.index_offset)
+            self.offset = footer.index_offset
             tag, body = self._section()
             if tag != INDEX:
-                return None
-            index = unpack_index(body, footer)
-        except (DamagedFileError, OSError, ValueError):
-            return None
+                raise DamagedFileError("the index is not where the footer says")
+            index = self._index(body, footer)
         finally:
             self._stream.seek(here)
-            self.offset = here
+            self.offset = before
         self._tally.know(index)
         return index
+
+    def _footer(self, at: int) -> Footer | None:
+        """The footer, if there is one at byte `at`."""
+        if at < 0:
+            return None
+        self._stream.seek(at)
+        self.offset = at
+        try:
+            tag, body = self._section()
+        except DamagedFileError:
+            return None
+        return unpack_fields(Footer, body) if tag == FOOT else None
 
     def seek(self, offset: int) -> None:
         """Go on reading at a section boundary, as given by the index or `first_packet`."""
@@ -277,6 +318,46 @@ class Reader:
         self.offset = offset
         self._pending = None
         self._tally.moved(offset, self.first_packet)
+
+
+class _Budget:
+    """What the blobs of a file may still come to, so that few bytes of a file cost little memory."""
+
+    def __init__(self) -> None:
+        self._packed = self._taken = 0
+
+    def left(self, packed: int) -> int:
+        """The most bytes that the next blob may have, which takes `packed` bytes."""
+        self._packed += packed
+        in_all = min(_FREE_BLOBS + _BLOB_RATIO * self._packed, _MOST_BLOBS)
+        return min(MAX_UNPACKED, in_all - self._taken)
+
+    def take(self, size: int) -> None:
+        """Have a blob of so many bytes."""
+        self._taken += size
+
+
+def _packed_table(value: object) -> bytes:
+    """A packed body that readers take; StcodecError where it is too large for them."""
+    packed = pack_json(value)
+    try:
+        unpack_json(packed)
+    except DamagedFileError as error:
+        raise StcodecError("tags or descriptions of streams are too large") from error
+    return packed
+
+
+def _base(header: Header) -> Fraction:
+    return Fraction(header.time_base_num, header.time_base_den)
+
+
+def _check_chunk(chunk: VideoChunk, base: Fraction) -> None:
+    end = chunk.pts[-1] + chunk.durations[-1]
+    checks.check_times("a chunk", base, chunk.pts[0], end, *chunk.durations)
+
+
+def _check_packet(packet: Packet, base: Fraction) -> None:
+    checks.check_times("a packet", base, packet.pts, packet.dts, packet.duration)
 
 
 def _read_header(body: bytes) -> Header:

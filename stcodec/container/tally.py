@@ -61,10 +61,13 @@ class Tally:
         """A PCKT section of `size` bytes."""
         self._stream_bytes[packet.stream] += size
 
-    def end(self, footer: Footer, index_offset: int, index: Index) -> None:
-        """The footer has been read, and the index that stands at `index_offset` before it."""
+    def place(self, footer: Footer, index_offset: int) -> None:
+        """The footer has been read, and where the index stands."""
         if footer.index_offset != index_offset:
             _wrong(index_offset, f"the index is at byte {index_offset}", footer.index_offset)
+
+    def end(self, footer: Footer, index_offset: int, index: Index) -> None:
+        """The index has been read, too, which stands at `index_offset`."""
         if self._frames is not None and self._frames != footer.frames:
             _wrong(index_offset, f"there are {self._frames} pictures", footer.frames)
         if not self._whole:

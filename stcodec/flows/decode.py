@@ -106,10 +106,9 @@ def _extras(opened: StpInput) -> Extras:
     if opened.entry is not None:
         return opened.entry.window.extras(extras)
     segments = opened.index.segments if opened.index is not None else ()
-    if segments and segments[0][1] < 0:
-        # The writer shows the first picture at zero.
-        return Window(segments[0][1] * opened.info.time_base, None).extras(extras)
-    return extras
+    # The writer shows a first picture before zero at zero.
+    first = min(0, segments[0][1]) if segments else 0
+    return Window(first * opened.info.time_base, None).extras(extras)
 
 
 def _output(

@@ -166,12 +166,12 @@ def info(path: PathLike) -> FileInfo:
 
 def _stream(stream: StreamInfo, size: int) -> dict[str, Any]:
     return {
+        **stream.parameters,
         "kind": stream.kind,
         "codec": stream.codec,
         "bytes": size,
         "metadata": stream.metadata,
         "disposition": stream.disposition,
-        **stream.parameters,
     }
 
 
