@@ -43,7 +43,7 @@ def found(model: Model, kind: int) -> list[Tensor]:
     frame = FrameIndices(context(kind, generator))
     indices = []
     for these in frame.passes():
-        for group in frequency_groups(model.config.groups, model.groups, kind):
+        for group in frequency_groups(model.config.groups, model.scale_networks, kind):
             indices.append(these.indices(group))
             symbols = sparse(generator, tuple(indices[-1].shape), 1500).to(torch.int32)
             rows = torch.nonzero(symbols.any(1))[:, 0]

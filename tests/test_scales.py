@@ -32,7 +32,7 @@ def worst_network(size: int, seed: int) -> GroupNetwork:
 @pytest.mark.parametrize("model", ["dct", None])
 def test_equal_in_every_arithmetic(model: str | None) -> None:
     networks = (
-        [g for _, g in load_model(model).groups.named()]
+        [g for _, g in load_model(model).scale_networks.named()]
         if model
         else [worst_network(scales.input_size(96, False), s) for s in range(3)]
     )

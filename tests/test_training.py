@@ -261,7 +261,7 @@ def test_intra_frames_are_trained_alone(
     base, own = load_model("dct"), load_model(str(target))
     assert own.config.intra_width == 16
     assert any(bool(p.any()) for p in own.network.surroundings.end.parameters())
-    assert torch.equal(own.groups.other[0].w1, base.groups.other[0].w1)
+    assert torch.equal(own.scale_networks.other[0].w1, base.scale_networks.other[0].w1)
     clip, coded = folder / "small.mp4", tmp_path / "a.stp"
     stcodec.encode(clip, coded, model=str(target))
     monkeypatch.setenv("STCODEC_MODELS", str(tmp_path))

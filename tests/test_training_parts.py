@@ -91,7 +91,7 @@ def test_batched_passes_are_those_of_the_codec(model: Model, kind: int) -> None:
     spread = None if kind == 0 else torch.randint(0, 40, (n, rows, columns, 2)).float()
     quality = torch.tensor([10.0, 50.0])
     weight = torch.rand(n, rows * columns) * 0.3 + 0.05
-    found = Passes(model.network, model.groups, model.tables)(
+    found = Passes(model.network, model.scale_networks, model.tables)(
         Context(kind, quality, references, modes, spread),
         latents,
         mean,
@@ -99,7 +99,7 @@ def test_batched_passes_are_those_of_the_codec(model: Model, kind: int) -> None:
         weight,
         scales.lattice_positions(rows, columns, kind, torch.device("cpu")),
     )
-    coder = LatentCoder(model.network, model.groups, model.tables, torch.device("cpu"))
+    coder = LatentCoder(model.network, model.scale_networks, model.tables, torch.device("cpu"))
     for i in range(n):
         one = slice(i, i + 1)
         context = StepContext(
@@ -129,7 +129,9 @@ def test_the_loss_measures_what_the_encoder_writes(
     model = dataclasses.replace(model, config=config, network=network)
     batch = data.batch(0)
     batch = Batch(batch.y, batch.u, batch.v, torch.full((2,), 30.0), (0,), {})
-    loop = Engine(model.network, Passes(model.network, model.groups, model.tables), Settings())
+    loop = Engine(
+        model.network, Passes(model.network, model.scale_networks, model.tables), Settings()
+    )
     with torch.no_grad():
         outcome = loop.loss(loop.find_motion(batch))
     for i in range(2):
@@ -146,7 +148,9 @@ def test_key_frames_alone_cost_what_they_cost_among_others(model: Model) -> None
     batch = Data(clips, [], settings, torch.device("cpu")).batch(0)
     assert batch.keys_only
     batch = dataclasses.replace(batch, trees=(0, 0))
-    loop = Engine(model.network, Passes(model.network, model.groups, model.tables), Settings())
+    loop = Engine(
+        model.network, Passes(model.network, model.scale_networks, model.tables), Settings()
+    )
     seen: list[dict[int, torch.Tensor]] = []
 
     def note(_: object, inputs: Any, coded: Coded) -> None:
@@ -232,7 +236,7 @@ class Watch(TorchDispatchMode):
 def test_nothing_in_a_step_waits_for_the_device(model: Model, data: Data) -> None:
     loop = Engine(
         model.network,
-        Passes(model.network, model.groups, model.tables),
+        Passes(model.network, model.scale_networks, model.tables),
         Settings(dense_search=True),
     )
     batch = data.batch(0)

@@ -29,7 +29,7 @@ def model_of(patch: PatchSize) -> Model:
     enough for every symbol."""
     torch.manual_seed(0)
     model = fit.linear_model(ModelConfig(patch, fit.groups_of(patch), 8, 1, 1, 4, 8, 16, 16))
-    for _, group in model.groups.named():
+    for _, group in model.scale_networks.named():
         group.b2.fill_(45 * 2**scales.SHIFT_2)
     for part in (model.network.prior_out, model.network.surroundings.end):
         for parameter in part.parameters():
@@ -47,7 +47,9 @@ def batch() -> Batch:
 @pytest.mark.parametrize("patch", PATCHES)
 def test_an_intra_frame_costs_what_the_encoder_writes(patch: PatchSize, batch: Batch) -> None:
     model = model_of(patch)
-    loop = Engine(model.network, Passes(model.network, model.groups, model.tables), Settings())
+    loop = Engine(
+        model.network, Passes(model.network, model.scale_networks, model.tables), Settings()
+    )
     picture = Batch(*(p[:, :1] for p in (batch.y, batch.u, batch.v)), batch.quality, (), {})
     with torch.no_grad():
         outcome = loop.loss(picture)
@@ -62,7 +64,9 @@ def test_patches_take_the_mode_of_their_motion_block(
     patch: PatchSize, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = model_of(patch)
-    loop = Engine(model.network, Passes(model.network, model.groups, model.tables), Settings())
+    loop = Engine(
+        model.network, Passes(model.network, model.scale_networks, model.tables), Settings()
+    )
     found = loop.find_motion(batch)
     modes = torch.arange(4 * 6).view(1, 4, 6) % 3
     fields = {key: (vectors, modes) for key, (vectors, _) in found.fields.items()}

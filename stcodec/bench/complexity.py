@@ -55,7 +55,7 @@ def complexity(name: str, pictures: list[Planes], quality: int) -> Complexity:
     pixels = CHUNK_FRAMES * width * height
     return Complexity(
         sum(p.numel() for p in model.network.parameters()),
-        sum(t.numel() for _, g in model.groups.named() for t in (g.w1, g.b1, g.w2, g.b2)),
+        sum(t.numel() for _, g in model.scale_networks.named() for t in (g.w1, g.b1, g.w2, g.b2)),
         {k: v / pixels / 1000 for k, v in encode.items()},
         {k: v / pixels / 1000 for k, v in decode.items()},
     )
@@ -104,7 +104,7 @@ def networks_alone(model: Model, height: int, width: int) -> float:
         for lattice, (at, _) in enumerate(scales.lattice_positions(rows, columns, kind, x.device)):
             count, biases = len(at), scales.context_class(kind, lattice)
             start = 0
-            for group, end in zip(model.groups.other, config.groups, strict=True):
+            for group, end in zip(model.scale_networks.other, config.groups, strict=True):
                 group.indices(known[:count], biases, own[:count, :start] if start else None)
                 start = end
 

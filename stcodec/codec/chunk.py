@@ -107,7 +107,7 @@ class ChunkWriter:
         self._workers = workers
         self.contexts = Contexts(model, geometry, device)
         self.reconstruction = Reconstruction(model, geometry, device)
-        self.latents = LatentCoder(model.network, model.groups, model.tables, device)
+        self.latents = LatentCoder(model.network, model.scale_networks, model.tables, device)
 
     @torch.no_grad()
     def start(self, plan: Plan, guide: Guide, coder: SymbolWriter) -> ChunkRun:
@@ -219,7 +219,7 @@ class ChunkReader:
     def __init__(self, model: Model, geometry: Geometry, device: torch.device) -> None:
         self._network = model.network
         self._contexts = Contexts(model, geometry, device)
-        self._latents = LatentCoder(model.network, model.groups, model.tables, device)
+        self._latents = LatentCoder(model.network, model.scale_networks, model.tables, device)
 
     @torch.no_grad()
     def read(self, payload: bytes, first: bool) -> ChunkSymbols:

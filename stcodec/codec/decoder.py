@@ -29,7 +29,7 @@ class PictureMaker:
     ) -> None:
         self._workers, self._grid = workers, geometry.grid
         self._reconstruction = Reconstruction(model, geometry, device)
-        self._latents = LatentCoder(model.network, model.groups, model.tables, device)
+        self._latents = LatentCoder(model.network, model.scale_networks, model.tables, device)
 
     def make(self, symbols: ChunkSymbols) -> Frames:
         """The pictures of a chunk that are shown, padded."""

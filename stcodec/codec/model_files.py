@@ -39,14 +39,14 @@ class Model:
     sha256: bytes
     config: ModelConfig
     network: Network
-    groups: ScaleNetworks
+    scale_networks: ScaleNetworks
     tables: Tables
     vector_tables: VectorTables
 
     def to(self, device: torch.device) -> Model:
         """The same model with its networks on `device`."""
         return dataclasses.replace(
-            self, network=self.network.to(device), groups=self.groups.to(device)
+            self, network=self.network.to(device), scale_networks=self.scale_networks.to(device)
         )
 
 
@@ -113,7 +113,7 @@ def _assemble(
     if missing:
         raise ValueError(f"weights are missing: {', '.join(sorted(missing)[:3])}")
     network.eval().requires_grad_(False)
-    groups = ScaleNetworks(
+    scale_networks = ScaleNetworks(
         *(
             [
                 GroupNetwork(
@@ -132,7 +132,7 @@ def _assemble(
         if k.startswith("vectors.")
     }
     return Model(
-        name, digest, config, network, groups, Tables(counts), VectorTables.unpack(vectors)
+        name, digest, config, network, scale_networks, Tables(counts), VectorTables.unpack(vectors)
     )
 
 
@@ -140,7 +140,7 @@ def save_model(
     path: Path,
     config: ModelConfig,
     network: Network,
-    groups: ScaleNetworks,
+    scale_networks: ScaleNetworks,
     tables: Tables,
     vector_tables: VectorTables,
     half: bool = True,
@@ -152,7 +152,7 @@ def save_model(
         f"network.{k}": v.detach().cpu().to(torch.float32 if k in exact else dtype).contiguous()
         for k, v in network.named_parameters()
     }
-    for name, group in groups.named():
+    for name, group in scale_networks.named():
         for part in _PARTS:
             kind = torch.int8 if part.startswith("w") else torch.int32
             tensors[f"scales.{name}.{part}"] = getattr(group, part).cpu().to(kind).contiguous()

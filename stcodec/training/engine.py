@@ -224,7 +224,7 @@ class Engine:
         kind = INTRA if intra else step.level + 1
         quality = network.quality_of(batch.quality.repeat(len(frames)), kind)
         kinds = torch.full_like(quality, kind, dtype=torch.long)
-        size = network.step(quality, kinds)
+        step_sizes = network.step(quality, kinds)
         target = network.transform(
             patchify(batch.frames([chunk * CHUNK_FRAMES + f for f in frames]), self.patch)
         )
@@ -240,15 +240,15 @@ class Engine:
         state = memory if kind == KEY and memory is not None else self._null(n, rows, columns)
         works = network.works_on(kind)
         with self._precision():
-            mean = self.predict(base, state, size, quality, kinds) if works else base
+            mean = self.predict(base, state, step_sizes, quality, kinds) if works else base
         lattices = scales.lattice_positions(rows, columns, kind, target.device)
-        weight = self._rate_weight(batch, chunk, step, kind, size, rows * columns)
-        coded = self.passes(context, target, mean.float(), size, weight, lattices)
+        weight = self._rate_weight(batch, chunk, step, kind, step_sizes, rows * columns)
+        coded = self.passes(context, target, mean.float(), step_sizes, weight, lattices)
         restored, features = coded.decoded, None
         with self._precision():
             if works:
                 restored, features = self.restore(
-                    coded.decoded, coded.mean, base, size, quality, kinds
+                    coded.decoded, coded.mean, base, step_sizes, quality, kinds
                 )
             if kind <= KEY and features is not None:
                 memory = network.memory(
@@ -263,17 +263,17 @@ class Engine:
             done[frame] = Frames(*(p[part] for p in pictures)), coded.magnitudes[part]
         off = restored - target
         plain = torch.einsum("nchw,pc->np", off.detach() ** 2, self.planes)
-        weighted = (off / size) ** 2 / weight.view(n, 1, rows, columns)
+        weighted = (off / step_sizes) ** 2 / weight.view(n, 1, rows, columns)
         own = torch.einsum("nchw,pc->np", weighted, self.planes)
         plain, own = (t.view(len(frames), count, 3).sum(0) for t in (plain, own))
         return coded.bits.view(len(frames), count).sum(0), (plain, own), memory
 
     def _rate_weight(
-        self, batch: Batch, chunk: int, step: Step, kind: int, size: Tensor, patches: int
+        self, batch: Batch, chunk: int, step: Step, kind: int, step_sizes: Tensor, patches: int
     ) -> Tensor:
         """The price of a bit in each patch of the frames of a step, [N, patches], as the encoder
         has it; where the batch lacks the motion of a picture, nothing moves."""
-        weight = size.new_full((len(size), patches), tuning.RATE_WEIGHTS[kind])
+        weight = step_sizes.new_full((len(step_sizes), patches), tuning.RATE_WEIGHTS[kind])
         if step.level or not batch.trees:
             return weight
         later, earlier, side = propagation.compared(
@@ -288,7 +288,7 @@ class Engine:
         change = propagation.mean_squares(
             batch.y[:, start + later][:, None] - pictures.y, self.patch
         )
-        squared_step = (size[:, :, 0, 0].square() @ self.planes[0] / self.counts[0])[:, None]
+        squared_step = (step_sizes[:, :, 0, 0].square() @ self.planes[0] / self.counts[0])[:, None]
         return weight * propagation.price_factors(change.flatten(1), squared_step)
 
     def _predicted(

@@ -56,12 +56,15 @@ def laplace_rows() -> list[np.ndarray]:
 
 def initial_model(config: ModelConfig) -> Model:
     """An unfitted model: every symbol under one moderate scale, no spatial prediction."""
-    groups = ScaleNetworks([], [])
+    scale_networks = ScaleNetworks([], [])
     for networks, hidden, classes in (
-        (groups.intra, config.intra_scale_hidden, scales.INTRA_LATTICES),
-        (groups.other, config.scale_hidden, scales.CLASSES),
+        (scale_networks.intra, config.intra_scale_hidden, scales.INTRA_LATTICES),
+        (scale_networks.other, config.scale_hidden, scales.CLASSES),
     ):
-        inputs, start = scales.input_size(config.patch.channels, networks is groups.intra), 0
+        inputs, start = (
+            scales.input_size(config.patch.channels, networks is scale_networks.intra),
+            0,
+        )
         for end in config.groups:
             bias = torch.full((classes, end - start), 10.0 * 2**scales.SHIFT_2)
             zeros = (
@@ -73,7 +76,9 @@ def initial_model(config: ModelConfig) -> Model:
             start = end
     network = Network(config).eval().requires_grad_(False)
     tables = Tables.from_probabilities(laplace_rows())
-    return Model("initial", bytes(32), config, network, groups, tables, vectors.default_tables())
+    return Model(
+        "initial", bytes(32), config, network, scale_networks, tables, vectors.default_tables()
+    )
 
 
 def groups_of(patch: PatchSize) -> tuple[int, ...]:
@@ -215,13 +220,15 @@ def _train_scales(
     return net.eval().integers()
 
 
-def fit_tables(collector: Collector, groups: ScaleNetworks, weight: float = 2000.0) -> Tables:
+def fit_tables(
+    collector: Collector, scale_networks: ScaleNetworks, weight: float = 2000.0
+) -> Tables:
     """Tables from the magnitudes counted at each index, on a Laplacian prior worth `weight`
     symbols."""
     rows = laplace_rows()
     largest = max((len(row) - 2) // 2 for row in rows)
     counts = np.zeros((scales.SCALE_COUNT, largest + 2))
-    for name, group in groups.named():
+    for name, group in scale_networks.named():
         sample = collector.samples[name]
         for x, context, size in zip(sample.inputs, sample.contexts, sample.magnitudes, strict=True):
             index = group.indices(x.float(), int(context[0])).long() if len(x) else x.long()
@@ -321,8 +328,12 @@ def fit_round(
         if predictors:
             network.spatial.copy_(collector.spatial_predictors().half().float())
         network.centroids.copy_(collector.centroids())
-    groups = train_scales(collector, model.groups, model.tables, steps, log)
-    tables = fit_tables(collector, groups)
+    scale_networks = train_scales(collector, model.scale_networks, model.tables, steps, log)
+    tables = fit_tables(collector, scale_networks)
     return dataclasses.replace(
-        model, network=network, groups=groups, tables=tables, vector_tables=counter.tables()
+        model,
+        network=network,
+        scale_networks=scale_networks,
+        tables=tables,
+        vector_tables=counter.tables(),
     )

@@ -77,7 +77,7 @@ class Trained(nn.Module):
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.network = model.network
-        self.passes = Passes(model.network, model.groups, model.tables)
+        self.passes = Passes(model.network, model.scale_networks, model.tables)
 
     def parameters_of(self, part: str, intra: bool = False) -> list[nn.Parameter]:
         """The trained parameters of "network" or "passes"; `intra`: those alone that only intra
@@ -112,7 +112,9 @@ def with_average(model: Model, average: dict[str, Tensor]) -> Model:
             twin.load_state_dict(state)
         return twin.integers()
 
-    return dataclasses.replace(model, network=network, groups=model.groups.map(scales))
+    return dataclasses.replace(
+        model, network=network, scale_networks=model.scale_networks.map(scales)
+    )
 
 
 class Run:
@@ -138,10 +140,10 @@ class Run:
         self.config = model.config
         self.trained = Trained(model).to(self.device)
         self.trained.requires_grad_(False)
-        self.groups = [
+        self.parameter_groups = [
             self.trained.parameters_of(part, settings.intra) for part in ("network", "passes")
         ]
-        for parameter in (p for group in self.groups for p in group):
+        for parameter in (p for group in self.parameter_groups for p in group):
             parameter.requires_grad_(True)
         if self.device.type == "cuda":
             self.trained.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -158,8 +160,12 @@ class Run:
     def _optimiser(self) -> torch.optim.Optimizer:
         settings = self.settings
         groups: list[dict[str, Any]] = [
-            {"params": self.groups[0], "factor": 1.0, "weight_decay": 1e-4},
-            {"params": self.groups[1], "factor": settings.rate_scales, "weight_decay": 0.0},
+            {"params": self.parameter_groups[0], "factor": 1.0, "weight_decay": 1e-4},
+            {
+                "params": self.parameter_groups[1],
+                "factor": settings.rate_scales,
+                "weight_decay": 0.0,
+            },
         ]
         if settings.optimiser == "soap":
             return Soap(groups, lr=settings.learning_rate)
@@ -291,7 +297,10 @@ class Run:
         self.optimiser.zero_grad(set_to_none=True)
         outcome = self.engine.loss(batch)
         outcome.loss.backward()
-        norms = [torch.nn.utils.clip_grad_norm_(group, self.settings.clip) for group in self.groups]
+        norms = [
+            torch.nn.utils.clip_grad_norm_(group, self.settings.clip)
+            for group in self.parameter_groups
+        ]
         self.optimiser.step()
         # Short runs average over a part of themselves.
         decay = min(self.settings.average, (self.step + 1) / (self.step + 10))
