@@ -131,6 +131,9 @@ class EncodeOptions(_Checked):
     framerate: Fraction | None = _option(
         None, "Frames per second of an image sequence (a/%04d.png) or a raw stream.", 0.001, 10000
     )
+    strict: bool = _option(
+        False, "Fail (exit code 3) at the first packet of the video that cannot be decoded."
+    )
     no_larger: bool = _option(
         False, "Fail (exit code 5) rather than write a file larger than the input."
     )

@@ -155,7 +155,8 @@ def waveform(path: Path, number: int = 0, seconds: int = 2) -> np.ndarray:
             left = (
                 samples[0] if frame.format.is_planar else samples[0, :: len(frame.layout.channels)]
             ).astype(float)
-            start = round(frame.pts * frame.time_base * 48000)
+            start = place if frame.pts is None else round(frame.pts * frame.time_base * 48000)
+            start = start or 0
             if place is None or abs(start - place) > 480:  # less than that is how a format rounds
                 place = start
             skip = max(0, -place)

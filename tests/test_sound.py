@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
 import stcodec
-from stcodec.errors import UsageError
+from stcodec.errors import InputError, UsageError
 from stcodec.options import parse_audio
-from tests.media import clip, copy, lag, waveform
+from tests.conftest import run
+from tests.media import clip, copy, lag, times, waveform, write_clip
 from tests.rich import (
     FRAMES,
     packets_of,
@@ -22,6 +25,8 @@ from tests.rich import (
     tone,
     write_rich,
 )
+
+FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 
 
 @pytest.fixture(scope="module")
@@ -122,5 +127,77 @@ def test_sound_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     data = source.read_bytes()
     broken = tmp_path / "broken.mkv"
     broken.write_bytes(data.replace(b"A_PCM/INT/LIT", b"A_UNKNOWN/LIT"))
-    notes = stcodec.encode(broken, coded, model="dct", end=0.4, overwrite=True).notes
-    assert len([n for n in notes if "audio" in n]) == 1
+    coded.unlink()
+    with pytest.raises(InputError, match=r"broken.mkv: audio stream 1 .*--no-audio"):
+        stcodec.encode(broken, coded, model="dct", end=0.4)
+    assert not coded.exists()
+    assert run("encode", broken, coded, "--model", "dct", "--no-audio").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "video", "codec"),
+    [
+        ("in.wmv", "msmpeg4", "wmav2"),
+        ("in.avi", "mpeg4", "adpcm_ms"),
+        ("in.flv", "flv", "adpcm_swf"),
+        ("in.m2ts", "libx264", "pcm_bluray"),
+    ],
+)
+def test_sound_that_is_converted_because_nothing_describes_it(
+    tmp_path: Path, name: str, video: str, codec: str
+) -> None:
+    source, coded = tmp_path / name, tmp_path / "in.stp"
+    rate = "48000" if codec == "pcm_bluray" else "44100"
+    chirp = "aevalsrc=0.3*sin(2*PI*(300*t+1000*t*t)):d=1"
+    command = [FFMPEG, "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=1"]
+    command += ["-f", "lavfi", "-i", chirp, "-c:v", video, "-c:a", codec, "-ar", rate, "-ac", "2"]
+    subprocess.run([*command, str(source)], check=True)
+    with av.open(str(source)) as container:
+        assert container.streams.audio[0].codec_context.name == codec
+        begin = float(container.streams.video[0].start_time * container.streams.video[0].time_base)
+    before = waveform(source, seconds=4)
+    for audio, becomes in (("copy", "aac"), ("aac:128", "aac"), ("opus:96", "opus")):
+        done = run("encode", source, coded, "-y", "--model", "dct", "--audio", audio)
+        assert done.returncode == 0
+        assert (f"({codec}) becomes AAC" in done.stderr) == (audio == "copy")
+        assert run("decode", coded, tmp_path / "out.mkv", "-y").returncode == 0
+        with av.open(str(tmp_path / "out.mkv")) as container:
+            assert container.streams.audio[0].codec_context.name == becomes
+        assert abs(lag(before, waveform(tmp_path / "out.mkv", seconds=4))) <= 96
+        shown = float(times(tmp_path / "out.mkv")[0])
+        assert shown == pytest.approx(begin, abs=0.002)
+
+
+@pytest.mark.parametrize("container", ["mkv", "webm", "mp4", "ogg"])
+def test_opus_stays_in_sync_when_it_is_coded_again(tmp_path: Path, container: str) -> None:
+    sound = tmp_path / f"sound.{container}"
+    frame: Any = av.AudioFrame(format="s16", layout="mono", samples=96000)
+    moment = np.arange(96000) / 48000
+    wave = np.round(9000 * np.sin(2 * np.pi * (300 * moment + 1000 * moment**2)))
+    frame.planes[0].update(wave.astype(np.int16).tobytes())
+    frame.sample_rate = 48000
+    with av.open(str(sound), "w") as out:
+        track: Any = out.add_stream("libopus", rate=48000, bit_rate=96000)
+        track.layout = "mono"
+        out.mux(track.encode(frame))
+        out.mux(track.encode(None))
+    source = write_clip(tmp_path / "pictures.mkv", clip(50), "libx264")
+    joined = tmp_path / f"in.{'mkv' if container == 'ogg' else container}"
+    video = ["-c:v", "libvpx-vp9"] if container == "webm" else ["-c:v", "copy"]
+    command = [FFMPEG, "-v", "error", "-i", source, "-i", sound, *video, "-c:a", "copy", joined]
+    subprocess.run([str(word) for word in command], check=True)
+    coded, converted = tmp_path / "copy.stp", tmp_path / "opus.stp"
+    for target, more in ((coded, []), (converted, ["--audio", "opus:96"])):
+        assert run("encode", joined, target, "--model", "dct", *more).returncode == 0
+    before = waveform(joined, seconds=3)
+    for stp, name, more in (
+        (coded, "a.mov", []),
+        (coded, "b.mp4", ["--audio", "aac"]),
+        (converted, "c.mkv", []),
+        (converted, "d.mp4", []),
+    ):
+        assert run("decode", stp, tmp_path / name, *more).returncode == 0
+        after = waveform(tmp_path / name, seconds=3)
+        assert abs(lag(before, after)) <= 48, name
+        start, whole = (np.abs(after[a:b]).mean() for a, b in ((480, 12000), (480, 90000)))
+        assert start > 0.8 * whole, name

@@ -98,6 +98,7 @@ def audio_options(options: type) -> Callable[[Any], Any]:
 def coding_options(command: Any) -> Any:
     """What `encode` and `sample` are told about how to encode: fields of EncodeOptions."""
     for decorator in (
+        click.option("--strict", is_flag=True, help=help_text(EncodeOptions, "strict")),
         audio_options(EncodeOptions),
         option(EncodeOptions, "framerate", "--framerate", "--fps", type=Rate()),
         part_options(EncodeOptions),

@@ -34,7 +34,6 @@ from stcodec.encoder import tuning
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings, EncodedChunk, PreparedChunk
 from stcodec.encoder.scene_cuts import SceneCutDetector
 from stcodec.errors import InputError, TargetError, UsageError
-from stcodec.media.conversion import plan_encode
 from stcodec.media.reader import VideoReader
 from stcodec.options import EncodeOptions, parse_audio
 
@@ -113,7 +112,7 @@ def _encode(
 ) -> Iterator[Progress | EncodeResult]:
     start = time.perf_counter()
     model = load_model(options.model, work.device)
-    with _opened(source) as opened, VideoReader(opened.file, rate=options.framerate) as video:
+    with _opened(source) as opened, opened_video(opened.file, options) as video:
         notes.extend(video.notes)
         info = video.info
         chosen = chosen_part(video, options)
@@ -202,6 +201,11 @@ def check_larger(
         )
 
 
+def opened_video(file: PathLike | BinaryIO | CountedReader, options: EncodeOptions) -> VideoReader:
+    """The video, read as the options ask for."""
+    return VideoReader(file, rate=options.framerate, strict=options.strict)
+
+
 @dataclass(frozen=True)
 class Part:
     """What of a video is encoded. streams: those that are carried; items: pictures and packets of
@@ -215,10 +219,7 @@ class Part:
 def chosen_part(video: VideoReader, options: EncodeOptions) -> Part:
     """What `video` yields, from the start to the end that the options ask for, with the sound that
     they ask for."""
-    try:
-        plan = plan_encode(video.streams, parse_audio(options.audio))
-    except InputError as error:
-        raise InputError(f"{video.name}: {error}") from error
+    plan = video.plan(parse_audio(options.audio))
     items: Iterable[Picture | Packet] = video
     extras = video.extras
     if options.start is not None or options.end is not None:

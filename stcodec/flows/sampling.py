@@ -20,9 +20,8 @@ from stcodec.container import stp
 from stcodec.container.extras import pack_extras
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 from stcodec.errors import UsageError
-from stcodec.flows.encode import Cut, chosen_part, chunks, make_header
+from stcodec.flows.encode import Cut, chosen_part, chunks, make_header, opened_video
 from stcodec.flows.rate_control import Rates
-from stcodec.media.reader import VideoReader
 from stcodec.options import EncodeOptions
 from stcodec.quality.metrics import Quality, QualityMeter
 from stcodec.quality.vmaf import VmafMeter
@@ -78,7 +77,7 @@ def survey(source: PathLike, options: EncodeOptions, model: Model) -> Survey:
     runs: list[tuple[int, list[Cut]]] = []
     found: list[tuple[int, bool]] = []
     stride, begin, end, overhead = 1, 0, 0, 0
-    with VideoReader(source, rate=options.framerate) as video:
+    with opened_video(source, options) as video:
         info = video.info
         part = chosen_part(video, options)
         blobs = pack_extras(info, part.extras)

@@ -4,13 +4,14 @@ that a format knows."""
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Protocol, cast
 
 import av
 from av.error import FFmpegError
+from av.rational import AVRational
 
 from stcodec.common.values import Packet, Picture, StreamInfo
 from stcodec.errors import InputError, UsageError
@@ -60,16 +61,20 @@ class AudioConverter:
     """Decodes packets of sound and encodes them again.
 
     choice: "aac" or "opus", with bits per second or None for a rate by the number of channels.
-    ValueError or FFmpegError where the stream cannot be decoded or encoded. Damaged packets become
-    silence.
+    decoder: PyAV's, for a stream that its description does not describe. ValueError or FFmpegError
+    where the stream cannot be decoded or encoded. Damaged packets become silence.
     """
 
-    def __init__(self, info: StreamInfo, choice: AudioChoice) -> None:
-        self._source = av.open(io.BytesIO(info.extradata))
-        decoder: Any = self._source.streams[0].codec_context if self._source.streams else None
-        if decoder is None or self._source.streams[0].type != "audio":
-            raise ValueError("there is no decoder for it")
-        self._decoder, self._base = decoder, info.time_base
+    def __init__(self, info: StreamInfo, choice: AudioChoice, decoder: Any = None) -> None:
+        # The decoder counts the samples that it leaves out at the start in this unit.
+        self._base = self._unit = info.time_base
+        if decoder is None:
+            self._source = av.open(io.BytesIO(info.extradata))
+            found: Any = self._source.streams[0] if self._source.streams else None
+            if found is None or found.codec_context is None or found.type != "audio":
+                raise ValueError("there is no decoder for it")
+            decoder, self._unit = found.codec_context, Fraction(found.time_base or self._base)
+        self._decoder = decoder
         channels, rate = decoder.channels, decoder.sample_rate
         if not 0 < channels <= 8:
             raise ValueError(f"it has {channels} channels")
@@ -105,6 +110,7 @@ class AudioConverter:
         coded: Any = av.Packet(packet.data)
         coded.pts, coded.dts, coded.duration = packet.pts, packet.dts, packet.duration
         coded.time_base = self._base
+        coded.rescale_ts(AVRational(self._unit))
         try:
             frames = self._decoder.decode(coded)
         except FFmpegError:
@@ -128,7 +134,7 @@ class AudioConverter:
             start = (
                 None
                 if frame.pts is None
-                else round(frame.pts * (frame.time_base or self._base) * self._rate)
+                else round(frame.pts * (frame.time_base or self._unit) * self._rate)
             )
             # The samples' own clock: rounded time stamps would tear holes of a sample.
             frame.pts = None
@@ -255,26 +261,32 @@ class Plan:
         yield from self.rest()
 
 
-def plan_encode(streams: Sequence[StreamInfo], choice: AudioChoice) -> Plan:
-    """For encoding: sound as it is, or as `choice` says. InputError for sound that cannot be
-    decoded."""
-    plan = Plan([], {}, [])
+def plan_encode(
+    streams: Sequence[StreamInfo], choice: AudioChoice, decoders: Mapping[int, Any]
+) -> tuple[Plan, list[str]]:
+    """For encoding: sound as it is, or as `choice` says; and a line for each stream that is not as
+    it was to be. decoders: of the streams that have no description, by number; their sound becomes
+    AAC where it was to be copied. InputError for sound that cannot be decoded."""
+    plan, notes = Plan([], {}, []), []
     for number, info in enumerate(streams):
         if info.kind == "audio" and choice.codec == "none":
             plan.places.append(None)
             continue
-        chosen = info
-        if info.kind == "audio" and wants_conversion(info, choice):
+        chosen, wanted = info, choice
+        if number in decoders and choice.codec not in _ENCODERS:
+            wanted = AudioChoice("aac", None)
+            notes.append(f"audio ({info.codec}) becomes AAC: .stp files cannot hold it as it is")
+        if info.kind == "audio" and wants_conversion(info, wanted):
             try:
-                plan.converters[number] = AudioConverter(info, choice)
+                plan.converters[number] = AudioConverter(info, wanted, decoders.get(number))
             except (ValueError, FFmpegError) as error:
                 raise InputError(
-                    f"audio ({info.codec}) cannot become {_LABELS[choice.codec]} ({reason(error)})"
+                    f"audio ({info.codec}) cannot become {_LABELS[wanted.codec]} ({reason(error)})"
                 ) from error
             chosen = plan.converters[number].info
         plan.places.append(len(plan.streams))
         plan.streams.append(chosen)
-    return plan
+    return plan, notes
 
 
 def wants_conversion(info: StreamInfo, choice: AudioChoice) -> bool:

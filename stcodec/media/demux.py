@@ -21,6 +21,7 @@ from stcodec.common.files import (
 from stcodec.common.sequences import find_sequence
 from stcodec.common.values import Attachment, Packet, PathLike, StreamInfo
 from stcodec.errors import InputError, UsageError
+from stcodec.media.continuity import Continuity, DecodingOrder
 from stcodec.media.packets import cover, describe, is_cover, reason
 
 CARRY = ("all", "none")
@@ -46,9 +47,13 @@ class Demuxer:
     """An open media file; `close` it.
 
     container, video: PyAV's container and its first video stream that is no cover; streams: what is
-    carried, none where `carry` is "none"; covers: those met so far. `notes` takes what a user
-    should know. rate: frames per second of a file without time stamps. Raises InputError for
-    anything that is no readable video, UsageError for a rate where the file has its own.
+    carried, none where `carry` is "none"; decoders: of the sound among them that has no
+    description, by number; lost_sound: why other sound is left out; covers: those met so far;
+    joined: whether a jump in the times has been met, so that what the file says of its length is
+    no length. `notes` takes what a user
+    should know. rate: frames per second of a file without time stamps; strict: whether a packet
+    that cannot be decoded is an error, or noted and left out. Raises InputError for anything that
+    is no readable video, UsageError for a rate where the file has its own.
     """
 
     def __init__(
@@ -57,21 +62,32 @@ class Demuxer:
         carry: str,
         rate: Fraction | None,
         notes: list[str],
+        strict: bool = False,
     ) -> None:
-        self.name = _name(source)
+        self.name, self._notes, self._strict = _name(source), notes, strict
         self.container = _open(source, self.name, rate, notes)
         try:
             _check_rate(self.container, self.name, rate, notes)
             self.video = _first_video(self.container, self.name, notes)
+            # Threads that decode a frame each tell of damage frames later, and at the end not at
+            # all.
+            self.video.thread_type = "SLICE" if strict else "AUTO"
             self._everything = carry == "all"
             chosen = _carried(self.container) if self._everything else []
-            infos = _describe_all(chosen, notes)
+            infos, self.lost_sound = _describe_all(chosen, notes)
         except BaseException:
             self.container.close()
             raise
         self.streams = tuple(infos.values())
         self._numbers = {index: number for number, index in enumerate(infos)}
+        self.decoders = {
+            number: self.container.streams[index].codec_context
+            for index, number in self._numbers.items()
+            if not infos[index].extradata
+        }
         self._covers: dict[int, Attachment] = {}
+        self._order = DecodingOrder()
+        self.joined = False
 
     def close(self) -> None:
         """Close the file."""
@@ -84,22 +100,27 @@ class Demuxer:
 
     def items(self) -> Iterator[Any]:
         """Decoded frames of the video and carried packets, as they come. What can be decoded of a
-        damaged file comes before InputError."""
+        file that was cut off comes before InputError."""
         wanted = [self.video, *(self.container.streams[i] for i in self._numbers)]
         if self._everything:
             videos = self.container.streams.video
             wanted += [s for s in videos if is_cover(s) and s is not self.video]
         last_byte = max((e.pos + e.size for s in wanted for e in s.index_entries), default=0)
         damaged = 0
+        rate = self.video.guessed_rate
+        continuity = Continuity(self.container, Fraction(rate) if rate else None)
         try:
             for packet in self.container.demux(wanted):
+                continuity.mend(packet)
                 if packet.stream.index != self.video.index:
                     yield from self._aside(packet)
                     continue
                 try:
                     yield from packet.decode()
-                except FFmpegError:
+                except FFmpegError as error:
                     damaged += 1
+                    if self._strict:
+                        raise InputError(f"{self.name}: {self._damage(packet, error)}") from error
         except ReadInterruptedError:
             raise KeyboardInterrupt from None
         except (FFmpegError, OSError) as error:
@@ -109,7 +130,20 @@ class Demuxer:
             missing = last_byte - self.container.size
             raise InputError(f"{self.name}: is cut off, at least {missing} bytes are missing")
         if damaged:
-            raise InputError(f"{self.name}: {damaged} video packets cannot be decoded")
+            self._notes.append(_damaged(damaged))
+        if continuity.jumps:
+            self.joined = True
+            self._notes.append("the times jump, as where recordings were joined: made continuous")
+        if self._order.repaired:
+            count = self._order.repaired
+            what = "1 packet of sound was" if count == 1 else f"{count} packets of sound were"
+            self._notes.append(f"{what} not later than the one before: their times were repaired")
+
+    def _damage(self, packet: Any, error: FFmpegError) -> str:
+        """What cannot be decoded, where and why."""
+        pts, start = packet.pts, self.video.start_time or 0
+        where = "" if pts is None else f" at {float((pts - start) * packet.time_base):.2f} s"
+        return f"a video packet{where} cannot be decoded ({reason(error)})"
 
     def _aside(self, packet: Any) -> Iterator[Packet]:
         """What becomes of a packet that is not the video's."""
@@ -129,14 +163,21 @@ class Demuxer:
         def rescale(value: int | None) -> int | None:
             return None if value is None else round(value * scale)
 
+        info = self.streams[number]
+        pts, dts = self._order.mend(number, info, rescale(packet.pts), rescale(packet.dts))
         return Packet(
             stream=number,
-            pts=rescale(packet.pts),
-            dts=rescale(packet.dts),
+            pts=pts,
+            dts=dts,
             duration=max(0, rescale(packet.duration) or 0),
             keyframe=packet.is_keyframe,
             data=bytes(packet),
         )
+
+
+def _damaged(count: int) -> str:
+    what = "1 video packet" if count == 1 else f"{count} video packets"
+    return f"{what} cannot be decoded: the pictures are left out (--strict refuses such a file)"
 
 
 def _name(source: PathLike | BinaryIO | CountedReader) -> str:
@@ -187,17 +228,16 @@ def _first_video(container: Any, name: str, notes: list[str]) -> Any:
     """The video stream to code; InputError where there is none."""
     if container.format.name in _NO_VIDEO_FORMATS:
         raise InputError(f"{name}: is no media file")
-    every = list(container.streams.video)
-    videos = [s for s in every if not is_cover(s)] or every
+    videos = [s for s in container.streams.video if not is_cover(s)]
     if not videos:
-        raise InputError(f"{name}: holds no video")
+        alone = " beside a cover" if container.streams.video else ""
+        raise InputError(f"{name}: holds no video{alone}")
     first = videos[0]
     if len(videos) > 1:
         others = ", ".join(str(s.index) for s in videos[1:])
         notes.append(f"of several video streams the first is coded, left out: {others}")
     if first.codec_context is None:
         raise InputError(f"{name}: its video codec is not known")
-    first.thread_type = "AUTO"
     return first
 
 
@@ -213,12 +253,20 @@ def _carried(container: Any) -> list[Any]:
     return chosen
 
 
-def _describe_all(streams: list[Any], notes: list[str]) -> dict[int, StreamInfo]:
-    """Descriptions by the streams' indices; a note on a stream that has none, and is left out."""
-    infos = {}
+def _describe_all(streams: list[Any], notes: list[str]) -> tuple[dict[int, StreamInfo], list[str]]:
+    """Descriptions by the streams' indices, without extradata for sound that no format describes
+    and that can be decoded. A note on any other stream that has none, and is left out; and those
+    notes again that are of sound."""
+    infos: dict[int, StreamInfo] = {}
+    lost = []
     for stream in streams:
         try:
             infos[stream.index] = describe(stream)
         except (FFmpegError, ValueError) as error:
-            notes.append(f"{stream.type} stream {stream.index} left out ({reason(error)})")
-    return infos
+            if stream.type == "audio" and stream.codec_context is not None:
+                infos[stream.index] = describe(stream, undescribed=True)
+                continue
+            note = f"{stream.type} stream {stream.index} left out ({reason(error)})"
+            notes.append(note)
+            lost += [note] if stream.type == "audio" else []
+    return infos, lost

@@ -13,7 +13,7 @@ import numpy as np
 from av.error import FFmpegError
 from av.sidedata.sidedata import Type
 
-from stcodec.common.values import FIELD_ORDERS, PROGRESSIVE, MasteringDisplay, Planes
+from stcodec.common.values import MasteringDisplay, Planes
 
 EXACT = {"yuv420p": 8, "yuvj420p": 8, "nv12": 8, "yuv420p10le": 10, "p010le": 10}
 """Bits per sample of the formats whose samples are taken as they are."""
@@ -130,12 +130,3 @@ def content_light(frame: Any) -> tuple[int, int] | None:
         return None
     brightest, average = struct.unpack("=2I", data[:8])
     return (brightest, average) if brightest or average else None
-
-
-def field_order(frame: Any, stream: Any) -> str:
-    """One of FIELD_ORDERS, by the frame and by what its stream says; FFmpeg numbers them from 1."""
-    number = stream.codec_context.field_order
-    order = FIELD_ORDERS[number - 1] if 1 <= number <= len(FIELD_ORDERS) else PROGRESSIVE
-    if order == PROGRESSIVE and frame.interlaced_frame:
-        return "tt"
-    return order

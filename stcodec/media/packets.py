@@ -36,10 +36,10 @@ _PICTURES = {
 }
 
 
-def describe(stream: Any) -> StreamInfo:
+def describe(stream: Any, undescribed: bool = False) -> StreamInfo:
     """What is needed to mux the packets of `stream` again; ValueError or FFmpegError if that cannot
-    be had."""
-    description = _empty_file(stream)
+    be had, unless `undescribed`: then all but that is told."""
+    description = b"" if undescribed else _empty_file(stream)
     parameters: dict[str, int | str] = {}
     context = stream.codec_context
     if stream.type == "audio" and context is not None:

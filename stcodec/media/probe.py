@@ -11,10 +11,10 @@ import av
 
 from stcodec.common.values import PROGRESSIVE, Attachment, Chapter, Extras, VideoInfo
 from stcodec.container.extras import fits_a_blob
+from stcodec.media.fields import field_order
 from stcodec.media.frames import (
     chroma_location,
     content_light,
-    field_order,
     lost_side_data,
     mastering_display,
     mirror_matrix,
@@ -24,6 +24,9 @@ from stcodec.media.samples import UNSPECIFIED, SampleFormat
 
 # What a container says about itself: the next container says its own.
 _OF_THE_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder"}
+# The base rate is one that all time stamps are multiples of, so that no average of pictures, and
+# hardly one of fields, is above it: that of raw DV is the rate of its clock.
+_MOST_OF_BASE = 2
 # How Matroska writes how long a stream is.
 _CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
@@ -71,7 +74,10 @@ def describe_video(
 
 
 def _frame_rate(stream: Any) -> Fraction | None:
-    rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+    average, base = stream.average_rate, stream.base_rate
+    if average and base and average > _MOST_OF_BASE * base:
+        average = None
+    rate = average or stream.guessed_rate or base
     return Fraction(rate) if rate else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, BinaryIO
@@ -9,14 +10,18 @@ from typing import Any, BinaryIO
 from stcodec.common.files import CountedReader
 from stcodec.common.values import Extras, Packet, PathLike, Picture
 from stcodec.errors import InputError, UsageError
+from stcodec.media.conversion import Plan, plan_encode
 from stcodec.media.demux import CARRY, Demuxer
 from stcodec.media.probe import announced_end, describe_video, file_extras, file_tags
 from stcodec.media.samples import SampleFormat
 from stcodec.media.times import TimeRepair
+from stcodec.options import AudioChoice
 
 _USUAL_RATE = Fraction(25)
 # So many pictures fewer than announced are a matter of how a format counts.
 _PICTURES_MISSING = 3
+# Frames at the start that are kept until one has a time stamp.
+_MOST_WITHOUT_TIME = 32
 _SCALED = "pictures of another size were scaled to that of the first one"
 
 
@@ -25,10 +30,11 @@ class VideoReader:
     as they come.
 
     A context manager. `carry` is "all" or "none"; `rate`: frames per second, for files without time
-    stamps alone. `info` describes the video, `streams` what is carried, `metadata` is text by name;
+    stamps alone; `strict`: whether a packet that cannot be decoded is an error, or noted and left
+    out. `info` describes the video, `streams` what is carried, `metadata` is text by name;
     `extras` are the chapters, attachments and covers. Raises InputError for anything that is not a
     readable video, UsageError for a `carry` or `rate` that makes no sense; a file that turns out
-    damaged half-way yields what can be decoded, then raises.
+    to be cut off yields what can be decoded, then raises.
     """
 
     def __init__(
@@ -36,20 +42,22 @@ class VideoReader:
         source: PathLike | BinaryIO | CountedReader,
         carry: str = "all",
         rate: Fraction | None = None,
+        strict: bool = False,
     ) -> None:
         if carry not in CARRY:
             raise UsageError(f"carry must be one of {', '.join(CARRY)}, not {carry!r}")
         self._notes: list[str] = []
-        self._demuxer = demuxer = Demuxer(source, carry, rate, self._notes)
+        self._demuxer = demuxer = Demuxer(source, carry, rate, self._notes, strict)
         self.name, self.streams = demuxer.name, demuxer.streams
         try:
             self._items = demuxer.items()
-            self._early, first = self._to_first_frame()
-            self._first = first
+            self._early, leading = self._beginning()
+            self._first = first = leading[0]
             self._samples = SampleFormat.of(first)
             container = demuxer.container
             self.metadata = file_tags(container)
             self.info = describe_video(container, demuxer.video, first, self._samples, self._notes)
+            self._place(leading)
             everything = carry == "all"
             self.extras = (
                 file_extras(container, demuxer.covers, self._notes) if everything else Extras()
@@ -64,14 +72,26 @@ class VideoReader:
     def __exit__(self, *exception: object) -> None:
         self._demuxer.close()
 
-    def _to_first_frame(self) -> tuple[list[Packet], Any]:
-        """The first decoded frame, and the packets before it."""
-        early: list[Packet] = []
+    def _beginning(self) -> tuple[list[Any], list[Any]]:
+        """All up to the first frame with a time stamp, and the frames of that."""
+        early, frames = [], []
         for item in self._items:
-            if not isinstance(item, Packet):
-                return early, item
             early.append(item)
-        raise InputError(f"{self.name}: no picture can be decoded")
+            if isinstance(item, Packet):
+                continue
+            frames.append(item)
+            if item.pts is not None or len(frames) == _MOST_WITHOUT_TIME:
+                break
+        if not frames:
+            raise InputError(f"{self.name}: no picture can be decoded")
+        return early, frames
+
+    def _place(self, leading: list[Any]) -> None:
+        """Times for the frames before the first one that has a time, back from there."""
+        end = leading[-1].pts
+        if end is not None:
+            for before, frame in enumerate(reversed(leading)):
+                frame.pts = end - before * self._nominal()
 
     @property
     def start(self) -> Fraction:
@@ -87,10 +107,8 @@ class VideoReader:
     def __iter__(self) -> Iterator[Picture | Packet]:
         """Pictures with strictly increasing pts, and packets; once only."""
         early, self._early = self._early, []
-        yield from early
         times = TimeRepair(self._nominal())
-        times.add(self._samples.planes(self._first), self._first.pts, self._first.duration)
-        for item in self._items:
+        for item in itertools.chain(early, self._items):
             if isinstance(item, Packet):
                 yield item
                 continue
@@ -105,6 +123,19 @@ class VideoReader:
         if times.repaired:
             self._notes.append("time stamps that did not increase were repaired")
 
+    def plan(self, choice: AudioChoice) -> Plan:
+        """What becomes of the carried streams when they are encoded. Adds to the notes. InputError
+        where sound cannot be decoded, or all of it would be left out unasked."""
+        try:
+            plan, notes = plan_encode(self.streams, choice, self._demuxer.decoders)
+        except InputError as error:
+            raise InputError(f"{self.name}: {error}") from error
+        lost = self._demuxer.lost_sound
+        if choice.codec != "none" and lost and not any(s.kind == "audio" for s in plan.streams):
+            raise InputError(f"{self.name}: {lost[0]}: no sound remains, is --no-audio meant?")
+        self._notes += notes
+        return plan
+
     def _nominal(self) -> int:
         """The usual duration of a picture, in units of the time base."""
         rate = self.info.frame_rate
@@ -114,7 +145,7 @@ class VideoReader:
         """A note where the pictures end well before the stream should, as they do in a file that
         was cut off."""
         said = announced_end(self._demuxer.video)
-        if times.end is None or said is None:
+        if times.end is None or said is None or self._demuxer.joined:
             return
         end = times.end * self.info.time_base
         picture = 1 / (self.info.frame_rate or _USUAL_RATE)

@@ -27,6 +27,7 @@ from stcodec.common.values import (
 )
 from stcodec.errors import StcodecError, UsageError
 from stcodec.media.conversion import plan_decode
+from stcodec.media.fields import FieldMarker
 from stcodec.media.packets import add_stream, disposition_flags, reason
 from stcodec.media.pictures import PictureWriter
 from stcodec.media.tags import add_extras, encoder_settings, header_options, mux_covers
@@ -210,7 +211,10 @@ class MediaWriter:
         file = f"file:{os.fspath(target)}" if isinstance(target, (str, os.PathLike)) else target
         self._shift: Fraction | None = None
         self._early: list[Packet] = []
-        self._pictures = 0
+        self._pictures, self._ended = 0, False
+        self._durations: dict[int, int] = {}
+        order = info.field_order
+        self._fields = None if order == PROGRESSIVE else FieldMarker(order)
         try:
             self._container = av.open(file, "w", format=format, options=options)
             self._open_video(codec, crf, preset, encoder_options or {})
@@ -273,9 +277,19 @@ class MediaWriter:
             if self._shift is None:
                 self._start(item)
             self._pictures += 1
-            self._container.mux(self._video.encode(self._frame(item)))
+            frame = self._frame(item)
+            self._durations[frame.pts] = frame.duration
+            self._mux_coded(self._video.encode(frame))
         except (FFmpegError, ValueError) as error:
             raise StcodecError(f"the output cannot be written ({reason(error)})") from error
+
+    def _mux_coded(self, packets: Sequence[Any]) -> None:
+        for packet in packets:
+            # Encoders say how long the pictures of an average rate would be.
+            packet.duration = self._durations.pop(packet.pts, packet.duration)
+            if self._ended and self._pictures <= _TOO_FEW_TO_REORDER:
+                packet.dts = packet.pts
+            self._container.mux(packet)
 
     def _start(self, first: Picture) -> None:
         """Choose the time of the output's zero: players hide what comes before it, so that no
@@ -326,17 +340,15 @@ class MediaWriter:
         frame.colorspace = self._info.color_matrix
         frame.color_primaries = self._info.color_primaries
         frame.color_trc = self._info.color_transfer
-        return frame
+        return frame if self._fields is None else self._fields.mark(frame)
 
     def close(self) -> None:
         """Flush the encoder and finish the file."""
         try:
             for packet in self._plan.rest():
                 self._container.mux(self._media_packet(packet, self._shift or Fraction(0)))
-            for packet in self._video.encode(None):
-                if self._pictures <= _TOO_FEW_TO_REORDER:
-                    packet.dts = packet.pts
-                self._container.mux(packet)
+            self._ended = True
+            self._mux_coded(self._video.encode(None))
             self._container.close()
         except (FFmpegError, OSError, ValueError) as error:
             raise StcodecError(f"the output cannot be written ({reason(error)})") from error
