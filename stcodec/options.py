@@ -122,9 +122,7 @@ class EncodeOptions(_Checked):
     device: str = _option(AUTO_DEVICE, "auto, cpu, cuda[:N] or mps.")
     threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)
     motion: str = _option("mctf", "mctf, or none: take everything as standing still.")
-    effort: int = _option(
-        1, "How hard the encoder searches: 0, 1 or 2; more is as 2 (docs/efforts.md).", 0, 9
-    )
+    effort: int = _option(1, "How hard the encoder searches: 0, 1 or 2 (docs/efforts.md).", 0, 2)
     audio: str = _option("copy", "Sound: copy (as it is), aac[:kbit/s], opus[:kbit/s] or none.")
     start: float | None = _option(None, _START, 0, 1e9)
     end: float | None = _option(None, _END, 0, 1e9)

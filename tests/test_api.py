@@ -22,6 +22,8 @@ def test_encode_decode_open(bee: Path, tmp_path: Path) -> None:
         stcodec.encode(bee, coded)
     with pytest.raises(stcodec.UsageError):
         stcodec.encode(bee, tmp_path / "b.stp", quality=99)
+    with pytest.raises(stcodec.UsageError, match="effort must be from 0 to 2, not 3"):
+        stcodec.encode(bee, tmp_path / "b.stp", effort=3)
     assert stcodec.decode(coded, tmp_path / "a.y4m").frames == 20
     with stcodec.open(coded) as video:
         pictures = list(video)

@@ -105,6 +105,7 @@ def test_existing_output_is_refused_without_a_terminal(bee: Path, tmp_path: Path
         (("decode", "text.mp4", "x.mp4"), 3),
         (("info", "text.mp4"), 3),
         (("encode", "text.mp4", "x.stp", "-q", "64"), 2),
+        (("encode", "text.mp4", "x.stp", "--effort", "3"), 2),
         (("encode", "text.mp4", "x.stp", "--device", "abacus"), 2),
         (("encode", "text.mp4", "text.mp4"), 2),
         (("encode", "text.mp4", "x.stp", "--model", "nobody"), 1),

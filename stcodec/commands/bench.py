@@ -62,7 +62,12 @@ _QUALITY = default(EncodeOptions, "quality")
     callback=words,
     help="mctf, none, or both by commas.",
 )
-@click.option("--effort", type=int, default=default(EncodeOptions, "effort"), show_default=True)
+@click.option(
+    "--effort",
+    type=click.IntRange(0, 2),
+    default=default(EncodeOptions, "effort"),
+    show_default=True,
+)
 @click.option(
     "--peers",
     default="x264-medium",
@@ -167,7 +172,7 @@ def rd(
 @click.option("-q", "--quality", type=click.IntRange(0, 63), default=_QUALITY, show_default=True)
 @click.option(
     "--effort",
-    type=click.IntRange(0, 9),
+    type=click.IntRange(0, 2),
     default=default(EncodeOptions, "effort"),
     show_default=True,
 )
