@@ -13,7 +13,7 @@ from torch import Tensor
 from stcodec.codec.entropy import Coder
 from stcodec.codec.indices import StepContext
 from stcodec.codec.model_files import Model
-from stcodec.codec.motion import Fields
+from stcodec.codec.motion import FIRST, SECOND, Fields
 from stcodec.codec.patches import CHUNK_FRAMES, MOTION_BLOCK, Geometry
 from stcodec.codec.tree import Step
 from stcodec.codec.vectors import CodedField, FieldShape, code_fields, step_hints
@@ -115,8 +115,8 @@ def still_fields(shape: FieldShape, available: np.ndarray) -> Fields:
     """Zero vectors, and the modes that the available references [n, 2] imply."""
     vectors = torch.zeros(shape.n, 2, 2, shape.rows * 2, shape.columns * 2, dtype=torch.int16)
     modes = torch.zeros(shape.n, shape.rows, shape.columns, dtype=torch.uint8)
-    modes[torch.from_numpy(~available[:, 1])] = 1
-    modes[torch.from_numpy(~available[:, 0])] = 2
+    modes[torch.from_numpy(~available[:, 1])] = FIRST
+    modes[torch.from_numpy(~available[:, 0])] = SECOND
     return Fields(vectors, modes)
 
 

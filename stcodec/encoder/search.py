@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stcodec.codec.motion import SECOND, Fields
+from stcodec.codec.motion import FIRST, SECOND, Fields
 from stcodec.encoder import sample_kernels, search_kernels, tuning
 
 
 @dataclass(frozen=True)
 class SearchSettings:
     """bit_cost: absolute difference, summed over samples in [0, 1], that is worth one bit. effort
-    0..9."""
+    0..2."""
 
     bit_cost: float
     effort: int = 1
@@ -187,7 +187,7 @@ def search_pictures(
         for side, reference in enumerate((first, second)):
             if reference is not None:
                 vectors[side] = found.pair(frame, reference)
-        modes = np.full((height // 16, width // 16), SECOND if first is None else 1, np.uint8)
+        modes = np.full((height // 16, width // 16), SECOND if first is None else FIRST, np.uint8)
         if first is not None and second is not None and choose_modes:
             modes = found.modes(frame, (first, second), vectors)
         return Fields(

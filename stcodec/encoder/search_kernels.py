@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import float32, int32, int64, uint64
 
+from stcodec.codec.motion import BI, FIRST, SECOND
 from stcodec.common.compiled import compiled
 from stcodec.encoder import tuning
 from stcodec.encoder.sample_kernels import MARGIN
@@ -103,6 +104,24 @@ def _median5(a: int, b: int, c: int, d: int, e: int) -> int:
     low = max(min(a, b), min(c, d))
     high = min(max(a, b), max(c, d))
     return _median3(low, high, e)
+
+
+@compiled
+def _median_before(component: np.ndarray, y: int, x: int) -> int:
+    """The median of the three neighbours [rows, columns] that come before an element."""
+    before = component[y, max(x - 1, 0)]
+    if y == 0:
+        return before
+    ahead = component[y - 1, min(x + 1, component.shape[1] - 1)]
+    return _median3(component[y - 1, x], before, ahead)
+
+
+@compiled
+def _median_around(component: np.ndarray, y: int, x: int) -> int:
+    """The median of an element [rows, columns] and its four neighbours."""
+    up, down = component[max(y - 1, 0), x], component[min(y + 1, component.shape[0] - 1), x]
+    before, after = component[y, max(x - 1, 0)], component[y, min(x + 1, component.shape[1] - 1)]
+    return _median5(up, down, before, after, component[y, x])
 
 
 @compiled
@@ -235,29 +254,9 @@ def sweep(
         before, after = max(x - 1, 0), min(x + 1, columns - 1)
         oy, ox = vectors[0, y, x], vectors[1, y, x]
         if causal:
-            ahead = after if y > 0 else x
-            ay, ax = (
-                (vectors[0, up, x], vectors[1, up, x])
-                if y > 0
-                else (vectors[0, y, before], vectors[1, y, before])
-            )
-            py = _median3(ay, vectors[0, y, before], vectors[0, up, ahead])
-            px = _median3(ax, vectors[1, y, before], vectors[1, up, ahead])
+            py, px = _median_before(vectors[0], y, x), _median_before(vectors[1], y, x)
         else:
-            py = _median5(
-                vectors[0, up, x],
-                vectors[0, down, x],
-                vectors[0, y, before],
-                vectors[0, y, after],
-                oy,
-            )
-            px = _median5(
-                vectors[1, up, x],
-                vectors[1, down, x],
-                vectors[1, y, before],
-                vectors[1, y, after],
-                ox,
-            )
+            py, px = _median_around(vectors[0], y, x), _median_around(vectors[1], y, x)
         block = Block(flat, stride, y * size, x * size, size, py, px)
         by, bx = oy, ox
         best = _cost(reference, block, rate, by, bx, _WORST)
@@ -339,11 +338,23 @@ def split(
 
 
 @compiled
-def _unlike_neighbours(component: np.ndarray, y: int, x: int) -> int:
-    """How far an element [rows, columns] lies from the median of itself and its four neighbours."""
-    up, down = component[max(y - 1, 0), x], component[min(y + 1, component.shape[0] - 1), x]
-    before, after = component[y, max(x - 1, 0)], component[y, min(x + 1, component.shape[1] - 1)]
-    return component[y, x] - _median5(up, down, before, after, component[y, x])
+def _differences(
+    first: Reference, second: Reference, current: np.ndarray, vectors: np.ndarray, v: int, u: int
+) -> tuple[int, int, int]:
+    """Sums of absolute differences of the 8x8 block in row v and column u: of twice the block from
+    the sum of both references, and of the block from the first and from the second."""
+    both, one, two = int64(0), int64(0), int64(0)
+    p = _start(first, v * 8, u * 8, vectors[0, 0, v, u], vectors[0, 1, v, u], 8)
+    r = _start(second, v * 8, u * 8, vectors[1, 0, v, u], vectors[1, 1, v, u], 8)
+    for j in range(8):
+        for i in range(8):
+            a = int32(first.planes[p + j * first.width + i])
+            b = int32(second.planes[r + j * first.width + i])
+            c = int32(current[v * 8 + j, u * 8 + i])
+            both += abs(a + b - 2 * c)
+            one += abs(a - c)
+            two += abs(b - c)
+    return both, one, two
 
 
 @compiled
@@ -354,36 +365,24 @@ def modes(
     better that the other's vectors are not worth their bits. vectors: int32 [2, 2, 2 rows, 2
     columns], both references'."""
     rows, columns = vectors.shape[2] // 2, vectors.shape[3] // 2
-    chosen = np.zeros((rows, columns), np.uint8)
-    flat, stride, width = current.reshape(-1), current.shape[1], first.width
+    chosen = np.full((rows, columns), BI, np.uint8)
     rates = np.empty(2, np.float32)
     for y in range(rows):
         for x in range(columns):
             both, one, two = int64(0), int64(0), int64(0)
             for k in range(4):
                 v, u = 2 * y + k // 2, 2 * x + k % 2
-                p = _start(first, v * 8, u * 8, vectors[0, 0, v, u], vectors[0, 1, v, u], 8)
-                r = _start(second, v * 8, u * 8, vectors[1, 0, v, u], vectors[1, 1, v, u], 8)
-                q = v * 8 * stride + u * 8
-                for j in range(8):
-                    for i in range(8):
-                        a = int32(first.planes[p + j * width + i])
-                        b = int32(second.planes[r + j * width + i])
-                        c = int32(flat[q + j * stride + i])
-                        both += abs(a + b - 2 * c)
-                        one += abs(a - c)
-                        two += abs(b - c)
+                parts = _differences(first, second, current, vectors, v, u)
+                both, one, two = both + parts[0], one + parts[1], two + parts[2]
             for side in range(2):
-                dy = _unlike_neighbours(vectors[side, 0], 2 * y, 2 * x)
-                dx = _unlike_neighbours(vectors[side, 1], 2 * y, 2 * x)
+                dy = vectors[side, 0, 2 * y, 2 * x] - _median_around(vectors[side, 0], 2 * y, 2 * x)
+                dx = vectors[side, 1, 2 * y, 2 * x] - _median_around(vectors[side, 1], 2 * y, 2 * x)
                 rates[side] = rate.price * _bits(rate, dy, dx)
             average = 0.5 * both + rates[0] + rates[1]
-            alone_one, alone_two = (
-                one + rates[0] + 1.5 * rate.price,
-                two + rates[1] + 1.5 * rate.price,
-            )
+            alone_one = one + rates[0] + 1.5 * rate.price
+            alone_two = two + rates[1] + 1.5 * rate.price
             if alone_one < average and alone_one <= alone_two:
-                chosen[y, x] = 1
+                chosen[y, x] = FIRST
             elif alone_two < average:
-                chosen[y, x] = 2
+                chosen[y, x] = SECOND
     return chosen
