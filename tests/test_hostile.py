@@ -1,4 +1,4 @@
-"""Files that are whole, and whose values no encoder would write: refused in one line, and cheaply."""
+"""Files that are whole, with values that no encoder would write: refused in a line, and cheaply."""
 
 from __future__ import annotations
 

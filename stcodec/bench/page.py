@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ from stcodec.errors import InputError
 def _text(name: str, **values: str) -> str:
     """A text that lies beside this file, with values in it."""
     return (Path(__file__).parent / f"page_{name}.md").read_text().rstrip("\n").format(**values)
+
+
+def _paragraph(text: str) -> str:
+    """Prose in lines of at most 100 columns."""
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def write_page(paths: Sequence[Path], output: Path) -> None:
@@ -53,11 +59,11 @@ def page(results: Sequence[dict[str, Any]], output: Path, made_by: str) -> str:
 
 def _where(machine: dict[str, Any]) -> str:
     libraries = "".join(f", {k} {v}" for k, v in machine["libraries"].items())
-    return (
-        f"    {machine['command']}\n\nMeasured on {machine['cpu']}, {machine['cores']} cores, "
-        f"{machine['system']}, "
+    where = (
+        f"Measured on {machine['cpu']}, {machine['cores']} cores, {machine['system']}, "
         f"Python {machine['python']}, torch {machine['torch']}, PyAV {machine['av']}{libraries}."
     )
+    return f"    {machine['command']}\n\n{_paragraph(where)}"
 
 
 def _rate_distortion(result: dict[str, Any], output: Path, number: int) -> list[str]:
@@ -97,10 +103,11 @@ def _payloads(result: dict[str, Any]) -> list[str]:
     for codec in found.codecs(own=True):
         parts.append("\n".join(payload_tables.summary(found, codec, references(found))))
     parts += ["### Clips", "\n".join(payload_tables.clips(found)), "### Where the bytes are"]
-    parts.append(
+    shares = (
         "Shares of the payload by ideal length; headers and rounding are the rest. Kinds of frames "
         "are in [architecture.md](architecture.md)."
     )
+    parts.append(_paragraph(shares))
     for codec in found.codecs(own=True):
         parts.append("\n".join(payload_tables.details(found, codec)))
     return parts
@@ -160,7 +167,7 @@ def _speed(result: dict[str, Any]) -> list[str]:
         "counted while a chunk without intra frames is coded; "
         "elementwise work, such as the sums of absolute differences of the motion search, has none."
     )
-    return [*parts, "### Arithmetic", text, "\n".join(_complexity_table(counted))]
+    return [*parts, "### Arithmetic", _paragraph(text), "\n".join(_complexity_table(counted))]
 
 
 def _speed_table(speeds: list[Speed]) -> list[str]:
@@ -201,7 +208,7 @@ def _stage_text(own: list[Speed]) -> str:
     text = ", ".join(
         f"{label} {' / '.join(f'{b:.2f}' for b in values)}" for label, values in busy.items()
     )
-    return (
+    return _paragraph(
         "Milliseconds per frame in each stage, over all threads: they work at the same time, so "
         "that the sum may exceed the wall clock, and a stage that waits for a core counts the "
         f"wait. Cores kept busy, by size: {text}."

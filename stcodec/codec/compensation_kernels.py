@@ -1,5 +1,5 @@
-"""Motion-compensated prediction of a plane in compiled loops: one block after the other, so that its
-samples stay in the cache. `compensation` says what is computed, and does the same with tensors.
+"""Motion-compensated prediction of a plane in compiled loops: one block after the other, so that
+its samples stay in the cache. `compensation` says what is computed, and does the same with tensors.
 
 Blocks overlap as in `compensation`; at the picture's edges, where a block has no neighbour, its
 weight is one up to the edge, which is what a neighbour with the same motion would come to.

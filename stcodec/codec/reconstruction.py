@@ -20,8 +20,8 @@ from stcodec.common.timing import stage
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is expected of a frame of `kind`; `step_sizes` [1, C, 1, 1] of the quantiser, for `kinds`
-    and `qualities` [1].
+    """What is expected of a frame of `kind`; `step_sizes` [1, C, 1, 1] of the quantiser, for
+    `kinds` and `qualities` [1].
 
     frames: the motion-compensated prediction, None of an intra frame. base, mean [1, C, rows,
     columns]: its coefficients, and the means of the latents; None where no network works on the

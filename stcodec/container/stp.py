@@ -321,7 +321,7 @@ class Reader:
 
 
 class _Budget:
-    """What the blobs of a file may still come to, so that few bytes of a file cost little memory."""
+    """What the blobs of a file may still come to, so that few bytes cost little memory."""
 
     def __init__(self) -> None:
         self._packed = self._taken = 0

@@ -99,8 +99,10 @@ def _move(
     for y in range(size):
         for x in range(size):
             out[y, x] = (
-                t[0] * line[y, x] + t[1] * line[y + 1, x] + t[2] * line[y + 2, x] + t[3] * line[y + 3, x]
-                + t[4] * line[y + 4, x] + t[5] * line[y + 5, x] + t[6] * line[y + 6, x] + t[7] * line[y + 7, x]
+                t[0] * line[y, x] + t[1] * line[y + 1, x]
+                + t[2] * line[y + 2, x] + t[3] * line[y + 3, x]
+                + t[4] * line[y + 4, x] + t[5] * line[y + 5, x]
+                + t[6] * line[y + 6, x] + t[7] * line[y + 7, x]
             )  # fmt: skip
 
 
@@ -146,8 +148,9 @@ def _residual_cost(
             t = basis[u]
             for i in range(width):
                 half[u, i] = (
-                    t[0] * residual[y, i] + t[1] * residual[y + 1, i] + t[2] * residual[y + 2, i]
-                    + t[3] * residual[y + 3, i] + t[4] * residual[y + 4, i] + t[5] * residual[y + 5, i]
+                    t[0] * residual[y, i] + t[1] * residual[y + 1, i]
+                    + t[2] * residual[y + 2, i] + t[3] * residual[y + 3, i]
+                    + t[4] * residual[y + 4, i] + t[5] * residual[y + 5, i]
                     + t[6] * residual[y + 6, i] + t[7] * residual[y + 7, i]
                 )  # fmt: skip
         for x in range(0, 16, 8):
@@ -155,8 +158,10 @@ def _residual_cost(
                 t = half[u, x : x + 8]
                 for v in range(size):
                     c = inverse[u, v] * abs(
-                        t[0] * across[0, v] + t[1] * across[1, v] + t[2] * across[2, v] + t[3] * across[3, v]
-                        + t[4] * across[4, v] + t[5] * across[5, v] + t[6] * across[6, v] + t[7] * across[7, v]
+                        t[0] * across[0, v] + t[1] * across[1, v]
+                        + t[2] * across[2, v] + t[3] * across[3, v]
+                        + t[4] * across[4, v] + t[5] * across[5, v]
+                        + t[6] * across[6, v] + t[7] * across[7, v]
                     )  # fmt: skip
                     low = min(c * c, lines[0] + lines[1] * c)
                     high = min(lines[2] + lines[3] * c, lines[4] + lines[5] * c)

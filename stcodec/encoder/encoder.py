@@ -1,5 +1,5 @@
-"""Pictures -> payloads, in three parts: motion needs source pictures alone, so the next chunk can be
-searched at the same time; and nothing of it depends on the last frames of a chunk."""
+"""Pictures -> payloads, in three parts: motion needs source pictures alone, so the next chunk can
+be searched at the same time; and nothing of it depends on the last frames of a chunk."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The source pictures of a chunk: kept as the samples that they are, and made into tensors one by one
-when they are looked at."""
+"""The source pictures of a chunk: kept as the samples that they are, and made into tensors one by
+one when they are looked at."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 MAX_SEGMENT_CHUNKS = 16
 """Chunks of 8 frames that a segment has at most: a seek decodes no more than these."""
 CUT_CHANGE, CUT_HISTOGRAM = 0.06, 0.18
-"""Mean absolute change of samples in [0, 1], and moved part of the histogram, that a cut exceeds."""
+"""Mean absolute change of samples in [0, 1], and moved part of the histogram, beyond which there is
+a cut."""
 CUT_OVER_TYPICAL, CUT_MARGIN = 3.0, 0.03
 """A cut scores more than so many times what the pictures before did, and so much more."""
 CUT_FADING = 0.7
@@ -27,7 +28,7 @@ SHORTER_STEPS = (1.0, 1.8, 2.8)
 """How much better a shorter step must predict to be worth more frames at the key's quality: trees
 0, 1, 2."""
 FOCUS_BITS = 16.0
-"""A 16x16 block whose whole difference is worth less than this many bits is not searched further."""
+"""A 16x16 block is not searched further if its whole difference is worth less than so many bits."""
 VECTOR_BITS, VECTOR_UNIT = 1.7, 3.0
 """A component of a difference of vectors by d quarter samples is taken to cost
 VECTOR_BITS * log2(VECTOR_UNIT * d + 1) bits."""

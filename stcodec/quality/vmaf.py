@@ -192,7 +192,8 @@ def _command(ffmpeg: str, inputs: Sequence[str], threads: int | None) -> list[st
     # Pictures meet by number: of time stamps the two files may have their own.
     numbered = "".join(f"[{i}:v]settb=1/25,setpts=N[n{i}];" for i in range(2))
     count = threads or cores()
-    measure = f"[n0][n1]libvmaf=model=version={MODEL}:log_fmt=json:log_path={_LOG}:n_threads={count}:shortest=1"
+    log = f"log_fmt=json:log_path={_LOG}"
+    measure = f"[n0][n1]libvmaf=model=version={MODEL}:{log}:n_threads={count}:shortest=1"
     sources = [argument for name in inputs for argument in ("-i", name)]
     return [
         *(ffmpeg, "-hide_banner", "-nostdin", "-loglevel", "error", *sources),
