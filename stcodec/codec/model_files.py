@@ -15,20 +15,37 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 
 from stcodec.codec.entropy import Tables
 from stcodec.codec.network import ModelConfig, Network
-from stcodec.codec.patches import PatchSize
-from stcodec.codec.scales import GroupNetwork, ScaleNetworks, network_name
-from stcodec.codec.vectors import VectorTables
+from stcodec.codec.patches import CHUNK_FRAMES, PatchSize
+from stcodec.codec.scales import (
+    BANDS,
+    CLASSES,
+    INTRA_LATTICES,
+    PREDICTORS,
+    SCALARS,
+    SCALE_COUNT,
+    GroupNetwork,
+    ScaleNetworks,
+    network_name,
+)
+from stcodec.codec.vectors import TABLE_COUNT, VectorTables
 from stcodec.errors import ModelError
 
 _PARTS = ("w1", "b1", "w2", "b2")
+_MOST_BYTES = 256 << 20
+"""Of a model's file."""
+_MOST_UNITS = 1 << 16
+"""Channels or blocks that a model's config may name."""
+_LONGEST_TABLE = 1 << 14
+_PATCH_SIDES = (4, 8, 16, 32)
 
 
 @dataclass
@@ -64,76 +81,150 @@ def find_model(name: str) -> Path:
     none."""
     if name.endswith(".safetensors"):
         path = Path(name)
-        if path.is_file():
+        if _is_file(path):
             return path
         raise ModelError(f"{name}: no such model file")
     if "/" in name or "\\" in name or name in ("", ".", ".."):
         raise ModelError(f"{name!r} is neither a model id nor a .safetensors file")
     for folder in model_folders():
         path = folder / f"{name}.safetensors"
-        if path.is_file():
+        if _is_file(path):
             return path
     raise ModelError(
         f"model {name!r} is not installed (looked in {', '.join(map(str, model_folders()))})"
     )
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
+
+
 def load_model(name: str, device: torch.device | str = "cpu", sha256: bytes | None = None) -> Model:
     """Load a model by id or path; with `sha256`, raise ModelError unless it is the very same
-    file."""
+    file. ModelError too for a file that is no model, or of more than 256 MiB."""
     path = find_model(name)
-    digest = hashlib.sha256(path.read_bytes()).digest()
+    data, digest = _read(path)
     if sha256 is not None and digest != sha256:
         raise ModelError(
             f"model {name!r} here is not the one the file was made with "
             f"(sha256 {digest.hex()[:12]}, wanted {sha256.hex()[:12]})"
         )
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        model = _assemble(path.stem, digest, json.loads(metadata["config"]), tensors)
-    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        config = config_from_json(json.loads(header["__metadata__"]["config"]))
+        model = _assemble(path.stem, digest, config, safetensors.torch.load(data))
+    except (
+        SafetensorError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
         raise ModelError(f"{path}: not a usable model file ({error})") from error
     return model.to(torch.device(device))
 
 
+def _read(path: Path) -> tuple[bytes, bytes]:
+    """The bytes of a file and their SHA-256."""
+    pieces, digest, size = [], hashlib.sha256(), 0
+    try:
+        with open(path, "rb") as stream:
+            while piece := stream.read(1 << 20):
+                size += len(piece)
+                if size > _MOST_BYTES:
+                    raise ModelError(f"{path}: a model has at most {_MOST_BYTES >> 20} MiB")
+                digest.update(piece)
+                pieces.append(piece)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    return b"".join(pieces), digest.digest()
+
+
 def _assemble(
-    name: str, digest: bytes, config_json: dict[str, object], tensors: dict[str, torch.Tensor]
+    name: str, digest: bytes, config: ModelConfig, tensors: dict[str, torch.Tensor]
 ) -> Model:
-    config = config_from_json(config_json)
-    network = Network(config)
-    state = {
-        k.removeprefix("network."): v.float()
-        for k, v in tensors.items()
-        if k.startswith("network.")
-    }
-    network.load_state_dict(state, strict=False)
-    missing = set(dict(network.named_parameters())) - set(state)
-    if missing:
-        raise ValueError(f"weights are missing: {', '.join(sorted(missing)[:3])}")
-    network.eval().requires_grad_(False)
-    scale_networks = ScaleNetworks(
-        *(
-            [
-                GroupNetwork(
-                    *(tensors[f"scales.{network_name(kind, g)}.{part}"].float() for part in _PARTS)
-                )
-                for g in range(len(config.groups))
-            ]
-            for kind in (0, 1)
-        )
-    )
-    sizes = tensors["tables.sizes"].numpy().astype(np.int64)
-    counts = np.split(tensors["tables.counts"].numpy().astype(np.int64), np.cumsum(sizes)[:-1])
-    vectors = {
-        k.removeprefix("vectors."): v.numpy()
-        for k, v in tensors.items()
-        if k.startswith("vectors.")
-    }
+    """ValueError or KeyError where tensors are not those of the config."""
+    networks = {g: _scale_network(config, *g, tensors) for g in _group_names(config)}
+    tables = Tables(_rows(tensors, "tables", SCALE_COUNT - 1))
+    vectors = Tables(_rows(tensors, "vectors", TABLE_COUNT))
+    intra, other = ([n for (kind, _), n in networks.items() if kind == k] for k in (0, 1))
     return Model(
-        name, digest, config, network, scale_networks, Tables(counts), VectorTables.unpack(vectors)
+        name,
+        digest,
+        config,
+        _network(config, tensors),
+        ScaleNetworks(intra, other),
+        tables,
+        VectorTables(vectors),
     )
+
+
+def _network(config: ModelConfig, tensors: dict[str, torch.Tensor]) -> Network:
+    state = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
+    # Before anything of that size is made.
+    if _fewest_weights(config) > sum(v.numel() for v in state.values()):
+        raise ValueError("it holds fewer weights than its config says")
+    network = Network(config)
+    shapes = {k: p.shape for k, p in network.named_parameters()}
+    if missing := set(shapes) - set(state):
+        raise ValueError(f"weights are missing: {', '.join(sorted(missing)[:3])}")
+    for key, value in state.items():
+        if value.shape != shapes.get(key):
+            raise ValueError(f"network.{key} has the shape {list(value.shape)}")
+        if value.dtype not in (torch.float16, torch.float32) or not value.isfinite().all():
+            raise ValueError(f"network.{key} holds values that are none")
+    network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
+    return network.eval().requires_grad_(False)
+
+
+def _fewest_weights(config: ModelConfig) -> int:
+    """The largest matrices of a network, without the rest."""
+    channels, width, inner = config.patch.channels, config.width, config.intra_width
+    weights = PREDICTORS * 4 * channels**2 + 2 * inner * 4 * channels + 4 * inner**2
+    if width:
+        weights += (config.prior_blocks + config.filter_blocks) * 6 * width**2
+        weights += 2 * config.memory * (width + config.memory) + 6 * channels * width
+    return weights
+
+
+def _group_names(config: ModelConfig) -> list[tuple[int, int]]:
+    """Kind (0 intra, 1 other) and frequency group of all scale networks."""
+    return [(kind, g) for kind in (0, 1) for g in range(len(config.groups))]
+
+
+def _scale_network(
+    config: ModelConfig, kind: int, group: int, tensors: dict[str, torch.Tensor]
+) -> GroupNetwork:
+    name, channels = f"scales.{network_name(kind, group)}", config.patch.channels
+    parts = [tensors[f"{name}.{part}"] for part in _PARTS]
+    hidden = parts[1].shape[-1]
+    outputs = config.groups[group] - (config.groups[group - 1] if group else 0)
+    classes = CLASSES if kind else INTRA_LATTICES
+    inputs = (2 * channels + BANDS if kind else 4 * channels) + channels + BANDS + SCALARS
+    wanted = [(inputs, hidden), (classes, hidden), (hidden, outputs), (classes, outputs)]
+    types = [torch.int8, torch.int32, torch.int8, torch.int32]
+    for part, tensor, shape, dtype in zip(_PARTS, parts, wanted, types, strict=True):
+        if tensor.shape != shape or tensor.dtype != dtype:
+            raise ValueError(f"{name}.{part} is {tensor.dtype} {list(tensor.shape)}")
+    return GroupNetwork(*(part.float() for part in parts))
+
+
+def _rows(tensors: dict[str, torch.Tensor], name: str, count: int) -> list[np.ndarray]:
+    """The frozen tables of a kind."""
+    sizes, counts = (tensors[f"{name}.{part}"] for part in ("sizes", "counts"))
+    if sizes.shape != (count,) or counts.dim() != 1:
+        raise ValueError(f"{count} tables are needed in {name}.sizes and .counts")
+    if sizes.dtype != torch.int32 or counts.dtype != torch.int32:
+        raise ValueError(f"{name}.sizes and .counts hold integers of 32 bits")
+    ends = np.cumsum(sizes.numpy().astype(np.int64))
+    if sizes.min() < 1 or sizes.max() > _LONGEST_TABLE or ends[-1] != counts.numel():
+        raise ValueError(f"{name}.sizes do not fit the tables")
+    return np.split(counts.numpy().astype(np.int64), ends[:-1])
 
 
 def save_model(
@@ -161,7 +252,9 @@ def save_model(
     for key, value in vector_tables.pack().items():
         tensors[f"vectors.{key}"] = torch.from_numpy(np.ascontiguousarray(value))
     partial = path.with_suffix(".partial")
-    save_file(tensors, str(partial), metadata={"config": json.dumps(config_to_json(config))})
+    safetensors.torch.save_file(
+        tensors, str(partial), metadata={"config": json.dumps(config_to_json(config))}
+    )
     partial.replace(path)
 
 
@@ -170,11 +263,29 @@ def config_to_json(config: ModelConfig) -> dict[str, object]:
     return dataclasses.asdict(config)
 
 
-def config_from_json(values: dict[str, object]) -> ModelConfig:
-    """The inverse of `config_to_json`; TypeError or ValueError on anything unexpected."""
+def config_from_json(values: dict[str, Any]) -> ModelConfig:
+    """The inverse of `config_to_json`; TypeError, ValueError or LookupError on anything
+    unexpected."""
     values = dict(values)
-    values["patch"] = PatchSize(**values["patch"])  # type: ignore[arg-type]
+    patch = PatchSize(**values["patch"])
+    sides = [_whole(patch.h, "patch"), _whole(patch.w, "patch")]
+    if patch.t != CHUNK_FRAMES or any(side not in _PATCH_SIDES for side in sides):
+        raise ValueError("patch is of no size that there is")
+    values["patch"] = patch
     # Models without `networks` have them for all kinds.
     for name in {"groups", "kind_qualities", "networks"} & set(values):
-        values[name] = tuple(values[name])  # type: ignore[arg-type]
-    return ModelConfig(**values)  # type: ignore[arg-type]
+        values[name] = tuple(values[name])
+    if any(type(works) is not bool for works in values.get("networks", ())):
+        raise ValueError("networks are true or false")
+    for name, value in values.items():
+        if name not in ("patch", "networks"):
+            for number in value if isinstance(value, tuple) else (value,):
+                _whole(number, name)
+    return ModelConfig(**values)
+
+
+def _whole(value: object, name: str) -> int:
+    low = -_MOST_UNITS if name == "kind_qualities" else 1 if name in ("groups", "patch") else 0
+    if type(value) is not int or not low <= value <= _MOST_UNITS:
+        raise ValueError(f"{name} {value!r} is no number that a model can have")
+    return value

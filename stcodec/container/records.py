@@ -44,7 +44,7 @@ def _plain(code: str, doc: str) -> Any:
 
 @dataclass(frozen=True)
 class Header:
-    """Body of the HEAD section; `model_id` (UTF-8, at most 255 bytes) follows the fixed fields."""
+    """Body of the HEAD section; `model_id` (UTF-8, at most 243 bytes) follows the fixed fields."""
 
     version: int = _field("H", "format version, 1", 1)
     quality: int = _field("B", "quality of the first chunk, 0..63", 0, 63)

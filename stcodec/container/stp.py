@@ -49,6 +49,8 @@ from stcodec.errors import DamagedFileError, StcodecError, UnsupportedFileError
 SIGNATURE = b"\x8bSTP\r\n\x1a\n"
 # What an id of a model does not hold: parts of paths, and what is not printed.
 _PATH = re.compile(r"[/\\:\x00-\x1f\x7f]|\.safetensors$")
+# With its ending it is the name of a file.
+_LONGEST_ID = 255 - len(".safetensors")
 MAX_SECTION = 1 << 30
 # What all blobs of a file may come to: as much as that for each byte that they take, and a part
 # that is free.
@@ -366,7 +368,7 @@ def _read_header(body: bytes) -> Header:
         raise UnsupportedFileError(f"format version {version} needs a newer stcodec")
     size = layout(Header).size
     name = body[size:]
-    if len(name) > 255:
+    if len(name) > _LONGEST_ID:
         raise DamagedFileError("the model's name is too long")
     try:
         header = unpack_fields(Header, body, model_id=name.decode())
