@@ -23,13 +23,16 @@ from stcodec.common.files import check_input, is_standard_stream
 from stcodec.common.values import PathLike, Picture, Planes, StreamInfo, VideoInfo
 from stcodec.errors import StcodecError, UsageError
 from stcodec.flows.inspect import info as file_info
-from stcodec.flows.reading import open_stp
+from stcodec.flows.reading import StpInput, open_stp
 from stcodec.media.writer import MediaWriter
 from stcodec.options import AudioChoice, DecodeOptions
 
 _HOST = "127.0.0.1"
 # What browsers play in MP4.
 _AUDIO = ("aac", "mp3", "opus", "flac")
+# Connections at the same time, and seconds that one may take to say what it wants.
+_MOST_CONNECTIONS = 16
+_PATIENCE = 10.0
 # For a viewer on the same machine bits cost nothing, and waiting does.
 _CRF, _PRESET = 16, "ultrafast"
 _ENCODER = {"tune": "zerolatency", "g": "48"}
@@ -111,7 +114,7 @@ class PlayServer:
 
     def _written(self, start: float, body: _Body) -> Iterator[None]:
         begin = (self.options.start or 0.0) + start
-        with open_stp(self.source, begin or None, self.options.end) as opened:
+        with _open(self.source, begin, self.options) as opened:
             reader = opened.reader
             audio = [i for i, s in enumerate(reader.streams) if s.kind == "audio"][:1]
             for number, other in enumerate(reader.streams):
@@ -134,6 +137,12 @@ class PlayServer:
         if text not in self._said:
             self._said.add(text)
             self._log(text)
+
+
+def _open(
+    source: PathLike, begin: float, options: DecodeOptions
+) -> contextlib.AbstractContextManager[StpInput]:
+    return open_stp(source, begin or None, options.end, options.max_pixels)
 
 
 def _live_writer(body: _Body, info: VideoInfo, sound: list[StreamInfo]) -> MediaWriter:
@@ -202,32 +211,60 @@ class _Server(ThreadingHTTPServer):
         self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], play: PlayServer
     ) -> None:
         self.play = play
-        self._connections: set[socket.socket] = set()
+        self._connections: dict[socket.socket, bool] = {}
+        """Whether it has what it asked for, the oldest first."""
+        self._changing = threading.Lock()
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread; notes the connection first, so that `hang_up` knows all of them."""
-        self._connections.add(request)
-        super().process_request(request, client_address)
+        """Answer in a thread; notes the connection first, so that `hang_up` knows all of them. Where
+        there are too many, the oldest that still waits for something makes room, or else this one.
+        """
+        with self._changing:
+            waiting = [c for c, served in self._connections.items() if not served]
+            full = len(self._connections) >= _MOST_CONNECTIONS
+            if full and waiting:
+                del self._connections[waiting[0]]
+                _shut(waiting[0])
+            if not full or waiting:
+                self._connections[request] = False
+        if not full or waiting:
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def serve_stream(self, request: socket.socket) -> None:
+        """A connection is being played from: it may take its time, and is not cut off for others."""
+        with self._changing:
+            if request in self._connections:
+                self._connections[request] = True
+        request.settimeout(None)
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection."""
-        self._connections.discard(request)
+        with self._changing:
+            self._connections.pop(request, None)
         super().shutdown_request(request)
 
     def hang_up(self) -> None:
         """End all connections: those that wait for a request, and those whose browser reads no
         further."""
-        for connection in tuple(self._connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        with self._changing:
+            for connection in self._connections:
+                _shut(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that breaks is a browser's right; the streams report their own errors."""
 
 
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    timeout = _PATIENCE
     server: _Server
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -254,6 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:
             self._answer(400, "text/plain; charset=utf-8", "start is a number of seconds")
             return
+        self.server.serve_stream(self.connection)
         self.send_response(200)
         self._common("video/mp4")
         self.send_header("Transfer-Encoding", "chunked")
