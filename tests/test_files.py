@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,3 +102,23 @@ def test_errors_name_the_output_and_not_the_hidden_file(
 def test_names_of_any_length_that_the_file_system_takes(tmp_path: Path, name: str) -> None:
     write(tmp_path / name, Overwrite.NO, lambda: None)
     assert left(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("overwrite", list(Overwrite))
+def test_the_disk_holds_a_file_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: Overwrite
+) -> None:
+    flushed: list[tuple[bool, list[str]]] = []
+
+    def fsync(handle: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(handle).st_mode)
+        assert is_folder or os.fstat(handle).st_size == 4
+        flushed.append((is_folder, [name for name in left(tmp_path) if name[0] != "."]))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write(tmp_path / "a.stp", overwrite, lambda: None)
+    assert flushed == [(False, []), (True, ["a.stp"])]
+    flushed.clear()
+    with temporary_pictures(tmp_path / "%d.png", overwrite) as pattern:
+        Path(str(pattern) % 1).write_bytes(b"ours")
+    assert flushed == [(False, ["a.stp"]), (True, ["1.png", "a.stp"])]

@@ -101,9 +101,6 @@ def open_output(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> Iterato
         return
     with temporary_output(path, overwrite) as temporary, open(temporary, "wb") as stream:
         yield stream
-        stream.flush()
-        with contextlib.suppress(OSError):
-            os.fsync(stream.fileno())
 
 
 @contextlib.contextmanager
@@ -111,7 +108,8 @@ def temporary_output(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> It
     """A path in the same folder, with the same ending, that is renamed to `path` if the block
     succeeds.
 
-    Whatever ends the block otherwise (an error, Ctrl-C) removes it. Errors of the block name
+    Its bytes are on the disk before it has the name, so that not even a loss of power leaves half a
+    file there. Whatever ends the block otherwise (an error, Ctrl-C) removes it. Errors of the block name
     `path`. OutputExistsError where something has taken its name meanwhile and may not be replaced.
     Pipes and devices are given out as they are.
     """
@@ -137,6 +135,7 @@ def temporary_output(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> It
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
         _give_name(temporary, where, overwrite)
+        _flush(where.parent)
     except OSError as error:
         raise StcodecError(f"{where}: cannot be written ({error.strerror or error})") from error
     except StcodecError as error:
@@ -154,8 +153,20 @@ def _hidden(where: Path) -> tuple[str, str]:
     return f".{stem}.", f".partial{ending}"
 
 
+def _flush(path: Path) -> None:
+    """Have the disk hold what was written into a file, or the names in a folder; some file systems
+    and some platforms cannot say that for a folder."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def _give_name(temporary: Path, where: Path, overwrite: Overwrite) -> None:
     """Rename a file that is complete. OutputExistsError."""
+    _flush(temporary)
     if overwrite is Overwrite.YES:
         temporary.replace(where)
         return
@@ -187,6 +198,7 @@ def temporary_pictures(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> 
                     there = os.path.lexists(target)
                     _give_name(picture, target, overwrite)
                     new += [] if there else [target]
+                _flush(where.parent)
             except BaseException:
                 for target in new:
                     target.unlink(missing_ok=True)

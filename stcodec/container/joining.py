@@ -6,7 +6,6 @@ from __future__ import annotations
 import bisect
 import contextlib
 import dataclasses
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -326,9 +325,6 @@ class Split:
             for number, (target, piece) in enumerate(zip(self.targets, self._pieces, strict=True)):
                 with open(stack.enter_context(temporary_output(target, overwrite)), "wb") as output:
                     frames, size = self._write_piece(piece, output, -piece.start if number else 0)
-                    output.flush()
-                    with contextlib.suppress(OSError):
-                        os.fsync(output.fileno())
                 start = float((piece.start - self._pieces[0].start) * self._base)
                 parts.append(Part(target, frames, start, size))
         return parts
