@@ -87,8 +87,8 @@ def decode(
     format, or into pictures such as `frames/%04d.png`.
 
     `options` are the fields of `stcodec.options.DecodeOptions` (codec, crf, audio, start, end,
-    device, threads, overwrite). Raises errors of `stcodec.errors`; `dst` appears only when it is
-    complete.
+    device, threads, max_pixels, keep_partial, overwrite). Raises errors of `stcodec.errors`; `dst`
+    appears only when it is complete.
     """
     from stcodec.common.values import Progress
     from stcodec.flows.decode import decode_steps
@@ -117,6 +117,7 @@ def open(
     dtype: str | torch.dtype = "float32",
     threads: int = 0,
     cache: int = 256 << 20,
+    max_pixels: int | None = None,
 ) -> Video:
     """The pictures of a `.stp` file: a sequence of `Picture`, and of tensors on `device`; see
     `stcodec.library.Video`.
@@ -124,9 +125,12 @@ def open(
     A `Picture` has `planes`, uint8 (uint16 for 10 bits) arrays Y [h, w], U and V [ceil(h/2),
     ceil(w/2)], and `pts` in units of `info.time_base`. `video[i]`, `video[a:b:c]` and
     `video.at(seconds)` decode at most a segment; `video.batches(n, rgb=True)` gives tensors of
-    `dtype`. Decoded pictures up to `cache` bytes are kept. Raises InputError and its kinds,
+    `dtype`. Decoded pictures up to `cache` bytes are kept. Pictures of more than 4K that are out of
+    proportion to the file are refused, or those of more than `max_pixels`, if given. Raises InputError and its kinds,
     ModelError, UsageError.
     """
     from stcodec.flows.library import Video
 
-    return Video(path, device=device, dtype=dtype, threads=threads, cache=cache)
+    return Video(
+        path, device=device, dtype=dtype, threads=threads, cache=cache, max_pixels=max_pixels
+    )

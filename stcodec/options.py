@@ -183,6 +183,15 @@ class DecodeOptions(_Checked):
     end: float | None = _option(None, _END, 0, 1e9)
     device: str = _option(AUTO_DEVICE, "auto, cpu, cuda[:N] or mps.")
     threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)
+    max_pixels: int | None = _option(
+        None,
+        "Largest pictures, in pixels, instead of 4K or what the file's size allows.",
+        1,
+        1 << 32,
+    )
+    keep_partial: bool = _option(
+        False, "Of a damaged file, keep the pictures before the damage (exit code 3 all the same)."
+    )
     overwrite: Overwrite = _option(Overwrite.NO, "Replace an existing output.")
 
     def __post_init__(self) -> None:

@@ -34,6 +34,8 @@ from stcodec.terminal.report import Reporter
 @audio_options(DecodeOptions)
 @part_options(DecodeOptions)
 @device_options(DecodeOptions)
+@option(DecodeOptions, "max_pixels", "--max-pixels", type=int)
+@option(DecodeOptions, "keep_partial", "--keep-partial", is_flag=True)
 @progress_option
 @output_options
 def decode(

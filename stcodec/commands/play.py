@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from stcodec.commands.shared import device_options, part_options, quiet_option
+from stcodec.commands.shared import device_options, option, part_options, quiet_option
 from stcodec.commands.types import FILE
 from stcodec.options import DecodeOptions
 from stcodec.terminal import summaries
@@ -17,6 +17,7 @@ from stcodec.terminal.report import Reporter
 @click.argument("source", type=FILE, metavar="FILE.stp")
 @part_options(DecodeOptions)
 @device_options(DecodeOptions)
+@option(DecodeOptions, "max_pixels", "--max-pixels", type=int)
 @click.option("--serve", is_flag=True, help="Play in a browser, even where there is a player.")
 @click.option("--no-open", is_flag=True, help="Print the address of the page, and open no browser.")
 @quiet_option("Print errors and the address only.")

@@ -24,6 +24,7 @@ from stcodec.common.timeline import Window
 from stcodec.common.timing import stage
 from stcodec.common.values import Extras, PathLike, Picture, Progress
 from stcodec.container.extras import unpack_extras
+from stcodec.errors import DamagedFileError
 from stcodec.flows.compiling import compile_meanwhile
 from stcodec.flows.reading import StpInput, open_stp
 from stcodec.media.writer import open_writer, output_format
@@ -51,7 +52,7 @@ def decode_steps(
     """Decode `source` into `target`, yielding progress after every chunk and the result at the end.
 
     `notes` takes a line for whatever a user should know. A damaged file raises DamagedFileError and
-    leaves no output.
+    leaves no output; with `keep_partial`, one with the pictures before the damage, if there are any.
     """
     check_input(source)
     format = output_format(target)
@@ -59,7 +60,7 @@ def decode_steps(
     start = time.perf_counter()
     said = notes if notes is not None else []
     with contextlib.ExitStack() as stack:
-        opened = stack.enter_context(open_stp(source, options.start, options.end))
+        opened = stack.enter_context(_open(source, options))
         extras = _extras(opened)
         if compile_meanwhile(choose_device(options.device)):
             said.append("the loops of the decoder are being compiled for this machine, once")
@@ -76,17 +77,24 @@ def decode_steps(
             codec=options.codec,
             crf=options.crf,
         )
-        frames = 0
-        for item in items:
-            with stage("output"):
-                writer.write(item)
-            if isinstance(item, Picture):
-                frames += 1
-                if frames % _PICTURES_A_STEP == 0:
-                    yield Progress(frames, opened.frames, 0)
+        frames, damage = 0, None
+        try:
+            for item in items:
+                with stage("output"):
+                    writer.write(item)
+                if isinstance(item, Picture):
+                    frames += 1
+                    if frames % _PICTURES_A_STEP == 0:
+                        yield Progress(frames, opened.frames, 0)
+        except DamagedFileError as error:
+            if not (options.keep_partial and frames):
+                raise
+            damage = error
         with stage("output"):
             writer.close()
         said.extend(writer.notes)
+    if damage is not None:
+        raise DamagedFileError(f"{damage}; {frames} pictures before that are kept") from damage
     if format == "pictures" and (others := len(existing_pictures(target)) - frames) > 0:
         said.append(f"{others} pictures that were there before are still there")
     yield DecodeResult(
@@ -96,6 +104,12 @@ def decode_steps(
         width=opened.info.width,
         height=opened.info.height,
         notes=tuple(said),
+    )
+
+
+def _open(source: PathLike, options: DecodeOptions) -> contextlib.AbstractContextManager[StpInput]:
+    return open_stp(
+        source, options.start, options.end, options.max_pixels, partial=options.keep_partial
     )
 
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from stcodec.common.files import named, open_input
+from stcodec.common.files import input_size, named, open_input
 from stcodec.common.values import Packet, PathLike, StreamInfo, VideoInfo
 from stcodec.container import records, stp
 from stcodec.container.extras import unpack_extras, video_info
 from stcodec.errors import DamagedFileError
+from stcodec.flows.budget import check_pixels
 
 if TYPE_CHECKING:
     from stcodec.common.arithmetic import Arithmetic
@@ -204,9 +205,11 @@ class ChunkReport:
     problem: str | None
 
 
-def verify(path: PathLike, deep: bool = False) -> Iterator[ChunkReport]:
+def verify(
+    path: PathLike, deep: bool = False, max_pixels: int | None = None
+) -> Iterator[ChunkReport]:
     """Check every CRC and decode every symbol; with `deep`, decode the pictures too. Yields a
-    report per chunk.
+    report per chunk. max_pixels: of a picture, see `budget`.
 
     After a chunk whose symbols are wrong it goes on with the next segment. Raises DamagedFileError
     where the container itself is damaged or cut off, since nothing after that can be trusted to be
@@ -216,19 +219,25 @@ def verify(path: PathLike, deep: bool = False) -> Iterator[ChunkReport]:
     from stcodec.common.devices import choose_device
 
     work = Arithmetic(choose_device("cpu"))
-    return work.steps(_verified(path, deep, work))
+    return work.steps(_verified(path, deep, max_pixels, work))
 
 
-def _verified(path: PathLike, deep: bool, work: Arithmetic) -> Iterator[ChunkReport]:
+def _verified(
+    path: PathLike, deep: bool, max_pixels: int | None, work: Arithmetic
+) -> Iterator[ChunkReport]:
     from stcodec.codec.decoder import ChunkDecoder
     from stcodec.codec.model_files import load_model
+    from stcodec.flows.compiling import compile_meanwhile
 
+    compile_meanwhile(work.device)
     with open_input(path) as stream, named(path):
         reader = stp.Reader(stream)
         header = reader.header
+        check_pixels(header, input_size(path), max_pixels)
         model = load_model(header.model_id, work.device, header.model_sha256)
         size = header.width, header.height
-        decoder = ChunkDecoder(model, *size, header.bit_depth, work.device)
+        workers = work.share(header.width * header.height)
+        decoder = ChunkDecoder(model, *size, header.bit_depth, work.device, workers)
         usable = False
         for item in reader:
             if not isinstance(item, records.VideoChunk):

@@ -163,8 +163,8 @@ class Video(Clip):
 
     `device` and `dtype` are those of tensors: any floating point type, or an integer type that
     holds the samples. `threads`: CPU threads, 0 for all (one in a worker of a DataLoader). `cache`:
-    bytes of decoded pictures to keep. A file without its end can only be iterated over. Raises
-    InputError and its kinds, UsageError.
+    bytes of decoded pictures to keep. `max_pixels`: of a picture, see `budget`. A file
+    without its end can only be iterated over. Raises InputError and its kinds, UsageError.
     """
 
     def __init__(
@@ -175,17 +175,24 @@ class Video(Clip):
         dtype: str | torch.dtype = torch.float32,
         threads: int = 0,
         cache: int = DEFAULT_CACHE,
+        max_pixels: int | None = None,
     ) -> None:
-        access = ChunkAccess(os.fspath(path), str(device), threads, cache)
+        access = ChunkAccess(os.fspath(path), str(device), threads, cache, max_pixels)
         info = video_info(access.header, access.blobs)
         frames = range(access.frames) if access.index is not None else range(0)
         super().__init__(access, info, frames, _dtype(dtype, info.bit_depth))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        path, device, threads, cache = self._access.__reduce__()[1]
+        path, device, threads, cache, max_pixels = self._access.__reduce__()[1]
         return _reopen, (
             path,
-            {"device": device, "threads": threads, "cache": cache, "dtype": self._dtype},
+            {
+                "device": device,
+                "threads": threads,
+                "cache": cache,
+                "dtype": self._dtype,
+                "max_pixels": max_pixels,
+            },
         )
 
     def __enter__(self) -> Video:

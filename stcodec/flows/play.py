@@ -41,7 +41,7 @@ def play(source: PathLike, options: DecodeOptions, command: list[str]) -> tuple[
     Raises StcodecError where the player fails, InputError and its kinds for the file.
     """
     with (
-        open_stp(source, options.start, options.end) as opened,
+        open_stp(source, options.start, options.end, options.max_pixels) as opened,
         contextlib.closing(opened.decoded(options.device, options.threads)) as items,
     ):
         # The first picture before the window opens: what cannot be decoded shows none.

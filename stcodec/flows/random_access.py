@@ -21,11 +21,12 @@ from stcodec.codec.model_files import Model, load_model
 from stcodec.codec.patches import integers_from_frames
 from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.devices import choose_device
-from stcodec.common.files import check_input, named
+from stcodec.common.files import check_input, input_size, named
 from stcodec.common.threads import run_ahead
 from stcodec.container.records import VideoChunk
 from stcodec.container.stp import Reader
 from stcodec.errors import DamagedFileError, UsageError
+from stcodec.flows.budget import check_pixels
 from stcodec.flows.compiling import compile_meanwhile
 from stcodec.options import AUTO_DEVICE
 
@@ -68,13 +69,15 @@ class ChunkAccess:
     decoding.
     """
 
-    def __init__(self, path: str, device: str, threads: int, cache: int) -> None:
+    def __init__(
+        self, path: str, device: str, threads: int, cache: int, max_pixels: int | None = None
+    ) -> None:
         self._decoding: _Decoding | None = None
         self._process = os.getpid()
         self._lock = threading.RLock()
         check_input(path)
         self.path = path
-        self._arguments = (path, device, threads, cache)
+        self._arguments = (path, device, threads, cache, max_pixels)
         self._device, self._threads, self._cache_bytes = device, threads, cache
         with open(path, "rb") as stream, named(self.path):
             reader = Reader(stream)
@@ -173,10 +176,13 @@ class _Decoding:
     """The open file, the decoder with its place in the file, and the cache: what a process cannot
     hand to another one."""
 
-    def __init__(self, path: str, device: str, threads: int, cache: int) -> None:
+    def __init__(
+        self, path: str, device: str, threads: int, cache: int, max_pixels: int | None
+    ) -> None:
         self._stream: BinaryIO = open(path, "rb")  # noqa: SIM115
         try:
             self._reader = Reader(self._stream)
+            check_pixels(self._reader.header, input_size(path), max_pixels)
             self._reader.read_index()  # what is read of a segment is compared with it
             header = self._reader.header
             self._work = _arithmetic(device, threads)

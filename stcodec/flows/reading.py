@@ -14,7 +14,7 @@ from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import load_model
 from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.devices import choose_device
-from stcodec.common.files import is_standard_stream, named, open_input
+from stcodec.common.files import input_size, is_standard_stream, named, open_input
 from stcodec.common.threads import run_ahead
 from stcodec.common.timeline import PACKETS_BEHIND, Window
 from stcodec.common.timing import stage
@@ -22,6 +22,7 @@ from stcodec.common.values import Packet, PathLike, Picture, VideoInfo
 from stcodec.container import records, stp
 from stcodec.container.extras import video_info
 from stcodec.errors import DamagedFileError, UsageError
+from stcodec.flows.budget import check_pixels
 from stcodec.flows.compiling import compile_meanwhile
 
 
@@ -61,28 +62,42 @@ class StpInput:
 
 @contextlib.contextmanager
 def open_stp(
-    source: PathLike, start: float | None = None, end: float | None = None
+    source: PathLike,
+    start: float | None = None,
+    end: float | None = None,
+    max_pixels: int | None = None,
+    partial: bool = False,
 ) -> Iterator[StpInput]:
     """Open a file ("-": standard input) to decode what lies from `start` to `end` seconds after its
     first picture.
 
+    max_pixels: of a picture, see `budget`; partial: what comes before a damaged end is wanted.
     InputError and its kinds name the file; UsageError where a part needs an index and there is
     none.
     """
     with open_input(source) as stream:
-        yield read_stp(stream, source, start, end)
+        yield read_stp(stream, source, start, end, max_pixels, partial)
 
 
 def read_stp(
-    stream: BinaryIO, source: PathLike, start: float | None = None, end: float | None = None
+    stream: BinaryIO,
+    source: PathLike,
+    start: float | None = None,
+    end: float | None = None,
+    max_pixels: int | None = None,
+    partial: bool = False,
 ) -> StpInput:
     """As `open_stp`, from an open stream of `source`."""
     name = "standard input" if is_standard_stream(source) else os.fspath(source)
     with named(name):
         reader = stp.Reader(stream)
+        check_pixels(reader.header, input_size(source), max_pixels)
         info = video_info(reader.header, reader.blobs)
-    seekable = not is_standard_stream(source) and stream.seekable()
-    index = reader.read_index() if seekable else None
+        seekable = not is_standard_stream(source) and stream.seekable()
+        index = None
+        if seekable:
+            with contextlib.suppress(*([DamagedFileError] if partial else [])):
+                index = reader.read_index()
     entry = None
     if start is not None or end is not None:
         entry = _find_entry(reader, index, start, end, name)
