@@ -150,8 +150,7 @@ def _assemble(
 ) -> Model:
     """ValueError or KeyError where tensors are not those of the config."""
     networks = {g: _scale_network(config, *g, tensors) for g in _group_names(config)}
-    tables = Tables(_rows(tensors, "tables", SCALE_COUNT - 1))
-    vectors = Tables(_rows(tensors, "vectors", TABLE_COUNT))
+    frozen = _tables(tensors, "tables", SCALE_COUNT - 1)
     intra, other = ([n for (kind, _), n in networks.items() if kind == k] for k in (0, 1))
     return Model(
         name,
@@ -159,8 +158,8 @@ def _assemble(
         config,
         _network(config, tensors),
         ScaleNetworks(intra, other),
-        tables,
-        VectorTables(vectors),
+        Tables(np.split(frozen["counts"].astype(np.int64), np.cumsum(frozen["sizes"])[:-1])),
+        VectorTables.unpack(_tables(tensors, "vectors", TABLE_COUNT)),
     )
 
 
@@ -214,17 +213,16 @@ def _scale_network(
     return GroupNetwork(*(part.float() for part in parts))
 
 
-def _rows(tensors: dict[str, torch.Tensor], name: str, count: int) -> list[np.ndarray]:
-    """The frozen tables of a kind."""
+def _tables(tensors: dict[str, torch.Tensor], name: str, count: int) -> dict[str, np.ndarray]:
+    """The `sizes` and `counts` of so many frozen tables."""
     sizes, counts = (tensors[f"{name}.{part}"] for part in ("sizes", "counts"))
     if sizes.shape != (count,) or counts.dim() != 1:
         raise ValueError(f"{count} tables are needed in {name}.sizes and .counts")
     if sizes.dtype != torch.int32 or counts.dtype != torch.int32:
         raise ValueError(f"{name}.sizes and .counts hold integers of 32 bits")
-    ends = np.cumsum(sizes.numpy().astype(np.int64))
-    if sizes.min() < 1 or sizes.max() > _LONGEST_TABLE or ends[-1] != counts.numel():
+    if sizes.min() < 1 or sizes.max() > _LONGEST_TABLE or sizes.sum() != counts.numel():
         raise ValueError(f"{name}.sizes do not fit the tables")
-    return np.split(counts.numpy().astype(np.int64), ends[:-1])
+    return {"sizes": sizes.numpy(), "counts": counts.numpy()}
 
 
 def save_model(
