@@ -126,8 +126,8 @@ def open(
     ceil(w/2)], and `pts` in units of `info.time_base`. `video[i]`, `video[a:b:c]` and
     `video.at(seconds)` decode at most a segment; `video.batches(n, rgb=True)` gives tensors of
     `dtype`. Decoded pictures up to `cache` bytes are kept. Pictures of more than 4K that are out of
-    proportion to the file are refused, or those of more than `max_pixels`, if given. Raises InputError and its kinds,
-    ModelError, UsageError.
+    proportion to the file are refused, or those of more than `max_pixels`, if given. Raises
+    InputError and its kinds, ModelError, UsageError.
     """
     from stcodec.flows.library import Video
 

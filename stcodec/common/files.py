@@ -109,9 +109,9 @@ def temporary_output(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> It
     succeeds.
 
     Its bytes are on the disk before it has the name, so that not even a loss of power leaves half a
-    file there. Whatever ends the block otherwise (an error, Ctrl-C) removes it. Errors of the block name
-    `path`. OutputExistsError where something has taken its name meanwhile and may not be replaced.
-    Pipes and devices are given out as they are.
+    file there. Whatever ends the block otherwise (an error, Ctrl-C) removes it. Errors of the block
+    name `path`. OutputExistsError where something has taken its name meanwhile and may not be
+    replaced. Pipes and devices are given out as they are.
     """
     where = Path(path)
     if _is_special(where):

@@ -52,7 +52,8 @@ def decode_steps(
     """Decode `source` into `target`, yielding progress after every chunk and the result at the end.
 
     `notes` takes a line for whatever a user should know. A damaged file raises DamagedFileError and
-    leaves no output; with `keep_partial`, one with the pictures before the damage, if there are any.
+    leaves no output; with `keep_partial`, one with the pictures before the damage, if there are
+    any.
     """
     check_input(source)
     format = output_format(target)

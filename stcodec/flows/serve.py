@@ -217,8 +217,8 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread; notes the connection first, so that `hang_up` knows all of them. Where
-        there are too many, the oldest that still waits for something makes room, or else this one.
+        """Answer in a thread; notes the connection first, so that `hang_up` knows all of them.
+        Where there are too many, the oldest that still waits makes room, or else this one.
         """
         with self._changing:
             waiting = [c for c, served in self._connections.items() if not served]
@@ -234,7 +234,7 @@ class _Server(ThreadingHTTPServer):
             self.shutdown_request(request)
 
     def serve_stream(self, request: socket.socket) -> None:
-        """A connection is being played from: it may take its time, and is not cut off for others."""
+        """A connection is being played from: it may take its time, and makes no room for others."""
         with self._changing:
             if request in self._connections:
                 self._connections[request] = True
