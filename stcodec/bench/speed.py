@@ -151,11 +151,11 @@ def _run(work: Callable[[], Any]) -> Run:
 
     before = _peak_memory()
     with collect() as times:
-        start, spent = time.perf_counter(), os.times()
+        start, cpu, kernel = time.perf_counter(), time.process_time(), os.times().system
         work()
-        seconds, now = time.perf_counter() - start, os.times()
-    user, kernel = now.user - spent.user, now.system - spent.system
-    return Run(seconds, user + kernel, _peak_memory(), before, dict(times.seconds), kernel)
+        seconds, spent = time.perf_counter() - start, time.process_time() - cpu
+        kernel = os.times().system - kernel
+    return Run(seconds, spent, _peak_memory(), before, dict(times.seconds), kernel)
 
 
 def _encode_own(source: Path, coded: Path, options: EncodeOptions) -> Run:
