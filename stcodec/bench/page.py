@@ -179,7 +179,11 @@ def _speed_table(speeds: list[Speed]) -> list[str]:
     ]
     for s in speeds:
         encode, decode = (f"{s.frames / run.seconds:.2f}" for run in (s.encode, s.decode))
-        work = [f"{s.frames / run.cpu_seconds:.2f}" for run in (s.encode, s.decode)]
+        # A system that counts processor time in ticks finds none in a few small frames.
+        work = [
+            f"{s.frames / run.cpu_seconds:.2f}" if run.cpu_seconds else ""
+            for run in (s.encode, s.decode)
+        ]
         memory = [
             f"{run.megabytes:.0f} ({run.start_megabytes:.0f})" for run in (s.encode, s.decode)
         ]
