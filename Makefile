@@ -31,7 +31,8 @@ build: $(VENV)/.installed-dev
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
 
-JOBS ?= 2
+# Half of the time of most tests is waiting, so there are more processes than cores.
+JOBS ?= 3
 # What `.ci/run` sets to dev,ray: the tests of Ray are skipped without it, and it is large.
 EXTRAS ?= dev
 PYTEST_ARGS ?=
