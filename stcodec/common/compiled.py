@@ -37,10 +37,13 @@ def cache_folder(function: Any) -> Path | None:
 
 
 def is_cached(function: Any) -> bool:
-    """Whether what the compiler made of a function of `compiled` lies on this machine."""
+    """Whether what the compiler made of a function of `compiled`, for this version of Python, lies
+    on this machine. It may be that of another version of the function's file: then the first call
+    compiles after all."""
     folder, python = cache_folder(function), function.py_func
     name = f"{python.__module__.rpartition('.')[2]}.{python.__name__}"
-    return folder is not None and any(folder.glob(f"{name}-*.nbi"))
+    version = f"py{sys.version_info.major}{sys.version_info.minor}"
+    return folder is not None and any(folder.glob(f"{name}-*.{version}*.nbi"))
 
 
 def run_apart(program: str) -> None:
