@@ -26,7 +26,7 @@ from stcodec.codec.tree import tree_steps
 from stcodec.common.arithmetic import Arithmetic
 from stcodec.common.values import Picture, Planes
 from stcodec.encoder import choice
-from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
+from stcodec.encoder.encoder import ChunkEncoder, CodecSettings, PreparedChunk
 from stcodec.errors import StcodecError, UsageError
 from stcodec.flows.encode import Cut, chunks
 from stcodec.quality.metrics import Quality, QualityMeter
@@ -99,7 +99,10 @@ def _coded(clip: Clip, model: Model, quality: int) -> tuple[_Coded, list[Quality
     sources = (Picture(planes, i, 1) for i, planes in enumerate(pictures(clip.path)))
     for cut in (c for c in chunks(sources) if isinstance(c, Cut)):
         planes = [p.planes for p in cut.pictures]
-        decoded = _code(encoder, decoder, planes, cut.first, coded)
+        start = time.process_time()
+        prepared = encoder.prepare(planes, cut.first)
+        coded.encode += time.process_time() - start
+        decoded = [picture for chunk in prepared for picture in _code(encoder, decoder, chunk, coded)]
         scores += _scores(zip(planes, decoded, strict=True))
     return coded, scores
 
@@ -115,18 +118,13 @@ def code_peer(clip: Clip, peer: Peer, crf: int) -> Measured:
 
 
 def _code(
-    encoder: ChunkEncoder,
-    decoder: ChunkDecoder,
-    planes: Sequence[Planes],
-    first: bool,
-    coded: _Coded,
+    encoder: ChunkEncoder, decoder: ChunkDecoder, prepared: PreparedChunk, coded: _Coded
 ) -> list[Planes]:
     """Encode and decode one chunk; adds to `coded` what it came to."""
     start = time.process_time()
-    prepared = encoder.prepare(planes, first)
     chunk = encoder.encode_prepared(prepared)
     middle = time.process_time()
-    decoded = decoder.decode(chunk.payload, first)
+    decoded = decoder.decode(chunk.payload, prepared.first)
     coded.decode += time.process_time() - middle
     coded.encode += middle - start
     coded.bytes += len(chunk.payload)
@@ -134,16 +132,16 @@ def _code(
     bits |= {KINDS[kind]: value for kind, value in chunk.stats.latent_bits.items()}
     for part, value in bits.items():
         coded.parts[part] = coded.parts.get(part, 0.0) + value / 8
-    coded.kinds += frame_kinds(prepared.tree, first)[: len(planes)]
-    segment = (coded.segments[-1] if coded.segments else -1) + first
-    coded.segments += [segment] * len(planes)
+    coded.kinds += frame_kinds(prepared.tree, prepared.first)[: prepared.count]
+    segment = (coded.segments[-1] if coded.segments else -1) + prepared.first
+    coded.segments += [segment] * prepared.count
     return decoded
 
 
 def frame_kinds(tree: int, first: bool) -> list[int]:
-    """The kinds of the 8 frames of a chunk, as numbers of `KINDS`."""
+    """The kinds of the frames of a chunk, as numbers of `KINDS`."""
     kinds = {frame: step.kind for step in tree_steps(tree, first) for frame in step.frames}
-    return [kinds[frame] for frame in sorted(kinds)]
+    return [kinds[frame] for frame in range(len(kinds))]
 
 
 def evenness(psnr: Sequence[float], segments: Sequence[int]) -> float | None:

@@ -5,7 +5,8 @@ Both walk the same lifting tree. Of a step they code the motion of its frames, t
 the latents, under what `Contexts` knows. The writer also makes the pictures, since later frames are
 predicted from decoded ones; a reader needs none, and `decoder.PictureMaker` makes them apart.
 
-Payload (see docs/format.md): frame count, quality, tree, CRC-32 of the decoded symbols, ANS words.
+Payload (see docs/format.md): frame count, quality, tree, a CRC-32 of what is decoded; motion, after
+its length; ANS words.
 """
 
 from __future__ import annotations
@@ -24,15 +25,18 @@ from stcodec.codec.entropy import Coder, SymbolReader, SymbolWriter
 from stcodec.codec.latents import LatentCoder, Quantiser, SparseValues
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
-from stcodec.codec.patches import CHUNK_FRAMES, Frames, Geometry
+from stcodec.codec.patches import Frames, Geometry
+from stcodec.codec.range_kernels import Stream
 from stcodec.codec.reconstruction import Reconstruction
-from stcodec.codec.tree import TREES, Step, tree_steps
+from stcodec.codec.tree import CASCADES, TREES, Step, tree_length, tree_steps
+from stcodec.codec.vectors import MotionStream
 from stcodec.common.threads import Workers
 from stcodec.common.timing import stage
 from stcodec.errors import DamagedFileError
 
 _HEADER = struct.Struct("<BBBI")
-_VECTORS_FLAG = 0x80
+# Of the byte of the tree.
+_VECTORS_FLAG, _CASCADE_SHIFT, _TREE_MASK = 0x80, 4, 0x0F
 _QUALITIES = 64
 
 
@@ -43,11 +47,13 @@ class Guide(Protocol):
         """The source picture of the one frame of a step, padded."""
         ...
 
-    def motion(self, step: Step, hint: np.ndarray | None, pictures: Mapping[int, Frames]) -> Fields:
+    def motion(
+        self, step: Step, hints: np.ndarray, counter: Stream, pictures: Mapping[int, Frames]
+    ) -> Fields:
         """The motion (batch size 1) to code for the one frame of a step.
 
-        hint: int [1, 2, 2, rows, columns], expected vectors, if any; pictures: decoded so far.
-        Called side by side for the frames of a step."""
+        hints: of `vectors.frame_hints`; counter: of `MotionStream.counter`; pictures: decoded so
+        far. Called side by side for the frames of a step."""
         ...
 
     def quantiser(self, step: Step) -> Quantiser:
@@ -71,14 +77,25 @@ class ChunkStats:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a chunk is coded: frames that are shown (1..8), quality 0..63, tree (a number of
-    `tree.TREES`), whether vectors are coded, whether it is the first of a segment."""
+    """How a chunk is coded: frames that are shown (1..`length`), quality 0..63, tree (a number of
+    `tree.TREES`), whether vectors are coded, whether it is the first of a segment, cascade (a number
+    of `tree.CASCADES`)."""
 
     count: int
     quality: int
     tree: int
     vectors: bool
     first: bool
+    cascade: int = 0
+
+    @property
+    def length(self) -> int:
+        """Frames that are coded: 8 or 16."""
+        return tree_length(self.tree)
+
+    def finer(self, step: Step) -> int:
+        """What is added to the quality of the kind of frames of a step."""
+        return step.finer + CASCADES[self.cascade][step.kind]
 
     def steps(self) -> tuple[Step, ...]:
         """The steps of its tree."""
@@ -93,6 +110,7 @@ class ChunkRun:
     guide: Guide
     known: Known
     pictures: dict[int, Frames]
+    motion: MotionStream
     coder: SymbolWriter
     stats: ChunkStats = field(default_factory=ChunkStats)
 
@@ -116,11 +134,12 @@ class ChunkWriter:
         known = self.contexts.start(plan.first)
         if known is None:
             raise ValueError("a segment does not start with its first chunk")
-        run = ChunkRun(plan, guide, known, self.reconstruction.start(plan.first), coder)
+        motion = self.contexts.motion.stream(None)
+        run = ChunkRun(plan, guide, known, self.reconstruction.start(plan.first), motion, coder)
         for step in plan.steps()[:-1]:
             self._write_step(run, step)
-        self.contexts.keep(run.known)
-        self.reconstruction.keep(run.pictures)
+        self.contexts.keep(run.known, plan.length)
+        self.reconstruction.keep(run.pictures, plan.length)
         return run
 
     @torch.no_grad()
@@ -129,9 +148,12 @@ class ChunkWriter:
         self._write_step(run, run.plan.steps()[-1])
         with stage("entropy"):
             words = run.coder.finish()
+            motion = run.motion.finish()
         plan = run.plan
-        tree = plan.tree | (_VECTORS_FLAG if plan.vectors else 0)
-        return _HEADER.pack(plan.count, plan.quality, tree, run.coder.crc) + words
+        tree = plan.tree | plan.cascade << _CASCADE_SHIFT
+        tree |= _VECTORS_FLAG if plan.vectors else 0
+        header = _HEADER.pack(plan.count, plan.quality, tree, run.coder.crc ^ run.motion.crc)
+        return header + (_length(len(motion)) + motion if plan.vectors else b"") + words
 
     def _write_step(self, run: ChunkRun, step: Step) -> None:
         fields = self._write_fields(run, step) if step.predicted else None
@@ -155,18 +177,19 @@ class ChunkWriter:
         if not run.plan.vectors:
             return self.contexts.still_fields(step, run.known)
         with stage("vectors"):
-            hints = self.contexts.hints(step, run.known)
 
             def choose(i: int, single: Step) -> Fields:
-                hint = None if hints is None else hints[i : i + 1]
-                return run.guide.motion(single, hint, run.pictures)
+                hints = self.contexts.hints(single, run.known)
+                return run.guide.motion(
+                    single, hints, run.motion.counter(step.kind), run.pictures
+                )
 
             chosen = self._workers.map(choose, range(len(step.frames)), step.singles())
-            before = run.coder.bits
+            before = run.motion.bits
             fields = self.contexts.code_fields(
-                run.coder, step, run.known, hints, Fields.join(list(chosen))
+                run.motion, step, run.known, Fields.join(list(chosen))
             )
-            run.stats.vector_bits += run.coder.bits - before
+            run.stats.vector_bits += run.motion.bits - before
             return fields
 
     def _write_frame(
@@ -180,7 +203,7 @@ class ChunkWriter:
     ) -> tuple[Tensor, Frames]:
         """Code the latents of the one frame of a step; the magnitudes of its symbols, and its
         picture."""
-        quality = self._network.quality_of(run.plan.quality, step.kind)
+        quality = self._network.quality_of(run.plan.quality, step.kind) + run.plan.finer(step)
         context = self.contexts.of_frame(step, quality, fields, magnitudes)
         prediction = self.reconstruction.predict(step, quality, fields, pictures)
         with stage("network"):
@@ -212,6 +235,14 @@ class ChunkSymbols:
     frames: tuple[FrameSymbols, ...]
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """The two parts of a payload."""
+
+    motion: MotionStream
+    symbols: SymbolReader
+
+
 class ChunkReader:
     """Reads the symbols of the chunks of a video in order, from the first chunk of any segment on.
     One thread at a time owns it."""
@@ -228,36 +259,36 @@ class ChunkReader:
         known = self._contexts.start(first)
         if known is None:
             raise DamagedFileError("a segment does not start with its first chunk")
-        reader = SymbolReader(payload[_HEADER.size :])
+        motion, words = _split_payload(payload, plan.vectors)
+        reader = _Reader(self._contexts.motion.stream(motion), SymbolReader(words))
         frames = [frame for step in plan.steps() for frame in self._read(reader, plan, step, known)]
-        reader.finish()
-        if reader.crc != crc:
+        reader.symbols.finish()
+        if reader.symbols.crc ^ reader.motion.crc != crc:
             raise DamagedFileError("decoded symbols are not those that were encoded")
-        self._contexts.keep(known)
+        self._contexts.keep(known, plan.length)
         return ChunkSymbols(plan, tuple(frames))
 
     def _read(
-        self, reader: SymbolReader, plan: Plan, step: Step, known: Known
+        self, reader: _Reader, plan: Plan, step: Step, known: Known
     ) -> list[FrameSymbols]:
         """The symbols of the frames of a step."""
-        fields = self._read_fields(reader, plan, step, known) if step.predicted else None
-        quality = self._network.quality_of(plan.quality, step.kind)
+        fields = self._read_fields(reader.motion, plan, step, known) if step.predicted else None
+        quality = self._network.quality_of(plan.quality, step.kind) + plan.finer(step)
         frames = []
         for i, single in enumerate(step.singles()):
             part = None if fields is None else fields.take(i)
             context = self._contexts.of_frame(single, quality, part, known.magnitudes)
             with stage("latents"):
-                read = self._latents.read(reader, context)
+                read = self._latents.read(reader.symbols, context)
             known.magnitudes[single.frames[0]] = read.magnitudes
             frames.append(FrameSymbols(single, quality, part, read.values))
         return frames
 
-    def _read_fields(self, reader: SymbolReader, plan: Plan, step: Step, known: Known) -> Fields:
+    def _read_fields(self, motion: MotionStream, plan: Plan, step: Step, known: Known) -> Fields:
         if not plan.vectors:
             return self._contexts.still_fields(step, known)
         with stage("vectors"):
-            hints = self._contexts.hints(step, known)
-            return self._contexts.code_fields(reader, step, known, hints, None)
+            return self._contexts.code_fields(motion, step, known, None)
 
 
 def _unpack_header(payload: bytes, first: bool) -> tuple[Plan, int]:
@@ -265,7 +296,35 @@ def _unpack_header(payload: bytes, first: bool) -> tuple[Plan, int]:
     if len(payload) < _HEADER.size:
         raise DamagedFileError("a chunk is too short")
     count, quality, tree, crc = _HEADER.unpack_from(payload)
-    vectors, tree = bool(tree & _VECTORS_FLAG), tree & ~_VECTORS_FLAG
-    if not (1 <= count <= CHUNK_FRAMES and quality < _QUALITIES and tree < len(TREES)):
+    vectors, cascade = bool(tree & _VECTORS_FLAG), (tree & ~_VECTORS_FLAG) >> _CASCADE_SHIFT
+    tree &= _TREE_MASK
+    if tree >= len(TREES) or cascade >= len(CASCADES):
+        raise DamagedFileError("a chunk has a tree that there is not")
+    if quality >= _QUALITIES or not 1 <= count <= tree_length(tree):
         raise DamagedFileError("a chunk header holds impossible values")
-    return Plan(count, quality, tree, vectors, first), crc
+    return Plan(count, quality, tree, vectors, first, cascade), crc
+
+
+def _length(value: int) -> bytes:
+    """A length, 7 bits a byte, lowest first; the highest bit says that another byte follows."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _split_payload(payload: bytes, vectors: bool) -> tuple[bytes, bytes]:
+    """The motion and the ANS words of a chunk."""
+    at, length, shift = _HEADER.size, 0, 0
+    while vectors:
+        if at >= len(payload) or shift > 28:
+            raise DamagedFileError("the motion of a chunk has no length")
+        byte = payload[at]
+        length |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            break
+    if at + length > len(payload):
+        raise DamagedFileError("the motion of a chunk is cut off")
+    return payload[at : at + length], payload[at + length :]

@@ -10,13 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stcodec.codec.entropy import Coder
 from stcodec.codec.indices import StepContext
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import FIRST, SECOND, Fields
-from stcodec.codec.patches import CHUNK_FRAMES, MOTION_BLOCK, Geometry
+from stcodec.codec.patches import MOTION_BLOCK, Geometry
 from stcodec.codec.tree import Step
-from stcodec.codec.vectors import CodedField, FieldShape, code_fields, step_hints
+from stcodec.codec.vector_kernels import Field
+from stcodec.codec.vectors import (
+    CodedField,
+    FieldShape,
+    MotionContexts,
+    MotionStream,
+    code_fields,
+    frame_hints,
+    open_field,
+)
 
 
 @dataclass
@@ -32,7 +40,8 @@ class Contexts:
     """What symbols are coded under, chunk after chunk of a video. One thread at a time owns it."""
 
     def __init__(self, model: Model, geometry: Geometry, device: torch.device) -> None:
-        self._model, self._geometry, self._device = model, geometry, device
+        self._geometry, self._device = geometry, device
+        self.motion = MotionContexts(model.motion_start)
         self._before: Known | None = None
 
     def start(self, first: bool) -> Known | None:
@@ -40,37 +49,35 @@ class Contexts:
         chunk of a segment knows nothing."""
         if first:
             self._before = Known()
+            self.motion.restart()
         if self._before is None:
             return None
         return Known(dict(self._before.magnitudes), dict(self._before.fields))
 
-    def keep(self, known: Known) -> None:
-        """Keep of a chunk what the next one goes by: its last frame."""
-        key = CHUNK_FRAMES - 1
+    def keep(self, known: Known, length: int) -> None:
+        """Keep of a chunk of so many frames what the next one goes by: its last frame."""
+        key = length - 1
         self._before = Known({-1: known.magnitudes[key]})
         if key in known.fields:
             last = known.fields[key]
-            at = [None if r is None else r - CHUNK_FRAMES for r in last.references]
-            self._before.fields[-1] = CodedField(last.vectors, -1, (at[0], at[1]))
+            at = [None if r is None else r - length for r in last.references]
+            self._before.fields[-1] = CodedField(last.vectors, last.modes, -1, (at[0], at[1]))
 
-    def hints(self, step: Step, known: Known) -> np.ndarray | None:
-        """Expected vectors of the frames of a step; see `vectors.step_hints`."""
-        return step_hints(step, known.fields, self._shape(step))
+    def hints(self, step: Step, known: Known) -> np.ndarray:
+        """Expected vectors of the one frame of a step; see `vectors.frame_hints`."""
+        return frame_hints(step, known.fields, self._shape(step))
 
     def code_fields(
-        self,
-        coder: Coder,
-        step: Step,
-        known: Known,
-        hints: np.ndarray | None,
-        fields: Fields | None,
+        self, stream: MotionStream, step: Step, known: Known, fields: Fields | None
     ) -> Fields:
         """Code the motion of the frames of a step (None: read it). Errors of
         `vectors.code_fields`."""
-        available = _available(step)
-        tables = self._model.vector_tables
-        coded = code_fields(coder, fields, self._shape(step), available, hints, tables)
-        return self._remember(step, known, coded)
+        opened = [self._open(single, known) for single in step.singles()]
+        return self._remember(step, known, code_fields(stream, step, opened, fields))
+
+    def _open(self, step: Step, known: Known) -> Field:
+        first, second = _available(step)[0].tolist()
+        return open_field(self._shape(step), (first, second), self.hints(step, known))
 
     def still_fields(self, step: Step, known: Known) -> Fields:
         """Motion that is not coded: zero vectors, and the modes that the references imply."""
@@ -78,8 +85,8 @@ class Contexts:
 
     def _remember(self, step: Step, known: Known, fields: Fields) -> Fields:
         for i, frame in enumerate(step.frames):
-            vectors = fields.vectors[i].numpy()
-            known.fields[frame] = CodedField(vectors, frame, step.references[i])
+            vectors, modes = fields.vectors[i].numpy(), fields.modes[i].numpy()
+            known.fields[frame] = CodedField(vectors, modes, frame, step.references[i])
         return Fields(fields.vectors.to(self._device), fields.modes.to(self._device))
 
     def of_frame(

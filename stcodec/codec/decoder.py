@@ -43,7 +43,7 @@ class PictureMaker:
             made = self._workers.map(make, frames)
             for frame, picture in zip(frames, made, strict=True):
                 done[frame.step.frames[0]] = picture
-        self._reconstruction.keep(done)
+        self._reconstruction.keep(done, symbols.plan.length)
         shown = (done[i] for i in range(symbols.plan.count))
         return Frames(*(torch.cat(planes) for planes in zip(*shown, strict=True)))
 
@@ -61,7 +61,8 @@ def _levels(frames: Sequence[FrameSymbols]) -> list[list[FrameSymbols]]:
     """Frames that depend on none of each other: those of a level, and key frames one by one, which
     follow from each other through pictures and memory."""
     keys = [[f] for f in frames if f.step.level == 0]
-    return keys + [[f for f in frames if f.step.level == level] for level in (1, 2, 3)]
+    levels = sorted({f.step.level for f in frames} - {0})
+    return keys + [[f for f in frames if f.step.level == level] for level in levels]
 
 
 class ChunkDecoder:

@@ -36,7 +36,7 @@ from stcodec.codec.scales import (
     ScaleNetworks,
     network_name,
 )
-from stcodec.codec.vectors import TABLE_COUNT, VectorTables
+from stcodec.codec.vectors import MotionStart, default_start
 from stcodec.errors import ModelError
 
 _PARTS = ("w1", "b1", "w2", "b2")
@@ -58,7 +58,7 @@ class Model:
     network: Network
     scale_networks: ScaleNetworks
     tables: Tables
-    vector_tables: VectorTables
+    motion_start: MotionStart
 
     def to(self, device: torch.device) -> Model:
         """The same model with its networks on `device`."""
@@ -159,8 +159,17 @@ def _assemble(
         _network(config, tensors),
         ScaleNetworks(intra, other),
         Tables(np.split(frozen["counts"].astype(np.int64), np.cumsum(frozen["sizes"])[:-1])),
-        VectorTables.unpack(_tables(tensors, "vectors", TABLE_COUNT)),
+        _motion(tensors),
     )
+
+
+def _motion(tensors: dict[str, torch.Tensor]) -> MotionStart:
+    parts = {k: v for k, v in tensors.items() if k.startswith("motion.")}
+    if not parts:  # TODO
+        return default_start()
+    if any(part.dtype != torch.int32 for part in parts.values()):
+        raise ValueError("motion.* hold integers of 32 bits")
+    return MotionStart.unpack({k.removeprefix("motion."): v.numpy() for k, v in parts.items()})
 
 
 def _network(config: ModelConfig, tensors: dict[str, torch.Tensor]) -> Network:
@@ -231,7 +240,7 @@ def save_model(
     network: Network,
     scale_networks: ScaleNetworks,
     tables: Tables,
-    vector_tables: VectorTables,
+    motion_start: MotionStart,
     half: bool = True,
 ) -> None:
     """Write a model file (float16 weights by default) and rename it into place."""
@@ -247,8 +256,8 @@ def save_model(
             tensors[f"scales.{name}.{part}"] = getattr(group, part).cpu().to(kind).contiguous()
     tensors["tables.sizes"] = torch.tensor([len(row) for row in tables.counts], dtype=torch.int32)
     tensors["tables.counts"] = torch.from_numpy(np.concatenate(tables.counts).astype(np.int32))
-    for key, value in vector_tables.pack().items():
-        tensors[f"vectors.{key}"] = torch.from_numpy(np.ascontiguousarray(value))
+    for key, value in motion_start.pack().items():
+        tensors[f"motion.{key}"] = torch.from_numpy(np.ascontiguousarray(value))
     partial = path.with_suffix(".partial")
     safetensors.torch.save_file(
         tensors, str(partial), metadata={"config": json.dumps(config_to_json(config))}

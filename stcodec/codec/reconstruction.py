@@ -13,7 +13,7 @@ from stcodec.codec import compensation
 from stcodec.codec.means import Means
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
-from stcodec.codec.patches import CHUNK_FRAMES, Frames, Geometry, add_patches, patchify, unpatchify
+from stcodec.codec.patches import Frames, Geometry, add_patches, patchify, unpatchify
 from stcodec.codec.tree import INTRA, KEY, Step
 from stcodec.common.timing import stage
 
@@ -53,9 +53,9 @@ class Reconstruction:
             self._before = self._memory = None
         return {} if self._before is None else {-1: self._before}
 
-    def keep(self, pictures: Mapping[int, Frames]) -> None:
-        """Keep of a chunk what the next one goes by: its last picture."""
-        self._before = pictures[CHUNK_FRAMES - 1]
+    def keep(self, pictures: Mapping[int, Frames], length: int) -> None:
+        """Keep of a chunk of so many frames what the next one goes by: its last picture."""
+        self._before = pictures[length - 1]
 
     def predict(
         self, step: Step, quality: int, fields: Fields | None, pictures: Mapping[int, Frames]

@@ -7,19 +7,25 @@ frames that are inverted before it, so the inverse is exact whatever the vectors
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 INTRA, KEY = 0, 1
 
 
 @dataclass(frozen=True)
 class Step:
-    """Frames (0..7) that are coded together, and the two references of each: a frame, -1 = the last
-    one of the chunk before, None = there is none. level 0 = key, 3 = leaf."""
+    """Frames (0..15) that are coded together, and the two references of each: a frame, -1 = the
+    last one of the chunk before, None = there is none.
+
+    level 0 = key, the last one = leaves; on a frame of a level only those of later ones depend, and
+    key frames on each other. of_kind 1..4: the kind of its frames where any is predicted. finer: what
+    is added to the quality that its kind gives it."""
 
     frames: tuple[int, ...]
     references: tuple[tuple[int | None, int | None], ...]
     level: int
+    of_kind: int
+    finer: int = 0
 
     @property
     def predicted(self) -> bool:
@@ -28,23 +34,62 @@ class Step:
 
     @property
     def kind(self) -> int:
-        """The kind of its frames: INTRA (0) without references, KEY (1), 2..4 by level."""
-        return self.level + 1 if self.predicted else INTRA
+        """The kind of its frames: INTRA (0) without references, KEY (1), 2..4 two-sided ones."""
+        return self.of_kind if self.predicted else INTRA
 
     def singles(self) -> tuple[Step, ...]:
         """One step per frame."""
-        return tuple(
-            Step((f,), (r,), self.level) for f, r in zip(self.frames, self.references, strict=True)
-        )
+        pairs = zip(self.frames, self.references, strict=True)
+        return tuple(replace(self, frames=(f,), references=(r,)) for f, r in pairs)
 
 
-_LEAVES = Step((0, 2, 4, 6), ((-1, 1), (1, 3), (3, 5), (5, 7)), 3)
-_MIDDLE = Step((1, 5), ((-1, 3), (3, 7)), 2)
+def _between(frames: tuple[int, ...], reach: int, level: int, kind: int, finer: int = 0) -> Step:
+    """Frames in the middle between two others."""
+    pairs = tuple((f - reach, f + reach) for f in frames)
+    return Step(frames, pairs, level, kind, finer)
+
+
+def _keys(*frames: int) -> tuple[Step, ...]:
+    """Key frames, each predicted from the one before."""
+    before = (-1, *frames)
+    return tuple(Step((f,), ((b, None),), 0, KEY) for f, b in zip(frames, before, strict=False))
+
+
+_LEAVES, _MIDDLE = _between((0, 2, 4, 6), 1, 3, 4), _between((1, 5), 2, 2, 3)
 TREES: tuple[tuple[Step, ...], ...] = (
-    (Step((7,), ((-1, None),), 0), Step((3,), ((-1, 7),), 1), _MIDDLE, _LEAVES),
-    (Step((3,), ((-1, None),), 0), Step((7,), ((3, None),), 0), _MIDDLE, _LEAVES),
-    (*(Step((f,), ((f - 2, None),), 0) for f in (1, 3, 5, 7)), _LEAVES),
+    (*_keys(7), _between((3,), 4, 1, 2), _MIDDLE, _LEAVES),
+    (*_keys(3, 7), _MIDDLE, _LEAVES),
+    (*_keys(1, 3, 5, 7), _LEAVES),
+    (
+        *_keys(15),
+        _between((7,), 8, 1, 2),
+        _between((3, 11), 4, 2, 2, -2),
+        _between((1, 5, 9, 13), 2, 3, 3),
+        _between((0, 2, 4, 6, 8, 10, 12, 14), 1, 4, 4),
+    ),
 )
+
+
+CASCADES = (
+    (0, 0, 0, 0, 0),
+    (1, 1, -1, -1, -1),
+    (2, 2, -1, -2, -3),
+    (2, 2, -2, -4, -6),
+    (3, 3, -2, -5, -8),
+)
+"""What may be added to the quality of each kind of frame in a chunk: the longer a scene stays as it
+is, the longer key frames last."""
+QUICK_TREES = (1, 2)
+"""Trees with more than one key frame."""
+LONG_TREE = 3
+"""The tree of two chunks in one."""
+LONGEST = 16
+"""Frames of the longest tree."""
+
+
+def tree_length(tree: int) -> int:
+    """Frames of a tree: 8 or 16."""
+    return sum(len(step.frames) for step in TREES[tree])
 
 
 def tree_steps(tree: int, first: bool) -> tuple[Step, ...]:
@@ -55,4 +100,4 @@ def tree_steps(tree: int, first: bool) -> tuple[Step, ...]:
     def drop(pair: tuple[int | None, int | None]) -> tuple[int | None, int | None]:
         return (None if pair[0] == -1 else pair[0], pair[1])
 
-    return tuple(Step(s.frames, tuple(drop(p) for p in s.references), s.level) for s in TREES[tree])
+    return tuple(replace(s, references=tuple(drop(p) for p in s.references)) for s in TREES[tree])

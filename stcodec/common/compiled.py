@@ -24,6 +24,11 @@ def compiled(function: Function) -> Function:
         return njit(nogil=True, fastmath=fast)(function)
 
 
+def inner(function: Function) -> Function:
+    """Compile a function that compiled ones alone call; only what they come to is kept."""
+    return njit(nogil=True, fastmath={"contract"})(function)
+
+
 def inlined(function: Function) -> Function:
     """Have compiled callers take the function in: a call costs as much as a row of samples."""
     return njit(inline="always")(function)

@@ -23,20 +23,24 @@ from stcodec.codec import kernels
 from stcodec.codec.compensation import LUMA_PHASES, LUMA_TAPS, filter_taps
 from stcodec.codec.motion import Fields
 from stcodec.codec.transform import dct_matrix
+from stcodec.codec.range_kernels import PRICE, Stream
 from stcodec.codec.vectors import (
-    CHILD_BASE,
-    LIMIT,
-    MODE_BASE,
-    RESIDUAL_SET,
-    VectorTables,
-    default_tables,
-    mode_index,
-    passes,
-    predict,
-    split_index,
+    FieldShape,
+    MotionContexts,
+    default_start,
+    fields_of,
+    open_field,
+    parts_of,
 )
 from stcodec.common import compiled as compiled_loops
-from stcodec.encoder import choice_kernels, sample_kernels, search, search_kernels, tuning
+from stcodec.encoder import (
+    choice_kernels,
+    sample_kernels,
+    search,
+    search_kernels,
+    tuning,
+    unit_kernels,
+)
 from stcodec.encoder.search import in_bytes
 
 _TRANSFORM = 8
@@ -70,8 +74,9 @@ def warm_up() -> None:
         in_bytes(pictures[1, 0]),
         (pictures[0, 0], None),
         found,
-        None,
-        Prices.of(torch.ones(8, 8), 1.0, default_tables()),
+        np.zeros((0, 1, 1, 4), np.int32),
+        MotionContexts(default_start()).stream(None).counter(1),
+        Prices.of(torch.ones(8, 8), 1.0),
     )
 
 
@@ -86,15 +91,14 @@ def _coding_costs(bit: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Prices:
-    """What is spent on the frames of a kind: `bit` in units of step**2, the transform with its
-    steps, the tables of vectors."""
+    """What is spent on the frames of a kind: `bit` in units of step**2, and the transform with its
+    steps."""
 
     bit: float
-    transform: choice_kernels.Transform
-    tables: VectorTables
+    transform: unit_kernels.Transform
 
     @classmethod
-    def of(cls, steps: Tensor, bit: float, tables: VectorTables) -> Prices:
+    def of(cls, steps: Tensor, bit: float) -> Prices:
         """steps [h, w]: quantisation steps of the luma coefficients of a patch, in sample units of
         [0, 1]; bit: squared error, in units of step**2, that is worth one bit."""
         h, w = steps.shape
@@ -109,8 +113,7 @@ class Prices:
         costs = _coding_costs(bit)
         return cls(
             bit,
-            choice_kernels.Transform(basis, across, inverse.astype(np.float32), costs, filters),
-            tables,
+            unit_kernels.Transform(basis, across, inverse.astype(np.float32), costs, filters),
         )
 
 
@@ -118,98 +121,32 @@ def choose_fields(
     current: np.ndarray,
     references: tuple[Tensor | None, Tensor | None],
     found: Fields,
-    hints: np.ndarray | None,
+    hints: np.ndarray,
+    counter: Stream,
     prices: Prices,
 ) -> Fields:
     """The motion to code for one frame.
 
     current: source luma, uint8 [H, W]; references: decoded luma, at least one; found: what the
-    search found, batch size 1, of which modes do not matter; hints: int [1, 2, 2, rows, columns] of
-    `vectors.step_hints`.
+    search found, batch size 1, of which modes do not matter; hints: of `vectors.frame_hints`;
+    counter: of `vectors.MotionStream.counter`.
     """
-    return _Choice(current, references, found, hints, prices).fields()
-
-
-class _Choice:
-    def __init__(
-        self,
-        current: np.ndarray,
-        references: tuple[Tensor | None, Tensor | None],
-        found: Fields,
-        hints: np.ndarray | None,
-        prices: Prices,
-    ) -> None:
-        self._prices = prices
-        self._current = current
-        before = sample_kernels.MARGIN + LUMA_TAPS // 2 - 1
-        padded = [
-            np.zeros((1, 1), np.uint8)
-            if r is None
-            else np.pad(in_bytes(r), (before, before + 1), mode="edge")
-            for r in references
-        ]
-        self._references = padded[0], padded[1]
-        self._available = references[0] is not None, references[1] is not None
-        self._rows, self._columns = found.modes.shape[1:]
-        cells = self._rows * self._columns
-        fine = found.vectors[0].cpu().numpy().astype(np.int32)
-        fine = fine.reshape(2, 2, self._rows, 2, self._columns, 2).transpose(2, 4, 0, 3, 5, 1)
-        self._found = np.ascontiguousarray(
-            fine.reshape(cells, 2, 4, 2)
-        )  # block, reference, 8x8 block, component
-        self._hints = (
-            None if hints is None else np.clip(hints, -LIMIT, LIMIT).reshape(1, 2, 2, cells)
-        )
-        # What is decided, as `vectors.code_fields` keeps it.
-        self._modes = np.zeros((1, cells + 1), np.int32)
-        self._modes[:, -1] = -1
-        self._flags = np.zeros((1, cells + 1), np.int32)
-        self._vectors = np.zeros((1, 2, 2, cells), np.int32)
-        self._sizes = np.zeros((1, 2, cells + 1), np.int32)
-        self._fine = np.zeros((cells, 2, 4, 2), np.int32)
-
-    def fields(self) -> Fields:
-        """Go through the blocks in the order of coding."""
-        for positions, near in passes(self._rows, self._columns):
-            self._decide(positions, near)
-        fine = self._fine.reshape(self._rows, self._columns, 2, 2, 2, 2).transpose(2, 5, 0, 3, 1, 4)
-        vectors = fine.reshape(1, 2, 2, 2 * self._rows, 2 * self._columns).astype(np.int16)
-        modes = self._modes[:, :-1].reshape(1, self._rows, self._columns).astype(np.uint8)
-        return Fields(torch.from_numpy(vectors), torch.from_numpy(modes))
-
-    def _decide(self, positions: np.ndarray, near: np.ndarray) -> None:
-        hint = None if self._hints is None else self._hints[..., positions]
-        prediction, level, residual_table = predict(
-            self._vectors, self._sizes, positions, near, hint
-        )
-        expected = np.ascontiguousarray(
-            prediction[0].transpose(2, 0, 1), np.int32
-        )  # [p, reference, component]
-        spread = level[0].max(0)
-        loops, tables = choice_kernels, self._prices.tables
-        split_table = split_index(self._flags, near, spread[None])[0].astype(np.int64)
-        bits = loops.Bits(
-            self._mode_bits(positions, near),
-            np.ascontiguousarray(tables.costs[split_table, :2]),
-            tables.costs,
-            np.ascontiguousarray(residual_table[0].T, np.int64),
-            RESIDUAL_SET,
-            spread.astype(np.int64) + CHILD_BASE,
-        )
-        these = loops.Pass(positions, near, self._columns, self._found, self._vectors[0], expected)
-        pictures = self._current, self._references, self._available
-        mode, chosen = loops.choose(
-            *pictures, these, bits, np.float32(self._prices.bit), self._prices.transform
-        )
-        self._modes[0, positions] = mode
-        self._flags[0, positions] = (chosen != chosen[:, :, :1]).any(axis=(1, 2, 3))
-        self._vectors[0][..., positions] = chosen[:, :, 0].transpose(1, 2, 0)
-        self._sizes[0][:, positions] = np.abs(chosen[:, :, 0] - expected).sum(2).T
-        self._fine[positions] = chosen
-
-    def _mode_bits(self, positions: np.ndarray, near: np.ndarray) -> np.ndarray:
-        """Bits float32 [p, 3] of each mode; none where there is no choice."""
-        if not all(self._available):
-            return np.zeros((len(positions), 3), np.float32)
-        table = mode_index(self._modes, near)[0].astype(np.int64) - MODE_BASE
-        return self._prices.tables.mode_costs[table]
+    before = sample_kernels.MARGIN + LUMA_TAPS // 2 - 1
+    first, second = (
+        np.zeros((1, 1), np.uint8)
+        if r is None
+        else np.pad(in_bytes(r), (before, before + 1), mode="edge")
+        for r in references
+    )
+    available = references[0] is not None, references[1] is not None
+    field = open_field(FieldShape(1, *found.modes.shape[1:]), available, hints)
+    task = choice_kernels.Task(
+        unit_kernels.Pictures(current, first, second),
+        parts_of(found.vectors[0].cpu().numpy().astype(np.int64)),
+        prices.bit / PRICE,
+        prices.transform,
+        counter,
+        field,
+    )
+    choice_kernels.choose(task, choice_kernels.room(unit_kernels.work()))
+    return fields_of(field)

@@ -17,14 +17,14 @@ from stcodec.codec.latents import Observer
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import CHUNK_FRAMES, Geometry
-from stcodec.codec.tree import KEY, tree_steps
+from stcodec.codec.tree import INTRA, KEY, LONG_TREE, LONGEST, QUICK_TREES, tree_steps
 from stcodec.common.arithmetic import flush_denormals
 from stcodec.common.threads import Workers
 from stcodec.common.timing import stage
 from stcodec.common.values import Planes
 from stcodec.encoder import search, tuning
 from stcodec.encoder.guide import ChunkGuide
-from stcodec.encoder.propagation import changes
+from stcodec.encoder.propagation import changes, lasting
 from stcodec.encoder.source import SourceChunk
 
 _MOST_WORKERS = 4  # frames of the widest step of a tree
@@ -42,7 +42,7 @@ class CodecSettings:
 
 @dataclass(frozen=True)
 class EncodedChunk:
-    """One chunk's payload; `frames` 1..8."""
+    """One chunk's payload; `frames` 1..16."""
 
     payload: bytes
     frames: int
@@ -51,8 +51,8 @@ class EncodedChunk:
 
 @dataclass(frozen=True)
 class PreparedChunk:
-    """Source pictures (always 8, of which `count` are shown), tree, the motion of each predicted
-    frame, and what changes in key frames (see `propagation`)."""
+    """Source pictures (as many as its tree has frames; `count` of them are shown), tree, the motion
+    of each predicted frame, and what changes in key frames (see `propagation`)."""
 
     source: SourceChunk
     count: int
@@ -63,18 +63,18 @@ class PreparedChunk:
 
 
 class _Before(NamedTuple):
-    """The chunk before, and its last picture as the search sees it."""
+    """The last picture of the chunk before, and as the search sees it."""
 
-    source: SourceChunk
+    luma: Tensor
     picture: search.SourcePicture
 
 
-def _luma(source: SourceChunk, before: SourceChunk | None, number: int) -> Tensor:
+def _luma(source: SourceChunk, before: _Before | None, number: int) -> Tensor:
     """Luma of a picture of a chunk, or (-1) of the last one of the chunk before."""
     if number >= 0:
         return source.luma(number)
     assert before is not None
-    return before.luma(CHUNK_FRAMES - 1)
+    return before.luma
 
 
 class ChunkEncoder:
@@ -109,27 +109,52 @@ class ChunkEncoder:
     def encode(self, chunk: Sequence[Planes], first: bool) -> EncodedChunk:
         """Encode 1..8 pictures; `first` starts a segment. Missing frames of the chunk repeat the
         last picture."""
-        return self.encode_prepared(self.prepare(chunk, first))
+        (prepared,) = self.prepare(chunk, first)
+        return self.encode_prepared(prepared)
 
-    def prepare(self, chunk: Sequence[Planes], first: bool) -> PreparedChunk:
-        """The part of encoding that looks at source pictures alone. Chunks come in order; this may
-        run in a thread of its own, ahead of `encode_prepared`."""
-        if not 1 <= len(chunk) <= CHUNK_FRAMES:
-            raise ValueError(f"a chunk has 1 to {CHUNK_FRAMES} pictures, not {len(chunk)}")
-        padded = list(chunk) + [chunk[-1]] * (CHUNK_FRAMES - len(chunk))
-        patch = self._geometry.patch
+    def prepare(self, pictures: Sequence[Planes], first: bool) -> list[PreparedChunk]:
+        """The part of encoding that looks at source pictures alone, of 1..16 pictures that come in
+        order: the one or two chunks that they make. It may run in a thread of its own, ahead of
+        `encode_prepared`."""
+        if not 1 <= len(pictures) <= LONGEST:
+            raise ValueError(f"1 to {LONGEST} pictures make chunks, not {len(pictures)}")
         with stage("motion"), torch.no_grad():
-            source = SourceChunk(padded, self.bit_depth, patch, self._device)
-            pictures = [search.SourcePicture(source.luma_bytes(i)) for i in range(CHUNK_FRAMES)]
-            before = None if first else self._before
-            tree, fields = self._find_motion(pictures, before) if self.settings.motion else (0, {})
-            # Nothing is predicted from a picture that is alone.
-            alone = first and len(chunk) == 1
-            steps = tree_steps(tree, first)
-            luma = functools.partial(_luma, source, None if before is None else before.source)
-            lasting = {} if alone else changes(luma, steps, fields, patch)
-            self._before = _Before(source, pictures[-1])
-        return PreparedChunk(source, len(chunk), first, tree, fields, lasting)
+            whole = self._source(pictures)
+            seen = [search.SourcePicture(whole.luma_bytes(i)) for i in range(len(pictures))]
+            if self._is_long(seen, first):
+                return [self._prepare(pictures, seen, first)]
+            short = CHUNK_FRAMES
+            chunks = [self._prepare(pictures[:short], seen[:short], first)]
+            if len(pictures) > short:
+                chunks.append(self._prepare(pictures[short:], seen[short:], False))
+            return chunks
+
+    def _source(self, pictures: Sequence[Planes]) -> SourceChunk:
+        return SourceChunk(pictures, self.bit_depth, self._geometry.patch, self._device)
+
+    def _is_long(self, seen: list[search.SourcePicture], first: bool) -> bool:
+        """Whether pictures make one chunk of 16."""
+        if len(seen) < LONGEST or first or self._before is None or not self.settings.motion:
+            return False
+        return search.is_steady([self._before.picture, *seen], self._search_settings())
+
+    def _prepare(
+        self, pictures: Sequence[Planes], seen: list[search.SourcePicture], first: bool
+    ) -> PreparedChunk:
+        """Prepare one chunk of 1..8 or of 16 pictures."""
+        count = len(pictures)
+        missing = max(0, CHUNK_FRAMES - count)
+        source = self._source([*pictures, *[pictures[-1]] * missing])
+        seen = [*seen, *[seen[-1]] * missing]
+        before = None if first else self._before
+        tree, fields = self._find_motion(seen, before) if self.settings.motion else (0, {})
+        # Nothing is predicted from a picture that is alone.
+        alone = first and count == 1
+        luma = functools.partial(_luma, source, before)
+        steps = tree_steps(tree, first)
+        lasting = {} if alone else changes(luma, steps, fields, self._geometry.patch)
+        self._before = _Before(source.luma(len(seen) - 1), seen[-1])
+        return PreparedChunk(source, count, first, tree, fields, lasting)
 
     def encode_prepared(self, chunk: PreparedChunk, quality: int | None = None) -> EncodedChunk:
         """Code what `prepare` made of a chunk, at `quality` (0..63) instead of the settings' if
@@ -139,9 +164,10 @@ class ChunkEncoder:
     def start(self, chunk: PreparedChunk, quality: int | None = None) -> ChunkRun:
         """The part of `encode_prepared` that the next chunk depends on. Chunks come in order."""
         quality = self.settings.quality if quality is None else quality
-        plan = Plan(chunk.count, quality, chunk.tree, self.settings.motion, chunk.first)
+        cascade = 0 if chunk.tree in QUICK_TREES else self._cascade(chunk, quality)
+        plan = Plan(chunk.count, quality, chunk.tree, self.settings.motion, chunk.first, cascade)
         guide = ChunkGuide(
-            self._model, self._costs, quality, chunk.source, chunk.fields, chunk.changes
+            self._model, self._costs, plan, chunk.source, chunk.fields, chunk.changes
         )
         return self._chunks.start(plan, guide, self._make_writer())
 
@@ -150,16 +176,29 @@ class ChunkEncoder:
         payload = self._chunks.finish(run)
         return EncodedChunk(payload, run.plan.count, run.stats)
 
+    def _cascade(self, chunk: PreparedChunk, quality: int) -> int:
+        """How much finer key frames are than others: the more of them lasts, the more."""
+        if not chunk.changes:
+            return 0
+        network, kind = self._model.network, INTRA if chunk.first else KEY
+        steps = network.luma_steps(network.quality_of(quality, kind), kind).square().mean()
+        shares = [lasting(change, steps).mean() for change in chunk.changes.values()]
+        share = float(torch.stack(shares).mean())
+        return sum(share >= least for least in tuning.CASCADE_SHARES)
+
     def _find_motion(
         self, pictures: list[search.SourcePicture], before: _Before | None
     ) -> tuple[int, dict[int, Fields]]:
         """The tree of a chunk and the motion of each of its predicted frames, found on source
         pictures."""
+        length, settings = len(pictures), self._search_settings()
         if before is not None:
             pictures = [before.picture, *pictures]
-        offset = len(pictures) - CHUNK_FRAMES
-        settings = search.SearchSettings(self._motion_bit_cost(), self.settings.effort)
-        tree = search.choose_tree(pictures, settings) if offset else 0
+        offset, tree = len(pictures) - length, 0
+        if length > CHUNK_FRAMES:
+            tree = LONG_TREE
+        elif offset:
+            tree = search.choose_tree(pictures, settings)
         pairs = []
         for step in tree_steps(tree, not offset):
             for frame, pair in zip(step.frames, step.references, strict=True):
@@ -169,6 +208,9 @@ class ChunkEncoder:
         found = search.search_pictures(pictures, pairs, settings, choose_modes=False)
         moved = (Fields(f.vectors.to(self._device), f.modes.to(self._device)) for f in found)
         return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, moved, strict=True)}
+
+    def _search_settings(self) -> search.SearchSettings:
+        return search.SearchSettings(self._motion_bit_cost(), self.settings.effort)
 
     def _motion_bit_cost(self) -> float:
         """Absolute difference, summed over samples in [0, 1], that is worth one bit of motion."""

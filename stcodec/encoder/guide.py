@@ -8,9 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
+from stcodec.codec.chunk import Plan
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import Frames
+from stcodec.codec.range_kernels import Stream
 from stcodec.codec.tree import Step
 from stcodec.encoder import tuning
 from stcodec.encoder.choice import Prices, choose_fields
@@ -20,7 +22,7 @@ from stcodec.encoder.source import SourceChunk
 
 
 class ChunkGuide:
-    """A `chunk.Guide` for one chunk at a quality 0..63.
+    """A `chunk.Guide` for one chunk.
 
     source: its pictures; found: what the search found of each predicted frame (batch size
     1); changes: of intra and key frames, see `propagation.changes`; costs: bits of symbols, float32
@@ -31,27 +33,29 @@ class ChunkGuide:
         self,
         model: Model,
         costs: Tensor,
-        quality: int,
+        plan: Plan,
         source: SourceChunk,
         found: Mapping[int, Fields],
         changes: Mapping[int, Tensor],
     ) -> None:
-        self._model, self._costs, self._quality = model, costs, quality
+        self._model, self._costs, self._plan = model, costs, plan
         self._source, self._found, self._changes = source, found, changes
 
     def source(self, step: Step) -> Frames:
         """The source picture of the one frame of a step."""
         return self._source.frames(step.frames[0])
 
-    def motion(self, step: Step, hint: np.ndarray | None, pictures: Mapping[int, Frames]) -> Fields:
+    def motion(
+        self, step: Step, hints: np.ndarray, counter: Stream, pictures: Mapping[int, Frames]
+    ) -> Fields:
         """The cheapest motion among what was found and what a decoder expects."""
         frame = step.frames[0]
-        bit = tuning.RATE_WEIGHTS[step.kind]
-        prices = Prices.of(self._luma_steps(step), bit, self._model.vector_tables)
+        bit = tuning.VECTOR_PRICE * tuning.RATE_WEIGHTS[step.kind]
+        prices = Prices.of(self._luma_steps(step), bit)
         decoded = (None if r is None else pictures[r] for r in step.references[0])
         first, second = (None if p is None else p.y[0, 0] for p in decoded)
         current = self._source.luma_bytes(frame)
-        return choose_fields(current, (first, second), self._found[frame], hint, prices)
+        return choose_fields(current, (first, second), self._found[frame], hints, counter, prices)
 
     def quantiser(self, step: Step) -> RateDistortionQuantiser:
         """Symbols by squared error and bits, which are cheaper in patches that last."""
@@ -63,5 +67,6 @@ class ChunkGuide:
         return RateDistortionQuantiser(self._costs, price)
 
     def _luma_steps(self, step: Step) -> Tensor:
-        network = self._model.network
-        return network.luma_steps(network.quality_of(self._quality, step.kind), step.kind)
+        network, plan = self._model.network, self._plan
+        quality = network.quality_of(plan.quality, step.kind) + plan.finer(step)
+        return network.luma_steps(quality, step.kind)

@@ -62,12 +62,16 @@ def mean_squares(difference: Tensor, patch: PatchSize) -> Tensor:
     return F.avg_pool2d(difference * difference, (patch.h, patch.w))[:, 0]
 
 
-def price_factors(change: Tensor, squared_step: Tensor) -> Tensor:
-    """What a bit costs in patches that changed so much, against a patch of which nothing lasts:
-    0.5..1.
+def lasting(change: Tensor, squared_step: Tensor) -> Tensor:
+    """How much of patches that changed so much later pictures keep, 0..1.
 
     squared_step: mean square of the quantisation steps of luma, in the units of `change`, of a
     shape that fits.
     """
-    lasting = 1.0 / (1.0 + change / (tuning.HALF_WAY * squared_step))
-    return 1.0 - (1.0 - tuning.LASTING_PRICE) * lasting
+    return 1.0 / (1.0 + change / (tuning.HALF_WAY * squared_step))
+
+
+def price_factors(change: Tensor, squared_step: Tensor) -> Tensor:
+    """What a bit costs in patches that changed so much, against a patch of which nothing lasts:
+    0.5..1. As in `lasting`."""
+    return 1.0 - (1.0 - tuning.LASTING_PRICE) * lasting(change, squared_step)

@@ -218,3 +218,14 @@ def choose_tree(pictures: Sequence[SourcePicture], settings: SearchSettings) -> 
         return 0
     near = error([(1, 0), (2, 1), (3, 2), (4, 3)])
     return 2 if near * tuning.SHORTER_STEPS[2] < middle * tuning.SHORTER_STEPS[1] else 1
+
+
+def is_steady(pictures: Sequence[SourcePicture], settings: SearchSettings) -> bool:
+    """Whether two chunks suit one tree: whether motion is predicted over 16 frames nearly as well
+    as over 8. pictures: the one before the chunks, and their 16."""
+    found = _Search(pictures[::8], settings)
+    reach = _reach(8, tuning.TREE_REACH_PER_FRAME)
+    far, first, second = (
+        float(np.sum(found.coarse(a, b, reach, (1,))[1])) for a, b in ((2, 0), (1, 0), (2, 1))
+    )
+    return far < tuning.LONGER_STEP * (first + second) / 2

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 # --- Segments and scenes
 
-MAX_SEGMENT_CHUNKS = 16
-"""Chunks of 8 frames that a segment has at most: a seek decodes no more than these."""
+MAX_SEGMENT = 128
+"""Frames that a segment has at most, a multiple of 8: a seek decodes no more than these."""
 CUT_CHANGE, CUT_HISTOGRAM = 0.06, 0.18
 """Mean absolute change of samples in [0, 1], and moved part of the histogram, beyond which there is
 a cut."""
@@ -27,6 +27,8 @@ search should rather find too much than too little."""
 SHORTER_STEPS = (1.0, 1.8, 2.8)
 """How much better a shorter step must predict to be worth more frames at the key's quality: trees
 0, 1, 2."""
+LONGER_STEP = 1.3
+"""How much worse a step of 16 frames may predict than one of 8 where two chunks become one tree."""
 FOCUS_BITS = 16.0
 """A 16x16 block is not searched further if its whole difference is worth less than so many bits."""
 VECTOR_BITS, VECTOR_UNIT = 1.7, 3.0
@@ -39,6 +41,8 @@ TREE_REACH_PER_FRAME = 24
 
 # --- Choice of motion, on decoded references
 
+VECTOR_PRICE = 1.0
+"""What a bit of motion costs against one of symbols."""
 FIRST_BITS, BITS_PER_OCTAVE = 5.0, 2.0
 """What a coefficient as large as a step costs in bits, where it is coded at all, and how many more
 one twice as large costs."""
@@ -57,6 +61,8 @@ and what raising costs per symbol."""
 
 # --- Propagation
 
+CASCADE_SHARES = (0.74, 0.82, 0.90)
+"""How much of the key frames of a chunk must last for each of `tree.CASCADES` after the first."""
 LASTING_PRICE = 0.5
 """The price of a bit where nothing changes, against where everything does."""
 HALF_WAY = 0.1

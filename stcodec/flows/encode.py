@@ -6,12 +6,13 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from stcodec.codec.model_files import Model, load_model
 from stcodec.codec.patches import CHUNK_FRAMES
+from stcodec.codec.tree import LONGEST
 from stcodec.common.arithmetic import Arithmetic, flush_denormals, is_small
 from stcodec.common.devices import choose_device
 from stcodec.common.files import (
@@ -70,10 +71,20 @@ class QualityControl(Protocol):
 
 @dataclass(frozen=True)
 class Cut:
-    """Pictures of one chunk, and whether it starts a segment."""
+    """Pictures that are coded together, one chunk or two, and whether they start a segment. last: of
+    a part, whether it is the last one."""
 
     pictures: list[Picture]
     first: bool
+    last: bool = True
+
+    def parts(self, chunks: Sequence[PreparedChunk]) -> Iterator[tuple[Cut, PreparedChunk]]:
+        """The chunks that were made of it, each with its pictures."""
+        at = 0
+        for chunk in chunks:
+            pictures = self.pictures[at : at + chunk.count]
+            at += chunk.count
+            yield Cut(pictures, chunk.first, at == len(self.pictures)), chunk
 
     def chunk(self, payload: bytes) -> records.VideoChunk:
         """The chunk of a file, with its payload."""
@@ -237,14 +248,18 @@ def chosen_part(video: VideoReader, options: EncodeOptions) -> Part:
 def _prepared(
     items: Iterator[Cut | Packet], encoder: ChunkEncoder
 ) -> Iterator[tuple[Cut | Packet, PreparedChunk | None]]:
-    """Prepare each chunk in a thread, while the one before it is being coded."""
+    """Prepare chunks in a thread, while those before are being coded."""
 
-    def prepare(item: Cut | Packet) -> Callable[[], PreparedChunk] | None:
+    def prepare(item: Cut | Packet) -> Callable[[], list[PreparedChunk]] | None:
         if isinstance(item, Packet):
             return None
         return lambda: encoder.prepare([p.planes for p in item.pictures], item.first)
 
-    return run_ahead(items, prepare, flush_denormals)
+    for item, prepared in run_ahead(items, prepare, flush_denormals):
+        if isinstance(item, Packet):
+            yield item, None
+        else:
+            yield from item.parts(prepared or ())
 
 
 def _coded(
@@ -252,18 +267,23 @@ def _coded(
 ) -> Iterator[tuple[Cut | Packet, EncodedChunk | None]]:
     """Code each chunk; its last frames in a thread, while the next chunk is started, unless memory
     matters more than time or `control` wants to know the size first."""
+    quality, size = None, 0
 
     def code(item: tuple[Cut | Packet, PreparedChunk | None]) -> Callable[[], EncodedChunk] | None:
-        prepared = item[1]
-        if prepared is None:
+        nonlocal quality, size
+        cut, prepared = item
+        if isinstance(cut, Packet) or prepared is None:
             return None
         if control is None and is_small(encoder.width * encoder.height):
             started = encoder.start(prepared)
             return lambda: encoder.finish(started)
-        quality = None if control is None else control.choose()
+        if control is not None and quality is None:
+            quality = control.choose()
         coded = encoder.encode_prepared(prepared, quality)
-        if control is not None and quality is not None:
-            control.coded(quality, len(coded.payload))
+        size += len(coded.payload)
+        if control is not None and quality is not None and cut.last:
+            control.coded(quality, size)
+            quality, size = None, 0
         return lambda: coded
 
     for (item, _), coded in run_ahead(_prepared(items, encoder), code, flush_denormals):
@@ -271,8 +291,8 @@ def _coded(
 
 
 def chunks(items: Iterable[Picture | Packet]) -> Iterator[Cut | Packet]:
-    """Group pictures into chunks; a scene cut ends a chunk and starts a segment. Packets pass
-    through in between."""
+    """Group pictures that may become one chunk; a scene cut ends a group and starts a segment.
+    Packets pass through in between."""
     detector = SceneCutDetector()
     pictures: list[Picture] = []
     in_segment = 0
@@ -290,9 +310,11 @@ def chunks(items: Iterable[Picture | Packet]) -> Iterator[Cut | Packet]:
                 yield Cut(pictures, in_segment == 0)
             pictures, in_segment = [], 0
         pictures.append(item)
-        if len(pictures) == CHUNK_FRAMES:
+        # The first chunk of a segment is a short one.
+        most = min(LONGEST, tuning.MAX_SEGMENT - in_segment) if in_segment else CHUNK_FRAMES
+        if len(pictures) == most:
             yield Cut(pictures, in_segment == 0)
-            pictures, in_segment = [], (in_segment + 1) % tuning.MAX_SEGMENT_CHUNKS
+            pictures, in_segment = [], (in_segment + most) % tuning.MAX_SEGMENT
     if pictures:
         yield Cut(pictures, in_segment == 0)
 

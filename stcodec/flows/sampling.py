@@ -144,15 +144,18 @@ def try_quality(
             encoder, decoder = ChunkEncoder(*shape, settings, device), ChunkDecoder(*shape, device)
             for part in run:
                 planes = [p.planes for p in part.pictures]
-                payload = encoder.encode(planes, part.first).payload
-                sizes[part.first].append((len(planes), len(payload)))
-                order.append(len(payload))
-                for pair in zip(
-                    planes, decoder.decode(payload, part.first) if metrics else (), strict=False
-                ):
-                    meter.add(*pair)
-                    if perceived is not None:
-                        perceived.add(*pair)
+                size = 0
+                for chunk in encoder.prepare(planes, part.first):
+                    payload = encoder.encode_prepared(chunk).payload
+                    size += len(payload)
+                    decoded = decoder.decode(payload, chunk.first) if metrics else ()
+                    for pair in zip(planes, decoded, strict=False):
+                        meter.add(*pair)
+                        if perceived is not None:
+                            perceived.add(*pair)
+                    planes = planes[chunk.count :]
+                sizes[part.first].append((len(part.pictures), size))
+                order.append(size)
         vmafs = perceived.result() if perceived is not None else []
     for first, pairs in sizes.items():
         if pairs:

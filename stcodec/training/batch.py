@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from stcodec.codec.patches import Frames
-from stcodec.codec.tree import Step, tree_steps
+from stcodec.codec.tree import KEY, Step, tree_steps
 
-_PICTURE = Step((0,), ((None, None),), 0)
+_PICTURE = Step((0,), ((None, None),), 0, KEY)
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,7 @@ class Engine:
         network, count, frames = self.network, len(batch.quality), step.frames
         n = count * len(frames)
         intra = all(pair == (None, None) for pair in step.references)
-        kind = INTRA if intra else step.level + 1
+        kind = INTRA if intra else step.of_kind
         quality = network.quality_of(batch.quality.repeat(len(frames)), kind)
         kinds = torch.full_like(quality, kind, dtype=torch.long)
         step_sizes = network.step(quality, kinds)
