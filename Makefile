@@ -3,18 +3,26 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
+# pip makes bytecode with one core. Some files are meant for other versions of Python.
+BYTECODE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null || true
 
-.PHONY: demo test test-all lint format build clean
+.PHONY: demo install loops test test-all lint format build clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m stcodec.bench.demo tests/data/butterfly.mp4
 
+install: $(VENV)/.installed-dev
+
+# What numba compiles, the tests would compile, too.
+loops: $(VENV)/.installed-dev
+	$(BIN)/python -c "from stcodec.encoder.choice import warm_up; warm_up()"
+
 # One thread per test process: the processes share the cores already.
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
 test-all: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -41,9 +49,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) -e .
+	$(PIP) --no-compile -e .
+	$(BYTECODE)
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) -e '.[$(EXTRAS)]'
+	$(PIP) --no-compile -e '.[$(EXTRAS)]'
+	$(BYTECODE)
 	touch $@ $(VENV)/.installed

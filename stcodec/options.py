@@ -135,6 +135,9 @@ class EncodeOptions(_Checked):
     no_larger: bool = _option(
         False, "Fail (exit code 5) rather than write a file larger than the input."
     )
+    verify: bool = _option(
+        False, "Decode what is written, and compare the pictures with those that were meant."
+    )
     target_size: int | None = _option(
         None, "Size of the whole output, within 3 %: 25MB, 900kB, 20MiB.", 1, 1e15
     )

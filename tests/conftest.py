@@ -45,9 +45,13 @@ def _signals() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _compiled() -> None:
-    """The motion search, so that no test waits for the compiler, or reads that it does."""
+    """All loops, so that no test waits for the compiler, or reads that it does; by the first of
+    the processes that run tests, while the others wait for it."""
     from stcodec.encoder import choice
+    from stcodec.flows.compiling import compile_once
+    from stcodec.options import EncodeOptions
 
+    compile_once(EncodeOptions())
     choice.warm_up()
 
 
@@ -68,12 +72,12 @@ def bee_stp(bee: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(
-    *arguments: object, timeout: float = 120, **more: object
+    *arguments: object, timeout: float = 120, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user does, in a process of its own."""
+    """Run the command as a user does, in a process of its own, in the folder `cwd`."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    if not more and forked.available():
-        return forked.run([*map(str, arguments)], environment, timeout)
+    if forked.available():
+        return forked.run([*map(str, arguments)], environment, timeout, cwd)
     return subprocess.run(
         [sys.executable, "-m", "stcodec", *map(str, arguments)],
         capture_output=True,
@@ -82,7 +86,7 @@ def run(
         stdin=subprocess.DEVNULL,
         timeout=timeout,
         check=False,
-        **more,  # type: ignore[call-overload]
+        cwd=cwd,
     )
 
 

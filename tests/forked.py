@@ -1,5 +1,5 @@
-"""The command in a new process that need not import everything again: a server imports once, and
-each run is a fork of it."""
+"""The command in a new process that need not import everything again: a server imports once
+(`tests/warm.py`), and each run is a fork of it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-_PRELOADED = [
-    "stcodec.terminal.cli",
-    "stcodec.flows.targets",
-    "stcodec.flows.decode",
-    "stcodec.flows.library",
-    "stcodec.commands.encode",
-    "stcodec.encoder.search_kernels",
-]
-
 
 def available() -> bool:
     """Whether this system can fork."""
@@ -26,20 +17,21 @@ def available() -> bool:
 
 
 def run(
-    arguments: list[str], environment: dict[str, str], timeout: float
+    arguments: list[str], environment: dict[str, str], timeout: float, folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `stcodec` with `arguments`, as `subprocess.run` would."""
+    """Run `stcodec` with `arguments` in a folder (none: this one), as `subprocess.run` would."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    with tempfile.TemporaryDirectory() as folder:
-        process = context.Process(target=_child, args=(arguments, environment, os.getcwd(), folder))
+    context.set_forkserver_preload(["tests.warm"])
+    with tempfile.TemporaryDirectory() as outputs:
+        where = os.getcwd() if folder is None else str(folder)
+        process = context.Process(target=_child, args=(arguments, environment, where, outputs))
         process.start()
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
             process.join()
             raise subprocess.TimeoutExpired(arguments, timeout)
-        out, err = (Path(folder, name).read_text() for name in ("out", "err"))
+        out, err = (Path(outputs, name).read_text() for name in ("out", "err"))
         return subprocess.CompletedProcess(arguments, process.exitcode, out, err)
 
 

@@ -35,8 +35,8 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def batch(*arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
-    return run("batch", *arguments, **more)
+def batch(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return run("batch", *arguments, cwd=cwd)
 
 
 def events(text: str) -> list[dict[str, Any]]:

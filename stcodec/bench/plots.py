@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from stcodec.bench.curves import BD_RATES, Curve
-from stcodec.common.files import temporary_output
-from stcodec.errors import StcodecError, UsageError
+from stcodec.common import plotting
+from stcodec.errors import StcodecError
 
 PLOTTED = {"psnr": "PSNR 6:1:1 (dB)", "ms-ssim": "MS-SSIM (dB)", "vmaf": "VMAF"}
 _WIDTH = 1100  # pixels of three columns
-
-
-def check(base: Path) -> None:
-    """UsageError where the ending of `base` is none of a plot."""
-    if base.suffix.lower() not in (".png", ".svg"):
-        raise UsageError(f"{base}: plots are .png or .svg")
 
 
 def plotted(curves: Sequence[Curve]) -> list[str]:
@@ -35,77 +30,55 @@ def paths(base: Path, curves: Sequence[Curve]) -> dict[str, Path]:
 
 
 def plot(curves: Sequence[Curve], base: Path) -> list[Path]:
-    """Write one PNG (or SVG, by the ending) per metric, a panel per clip; returns the files. See
-    `paths`."""
-    check(base)
+    """Write a file per metric, with a panel per clip; returns the files. See `paths` and
+    `plotting.check`."""
     if not curves:
         raise StcodecError("there is nothing to plot")
     written = paths(base, curves)
     for key, path in written.items():
-        with temporary_output(path) as temporary:
-            _plot(curves, key, temporary)
+        _plot(curves, key, path)
     return list(written.values())
 
 
 def _plot(curves: Sequence[Curve], key: str, path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    from matplotlib import ticker
-
     clips = list(dict.fromkeys(c.clip for c in curves))
-    codecs = list(dict.fromkeys(c.codec for c in curves))
-    own = [c for c in codecs if c.startswith("stp:")]
+    styles = _styles(list(dict.fromkeys(c.codec for c in curves)))
+    columns = min(3, len(clips))
+    rows = -(-len(clips) // columns)
+    size = 4.8 * columns, 3.6 * rows
+    with plotting.figure(path, rows, columns, size, dpi=_WIDTH / 14.4, palette=True) as axes:
+        for axis in axes.flat[len(clips) :]:
+            axis.set_visible(False)
+        for axis, clip in zip(axes.flat, clips, strict=False):
+            for curve in (c for c in curves if c.clip == clip):
+                _draw(axis, curve, key, styles[curve.codec])
+            _label(axis, clip, PLOTTED[key])
+        axes[0][0].legend(fontsize=8)
+
+
+def _styles(codecs: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Lines of each codec: ours are black and thick."""
     styles: dict[str, dict[str, object]] = {
         c: {"color": f"C{i % 10}", "linewidth": 1} for i, c in enumerate(codecs)
     }
-    for i, c in enumerate(own):
-        styles[c] = {
-            "color": "black",
-            "linewidth": 1.8,
-            "linestyle": ("-", "--", ":", "-.")[i % 4],
-            "zorder": 3,
-        }
-    columns = min(3, len(clips))
-    rows = -(-len(clips) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(4.8 * columns, 3.6 * rows), squeeze=False)
-    for number in range(rows * columns):
-        axis = axes[number // columns][number % columns]
-        if number >= len(clips):
-            axis.set_visible(False)
-            continue
-        for curve in (c for c in curves if c.clip == clips[number]):
-            points = sorted(curve.points, key=lambda p: p.bytes)
-            axis.plot(
-                [p.bytes / 1000 for p in points],
-                [BD_RATES[key].quality(p) for p in points],
-                marker="o",
-                markersize=4,
-                label=curve.codec,
-                **styles[curve.codec],
-            )
-        axis.set(title=clips[number], xlabel="kB", ylabel=PLOTTED[key], xscale="log")
-        axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        axis.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
-        axis.xaxis.set_minor_formatter(ticker.NullFormatter())
-        axis.grid(True, alpha=0.25)
-    axes[0][0].legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(
-        path,
-        dpi=_WIDTH / 14.4,
-        metadata={"Software": None} if path.suffix.lower() == ".png" else None,
-    )
-    plt.close(figure)
-    if path.suffix.lower() == ".png":
-        _shrink(path)
+    for i, c in enumerate(c for c in codecs if c.startswith("stp:")):
+        dashes = ("-", "--", ":", "-.")[i % 4]
+        styles[c] = {"color": "black", "linewidth": 1.8, "linestyle": dashes, "zorder": 3}
+    return styles
 
 
-def _shrink(path: Path) -> None:
-    """Few colours are in use: a palette makes the file several times smaller."""
-    from PIL import Image
+def _draw(axis: Any, curve: Curve, key: str, style: dict[str, object]) -> None:
+    points = sorted(curve.points, key=lambda p: p.bytes)
+    kilobytes = [p.bytes / 1000 for p in points]
+    values = [BD_RATES[key].quality(p) for p in points]
+    axis.plot(kilobytes, values, marker="o", markersize=4, label=curve.codec, **style)
 
-    with Image.open(path) as image:
-        small = image.convert("RGB").quantize(64, dither=Image.Dither.NONE)
-    small.save(path, format="PNG", optimize=True)
+
+def _label(axis: Any, clip: str, unit: str) -> None:
+    from matplotlib import ticker
+
+    axis.set(title=clip, xlabel="kB", ylabel=unit, xscale="log")
+    axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axis.xaxis.set_minor_formatter(ticker.NullFormatter())
+    axis.grid(True, alpha=0.25)

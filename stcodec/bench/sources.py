@@ -133,14 +133,9 @@ def _resize(plane: np.ndarray, height: int, width: int, bit_depth: int) -> np.nd
             return plane
         half = 1 << (bit_depth - 9)
         return np.minimum((plane.astype(np.uint32) + half) >> (bit_depth - 8), 255).astype(np.uint8)
-    import torch  # here, so that a process that runs another codec does without
-    import torch.nn.functional as F
+    from stcodec.media.resize import resized  # here: it needs torch, which another codec does not
 
-    tensor = torch.from_numpy(plane.astype(np.float32) / (1 << (bit_depth - 8)))[None, None]
-    small = F.interpolate(
-        tensor, (height, width), mode="bicubic", antialias=True, align_corners=False
-    )
-    return small[0, 0].round().clamp(0, 255).to(torch.uint8).numpy()
+    return resized(plane, height, width, bit_depth)
 
 
 def pictures(path: Path) -> Iterator[Planes]:

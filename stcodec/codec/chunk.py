@@ -148,6 +148,8 @@ class ChunkWriter:
         self._write_step(run, run.plan.steps()[-1])
         with stage("entropy"):
             words = run.coder.finish()
+            # What cannot be read back must not be written; this takes 1 to 2 % of an encode.
+            run.coder.check(words)
             motion = run.motion.finish()
         plan = run.plan
         tree = plan.tree | plan.cascade << _CASCADE_SHIFT

@@ -207,6 +207,13 @@ class SymbolWriter:
             coder.encode_reverse(letters, model)
         return coder.get_compressed().astype("<u4").tobytes()
 
+    def check(self, words: bytes) -> None:
+        """DamagedFileError unless `words` give back what was taken, under the same tables."""
+        reader = SymbolReader(words)
+        for letters, model in self._calls:
+            reader.expect(letters, model)
+        reader.finish()
+
 
 class SymbolReader:
     """Reads what a `SymbolWriter` wrote, given the same indices in the same order."""
@@ -261,6 +268,11 @@ class SymbolReader:
         if rest + k > MAX_SYMBOL:
             raise DamagedFileError("a decoded symbol is out of range")
         return -(rest + k) if negative else rest + k
+
+    def expect(self, letters: np.ndarray, model: object) -> None:
+        """DamagedFileError unless these letters come next."""
+        if not np.array_equal(self._coder.decode(model, len(letters)), letters):
+            raise DamagedFileError("the words are not those of the symbols")
 
     def finish(self) -> None:
         """Raise DamagedFileError unless every word has been used."""

@@ -200,26 +200,28 @@ class GroupNetwork:
     def __post_init__(self) -> None:
         """Raise ValueError where a sum could leave the range in which float32 is exact on
         integers."""
-        for weight, bias, largest in (
-            (self.w1, self.b1, INPUT_MAX),
-            (self.w2, self.b2, HIDDEN_MAX),
-        ):
-            if (
-                any(bool((t != t.round()).any()) for t in (weight, bias))
-                or float(weight.abs().max()) > 127
-            ):
+        # In numpy, whose operations are too small here to be worth threads that wait for a core.
+        w1, b1, w2, b2 = (t.cpu().numpy() for t in (self.w1, self.b1, self.w2, self.b2))
+        for weight, bias, largest in ((w1, b1, INPUT_MAX), (w2, b2, HIDDEN_MAX)):
+            size = np.abs(weight)
+            # As a negation, which takes what is no number for wrong, too.
+            whole = all((np.rint(part) == part).all() for part in (weight, bias))
+            if not (whole and size.max() <= 127):
                 raise ValueError(
                     "the scale network's weights must be integers, int8 for the products"
                 )
-            bound = weight.abs().sum(0).double() * largest + bias.abs().max(0).values.double()
-            if float(bound.max()) >= _EXACT:
+            bound = size.sum(0, dtype=np.float64) * largest + np.abs(bias).max(0)
+            if bound.max() >= _EXACT:
                 raise ValueError("the scale network's sums could exceed 2**24")
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> GroupNetwork:
-        """A copy on `device`; the arithmetic is exact in `dtype` float32 (CPU only), float64 and
-        int64."""
+        """The same on `device` (itself, if it is there); the arithmetic is exact in `dtype`
+        float32 (CPU only), float64 and int64."""
+        device = torch.device(device)
         if dtype is None:
-            dtype = torch.float32 if torch.device(device).type in ("cpu", "mps") else torch.float64
+            dtype = torch.float32 if device.type in ("cpu", "mps") else torch.float64
+        if (self.w1.device, self.w1.dtype) == (device, dtype):
+            return self
         return GroupNetwork(*(t.to(device, dtype) for t in (self.w1, self.b1, self.w2, self.b2)))
 
     def indices(self, x: Tensor, context: int, own: Tensor | None = None) -> Tensor:
@@ -268,7 +270,7 @@ class ScaleNetworks:
         return ScaleNetworks([next(new) for _ in self.intra], [next(new) for _ in self.other])
 
     def to(self, device: torch.device | str) -> ScaleNetworks:
-        """A copy on `device`."""
+        """The same on `device`."""
         return self.map(lambda _, group: group.to(device))
 
 

@@ -104,7 +104,7 @@ _QUALITY = default(EncodeOptions, "quality")
     "--plot",
     "plot_path",
     type=click.Path(path_type=Path),
-    help="Write plots as .png or .svg, one file per metric.",
+    help="Write plots as .png, .svg or .pdf, one file per metric.",
 )
 @overwrite_option
 def rd(
@@ -120,14 +120,14 @@ def rd(
     **more: Any,
 ) -> None:
     """Rate and distortion of CLIPS: whole files, real decodes, BD-rate against x264-medium."""
-    from stcodec.bench import plots
     from stcodec.bench.peers import find_peers
     from stcodec.bench.sources import read_table
+    from stcodec.common import plotting
 
     found_peers = find_peers(peers)
     check_outputs(overwrite, json_path, plot_path)
     if plot_path is not None:
-        plots.check(plot_path)
+        plotting.check(plot_path)
     for clip in clips:
         check_input(clip)
     table = read_table(sources)

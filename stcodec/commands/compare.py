@@ -60,11 +60,12 @@ def compare(
     if reference == distorted == "-":
         raise UsageError("only one of the videos can come from standard input")
     chosen, said = CompareOptions(**options), Reporter(as_json, quiet)
-    from stcodec.common.files import check_output, temporary_output
+    from stcodec.common import plotting
+    from stcodec.common.files import check_output
     from stcodec.flows import compare
 
     if plot_path is not None:
-        compare.check_plot(plot_path)
+        plotting.check(plot_path)
         check_output(plot_path, policy(overwrite, plot_path))
     result = None
     with ProgressReport(f"comparing {os.path.basename(distorted)}", said, shown) as progress:
@@ -77,6 +78,5 @@ def compare(
     for line in result.notes:
         said.note(line)
     if plot_path is not None:
-        with temporary_output(plot_path) as temporary:
-            compare.plot(result, temporary)
+        compare.plot(result, plot_path)
     summaries.compared(said, result)

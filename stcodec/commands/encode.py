@@ -35,6 +35,7 @@ from stcodec.terminal.report import Reporter
 @option(EncodeOptions, "min_ssim", "--min-ssim", type=float)
 @option(EncodeOptions, "min_vmaf", "--min-vmaf", type=float)
 @click.option("--no-larger", is_flag=True, help=help_text(EncodeOptions, "no_larger"))
+@click.option("--verify", is_flag=True, help=help_text(EncodeOptions, "verify"))
 @progress_option
 @output_options
 def encode(

@@ -32,12 +32,14 @@ def figure(
     columns: int,
     size: tuple[float, float],
     dpi: float = 100.0,
+    palette: bool = False,
     **options: Any,
 ) -> Iterator[Any]:
     """Axes [rows, columns] (an array of matplotlib's) to draw on; the block's end writes `path`.
 
-    size: width and height in inches; options: of `matplotlib.figure.Figure.subplots`. The format
-    goes by the ending, see `check`. A block that fails writes nothing.
+    size: width and height in inches; palette: a PNG of 64 colours, several times smaller where few
+    are in use; options: of `matplotlib.figure.Figure.subplots`. The format goes by the ending, see
+    `check`. A block that fails writes nothing.
     """
     check(path)
     # Not by pyplot, which keeps every figure and wants a display where there is one.
@@ -50,3 +52,13 @@ def figure(
     metadata = {"Software": None} if ending == ".png" else None
     with temporary_output(path) as temporary:
         drawn.savefig(temporary, dpi=dpi, format=ending[1:], metadata=metadata)
+        if palette and ending == ".png":
+            _reduce(temporary)
+
+
+def _reduce(path: str | os.PathLike[str]) -> None:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        small = image.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    small.save(path, format="PNG", optimize=True)

@@ -22,8 +22,8 @@ from torch import Tensor
 from stcodec.codec import kernels
 from stcodec.codec.compensation import LUMA_PHASES, LUMA_TAPS, filter_taps
 from stcodec.codec.motion import Fields
-from stcodec.codec.transform import dct_matrix
 from stcodec.codec.range_kernels import PRICE, Stream
+from stcodec.codec.transform import dct_matrix
 from stcodec.codec.vectors import (
     FieldShape,
     MotionContexts,

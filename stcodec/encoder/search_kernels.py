@@ -330,7 +330,7 @@ def split(
                 best, by, bx = _refine(reference, block, rate, by, bx, best, steps, 1)
                 own[0, k], own[1, k] = by, bx
                 gain += base - best
-            if gain > 6 * rate.price:
+            if gain > tuning.SPLIT_BITS * rate.price:
                 for k in range(4):
                     fine[0, 2 * y + k // 2, 2 * x + k % 2] = own[0, k]
                     fine[1, 2 * y + k // 2, 2 * x + k % 2] = own[1, k]
@@ -379,8 +379,8 @@ def modes(
                 dx = vectors[side, 1, 2 * y, 2 * x] - _median_around(vectors[side, 1], 2 * y, 2 * x)
                 rates[side] = rate.price * _bits(rate, dy, dx)
             average = 0.5 * both + rates[0] + rates[1]
-            alone_one = one + rates[0] + 1.5 * rate.price
-            alone_two = two + rates[1] + 1.5 * rate.price
+            alone_one = one + rates[0] + tuning.ALONE_BITS * rate.price
+            alone_two = two + rates[1] + tuning.ALONE_BITS * rate.price
             if alone_one < average and alone_one <= alone_two:
                 chosen[y, x] = FIRST
             elif alone_two < average:

@@ -34,6 +34,9 @@ FOCUS_BITS = 16.0
 VECTOR_BITS, VECTOR_UNIT = 1.7, 3.0
 """A component of a difference of vectors by d quarter samples is taken to cost
 VECTOR_BITS * log2(VECTOR_UNIT * d + 1) bits."""
+SPLIT_BITS, ALONE_BITS = 6.0, 1.5
+"""What a 16x16 block must save before it is split, in bits, and what one reference alone costs
+against both."""
 REACH, REACH_PER_FRAME, MOST_REACH = 16, 12, 64
 """Samples that the full search looks around: a base, more by the distance in time, at most."""
 TREE_REACH_PER_FRAME = 24

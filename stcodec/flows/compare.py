@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
+from stcodec.common import plotting
 from stcodec.common.files import is_standard_stream, open_input
 from stcodec.common.values import FULL_RANGE, PathLike, Picture, Planes, Progress, VideoInfo
 from stcodec.container.stp import SIGNATURE
@@ -320,56 +321,27 @@ def _notes(a: _Source, b: _Source, by_time: bool) -> list[str]:
     return notes
 
 
-PLOT_ENDINGS = (".png", ".svg", ".pdf")
-
-
-def check_plot(path: PathLike) -> None:
-    """Refuse a plot before any work is done: UsageError for an ending that is not known,
-    StcodecError without matplotlib."""
-    if os.path.splitext(os.fspath(path))[1].lower() not in PLOT_ENDINGS:
-        raise UsageError(
-            f"{os.fspath(path)}: the ending of a plot must be one of {', '.join(PLOT_ENDINGS)}"
-        )
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise StcodecError("a plot needs matplotlib: pip install 'stcodec[bench]'") from error
+_PANELS = (
+    ("PSNR in dB", ("psnr_611", "psnr_y", "psnr_u", "psnr_v")),
+    ("SSIM", ("ssim", "ms_ssim")),
+    ("VMAF", ("vmaf",)),
+)
 
 
 def plot(comparison: Comparison, path: PathLike) -> None:
-    """Draw the scores over time, a panel for each kind, into `path` (see `check_plot`)."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    panels = [
-        ("PSNR in dB", ("psnr_611", "psnr_y", "psnr_u", "psnr_v")),
-        ("SSIM", ("ssim", "ms_ssim")),
-        ("VMAF", ("vmaf",)),
-    ]
-    shown = [(label, [n for n in names if n in comparison.scores]) for label, names in panels]
-    shown = [(label, names) for label, names in shown if names]
-    figure, axes = plt.subplots(
-        len(shown), 1, figsize=(10, 2.6 * len(shown) + 0.6), squeeze=False, sharex=True
-    )
-    for axis, (label, names) in zip(axes[:, 0], shown, strict=True):
-        for name in names:
-            mean = comparison.summary(name).mean
-            axis.plot(
-                comparison.times,
-                comparison.scores[name],
-                linewidth=1,
-                label=f"{name} (mean {mean:.4g})",
-            )
-        axis.set_ylabel(label)
-        axis.grid(True, alpha=0.3)
-        axis.legend(fontsize=7, loc="lower right")
-    axes[-1, 0].set_xlabel("seconds")
-    left, right = (
-        os.path.basename(side.name) for side in (comparison.reference, comparison.distorted)
-    )
-    axes[0, 0].set_title(f"{right} against {left}", fontsize=10)
-    figure.tight_layout()
-    figure.savefig(path, dpi=100, format=os.path.splitext(os.fspath(path))[1][1:].lower())
-    plt.close(figure)
+    """Draw the scores over time, a panel for each kind, into `path` (see `plotting.check`)."""
+    shown = [(unit, [n for n in names if n in comparison.scores]) for unit, names in _PANELS]
+    shown = [(unit, names) for unit, names in shown if names]
+    size = 10, 2.6 * len(shown) + 0.6
+    with plotting.figure(path, len(shown), 1, size, sharex=True) as axes:
+        for axis, (unit, names) in zip(axes[:, 0], shown, strict=True):
+            for name in names:
+                label = f"{name} (mean {comparison.summary(name).mean:.4g})"
+                axis.plot(comparison.times, comparison.scores[name], linewidth=1, label=label)
+            axis.set_ylabel(unit)
+            axis.grid(True, alpha=0.3)
+            axis.legend(fontsize=7, loc="lower right")
+        axes[-1, 0].set_xlabel("seconds")
+        sides = comparison.reference, comparison.distorted
+        left, right = (os.path.basename(side.name) for side in sides)
+        axes[0, 0].set_title(f"{right} against {left}", fontsize=10)

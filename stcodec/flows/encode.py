@@ -35,6 +35,7 @@ from stcodec.encoder import tuning
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings, EncodedChunk, PreparedChunk
 from stcodec.encoder.scene_cuts import SceneCutDetector
 from stcodec.errors import InputError, TargetError, UsageError
+from stcodec.flows.proof import Proof, read_back
 from stcodec.media.reader import VideoReader
 from stcodec.options import EncodeOptions, parse_audio
 
@@ -133,9 +134,9 @@ def _encode(
                 header = make_header(info, model, options.quality)
             blobs = pack_extras(info, chosen.extras)
             writer = stp.Writer(output, header, chosen.streams, video.metadata, blobs)
-            encoder = _encoder(model, info, options, work)
+            encoder, proof = _coders(model, info, options, work)
             frames, span = 0, (0, 0)
-            for item, coded in _coded(chunks(chosen.items), encoder, control):
+            for item, coded in _coded(chunks(chosen.items), encoder, control, proof):
                 if isinstance(item, Packet):
                     writer.write_packet(item)
                     continue
@@ -150,6 +151,7 @@ def _encode(
             if part and not frames:
                 raise UsageError(f"{os.fspath(source)}: there is no picture in the chosen part")
             size = writer.close()
+            read_back(output)
             input_bytes = opened.bytes()
             check_larger(source, options, size, input_bytes)
             notes.extend(n for n in video.notes if n not in notes)
@@ -192,13 +194,16 @@ def _opened(source: PathLike) -> Iterator[_Input]:
         yield _Input(stream if size is not None else CountedReader(stream), size)
 
 
-def _encoder(
+def _coders(
     model: Model, info: VideoInfo, options: EncodeOptions, work: Arithmetic
-) -> ChunkEncoder:
+) -> tuple[ChunkEncoder, Proof]:
     settings = CodecSettings(options.quality, options.motion == "mctf", options.effort)
+    size, depth = (info.width, info.height), info.bit_depth
     workers = work.share(info.width * info.height)
-    size = info.width, info.height
-    return ChunkEncoder(model, *size, info.bit_depth, settings, work.device, workers)
+    return (
+        ChunkEncoder(model, *size, depth, settings, work.device, workers),
+        Proof(model, size, depth, work.device, workers, options.verify),
+    )
 
 
 def check_larger(
@@ -263,10 +268,13 @@ def _prepared(
 
 
 def _coded(
-    items: Iterator[Cut | Packet], encoder: ChunkEncoder, control: QualityControl | None
+    items: Iterator[Cut | Packet],
+    encoder: ChunkEncoder,
+    control: QualityControl | None,
+    proof: Proof,
 ) -> Iterator[tuple[Cut | Packet, EncodedChunk | None]]:
-    """Code each chunk; its last frames in a thread, while the next chunk is started, unless memory
-    matters more than time or `control` wants to know the size first."""
+    """Code each chunk, and check that; its last frames in a thread, while the next chunk is
+    started, unless memory matters more than time or `control` wants to know the size first."""
     quality, size = None, 0
 
     def code(item: tuple[Cut | Packet, PreparedChunk | None]) -> Callable[[], EncodedChunk] | None:
@@ -276,10 +284,10 @@ def _coded(
             return None
         if control is None and is_small(encoder.width * encoder.height):
             started = encoder.start(prepared)
-            return lambda: encoder.finish(started)
+            return lambda: proof.finish(encoder, started)
         if control is not None and quality is None:
             quality = control.choose()
-        coded = encoder.encode_prepared(prepared, quality)
+        coded = proof.finish(encoder, encoder.start(prepared, quality))
         size += len(coded.payload)
         if control is not None and quality is not None and cut.last:
             control.coded(quality, size)

@@ -20,10 +20,8 @@ from stcodec.encoder import tuning
 
 _CROSS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 _AROUND = (*_CROSS, (-1, -1), (-1, 1), (1, -1), (1, 1))
-# Half-sample interpolation, close to that of the encoder's search. Then what is worth a split, and
-# what one reference alone costs against both, in bits, as in `search_kernels`.
+# Half-sample interpolation, close to that of the encoder's search.
 _HALF = (0.022, -0.132, 0.610, 0.610, -0.132, 0.022)
-_SPLIT_BITS, _ALONE_BITS = 6.0, 1.5
 
 
 @dataclass(frozen=True)
@@ -206,7 +204,7 @@ def _split(level: _Level, whole: _State) -> Tensor:
             value = level.difference(candidate, 8) + level.bit_cost * _bits(candidate - parent)
             better = value < cost
             own, cost = torch.where(better, candidate, own), torch.where(better, value, cost)
-    gain = F.avg_pool2d(base - cost, 2) * 4 > _SPLIT_BITS * level.bit_cost
+    gain = F.avg_pool2d(base - cost, 2) * 4 > tuning.SPLIT_BITS * level.bit_cost
     return torch.where(gain.repeat_interleave(2, 2).repeat_interleave(2, 3), own, parent)
 
 
@@ -216,7 +214,7 @@ def choose_modes(current: Tensor, first: Found, second: Found, bit_cost: Tensor)
     price = bit_cost.view(-1, 1, 1, 1)
     costs = []
     both = (first.prediction + second.prediction) / 2, first.rate + second.rate
-    alone = [(one.prediction, one.rate + _ALONE_BITS) for one in (first, second)]
+    alone = [(one.prediction, one.rate + tuning.ALONE_BITS) for one in (first, second)]
     for prediction, rate in (both, *alone):
         costs.append(F.avg_pool2d((prediction - current).abs(), 16) * 256 + price * rate)
     return torch.cat(costs, 1).argmin(1)

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 
 from stcodec.common.values import Planes
 from stcodec.errors import InputError
+from stcodec.media.resize import resized
 
 VIDEO_ENDINGS = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".y4m", ".gif", ".h264"}
 PHOTO_ENDINGS = {".webp", ".jpg", ".jpeg", ".png"}
@@ -59,26 +60,15 @@ def training_files(folder: Path) -> tuple[list[Path], list[Path]]:
     return videos, photos
 
 
-def scaled(plane: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A uint8 plane at another size, antialiased."""
-    if plane.shape == (height, width):
-        return plane
-    tensor = torch.from_numpy(plane.astype(np.float32))[None, None]
-    small = F.interpolate(
-        tensor, (height, width), mode="bicubic", antialias=True, align_corners=False
-    )
-    return small[0, 0].round().clamp(0, 255).to(torch.uint8).numpy()
-
-
 def _fitted(planes: Planes, side: int) -> Planes:
     """4:2:0 planes with sides that are multiples of `_UNIT`, the shorter at most `side`."""
     height, width = planes[0].shape
     factor = min(1.0, side / min(height, width))
     h, w = (max(_UNIT, int(n * factor) // _UNIT * _UNIT) for n in (height, width))
     return (
-        scaled(planes[0], h, w),
-        scaled(planes[1], h // 2, w // 2),
-        scaled(planes[2], h // 2, w // 2),
+        resized(planes[0], h, w),
+        resized(planes[1], h // 2, w // 2),
+        resized(planes[2], h // 2, w // 2),
     )
 
 
