@@ -102,7 +102,9 @@ def _coded(clip: Clip, model: Model, quality: int) -> tuple[_Coded, list[Quality
         start = time.process_time()
         prepared = encoder.prepare(planes, cut.first)
         coded.encode += time.process_time() - start
-        decoded = [picture for chunk in prepared for picture in _code(encoder, decoder, chunk, coded)]
+        decoded = [
+            picture for chunk in prepared for picture in _code(encoder, decoder, chunk, coded)
+        ]
         scores += _scores(zip(planes, decoded, strict=True))
     return coded, scores
 

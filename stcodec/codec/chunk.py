@@ -78,8 +78,8 @@ class ChunkStats:
 @dataclass(frozen=True)
 class Plan:
     """How a chunk is coded: frames that are shown (1..`length`), quality 0..63, tree (a number of
-    `tree.TREES`), whether vectors are coded, whether it is the first of a segment, cascade (a number
-    of `tree.CASCADES`)."""
+    `tree.TREES`), whether vectors are coded, whether it is the first of a segment, cascade (a
+    number of `tree.CASCADES`)."""
 
     count: int
     quality: int
@@ -182,9 +182,7 @@ class ChunkWriter:
 
             def choose(i: int, single: Step) -> Fields:
                 hints = self.contexts.hints(single, run.known)
-                return run.guide.motion(
-                    single, hints, run.motion.counter(step.kind), run.pictures
-                )
+                return run.guide.motion(single, hints, run.motion.counter(step.kind), run.pictures)
 
             chosen = self._workers.map(choose, range(len(step.frames)), step.singles())
             before = run.motion.bits
@@ -270,9 +268,7 @@ class ChunkReader:
         self._contexts.keep(known, plan.length)
         return ChunkSymbols(plan, tuple(frames))
 
-    def _read(
-        self, reader: _Reader, plan: Plan, step: Step, known: Known
-    ) -> list[FrameSymbols]:
+    def _read(self, reader: _Reader, plan: Plan, step: Step, known: Known) -> list[FrameSymbols]:
         """The symbols of the frames of a step."""
         fields = self._read_fields(reader.motion, plan, step, known) if step.predicted else None
         quality = self._network.quality_of(plan.quality, step.kind) + plan.finer(step)

@@ -1,5 +1,5 @@
 """The codec's compiled loops, where this machine has them ready. Where it has not, or not yet, the
-same is done with tensors: nothing waits for a compiler, and nothing needs one."""
+same is done with tensors; but for motion, whose loops are compiled where they are wanted."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Loops(NamedTuple):
 
     compensation: ModuleType
     indices: ModuleType
+    vectors: ModuleType
 
 
 class _State:
@@ -53,10 +54,10 @@ def switched_off() -> Iterator[None]:
 @functools.cache
 def _modules() -> Loops | None:
     try:
-        from stcodec.codec import compensation_kernels, index_kernels
+        from stcodec.codec import compensation_kernels, index_kernels, vector_kernels
     except ImportError:  # without the compiler's library there are none
         return None
-    return Loops(compensation_kernels, index_kernels)
+    return Loops(compensation_kernels, index_kernels, vector_kernels)
 
 
 def cached() -> bool:
@@ -67,7 +68,8 @@ def cached() -> bool:
     from stcodec.common.compiled import is_cached
 
     outer = found.compensation.add_prediction, found.indices.band_sums, found.indices.gather
-    return all(is_cached(function) for function in (*outer, found.indices.find))
+    inner = found.indices.find, found.vectors.code_field
+    return all(is_cached(function) for function in (*outer, *inner))
 
 
 def cache_folder() -> Path | None:
@@ -80,6 +82,14 @@ def cache_folder() -> Path | None:
     return cache_folder(found.indices.find)
 
 
+def compile_apart() -> None:
+    """Compile them in a process of its own, where the result can be kept."""
+    if cache_folder() is not None:
+        from stcodec.common.compiled import run_apart
+
+        run_apart("from stcodec.codec.kernels import warm_up; warm_up()")
+
+
 def warm_up() -> None:
     """Compile the loops, or load what was compiled before; from then on they are used."""
     found = _modules()
@@ -87,6 +97,7 @@ def warm_up() -> None:
         return
     _warm_up_compensation(found.compensation)
     _warm_up_index(found.indices)
+    _warm_up_vectors(found.vectors)
     _State.ready = True
 
 
@@ -109,3 +120,16 @@ def _warm_up_index(module: ModuleType) -> None:
     module.gather(frame, at, near, False, inputs)
     layer = np.zeros((60, 8), np.float32), np.zeros(8, np.float32)
     module.find(frame, at, inputs, 6, layer, layer, (6, 8), (255, 63), np.zeros((1, 8), np.uint8))
+
+
+def _warm_up_vectors(module: ModuleType) -> None:
+    from stcodec.codec import range_kernels
+
+    stream = range_kernels.stream(
+        range_kernels.WRITE,
+        np.zeros(256, np.uint8),
+        np.full((module.CONTEXTS, 4), 64, np.int32),
+    )
+    units = np.zeros((1, 1, module.UNIT_COLUMNS), np.int32)
+    field = module.Field(units.copy(), np.zeros((1, 1, 1, 4), np.int32), 1)
+    module.code_field(stream, field, units, *module.room())

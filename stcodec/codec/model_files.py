@@ -36,7 +36,7 @@ from stcodec.codec.scales import (
     ScaleNetworks,
     network_name,
 )
-from stcodec.codec.vectors import MotionStart, default_start
+from stcodec.codec.vectors import MotionStart
 from stcodec.errors import ModelError
 
 _PARTS = ("w1", "b1", "w2", "b2")
@@ -165,8 +165,6 @@ def _assemble(
 
 def _motion(tensors: dict[str, torch.Tensor]) -> MotionStart:
     parts = {k: v for k, v in tensors.items() if k.startswith("motion.")}
-    if not parts:  # TODO
-        return default_start()
     if any(part.dtype != torch.int32 for part in parts.values()):
         raise ValueError("motion.* hold integers of 32 bits")
     return MotionStart.unpack({k.removeprefix("motion."): v.numpy() for k, v in parts.items()})

@@ -37,8 +37,8 @@ class Stream(NamedTuple):
 
     state int64 [8]: MODE (READ, WRITE or COUNT), SPENT in units of 1 / PRICE bits, SET: the number
     of the first context of those in use, and the coder's own; data uint8: what is read, or room for
-    what is written; contexts int32 [contexts, 4]: PROBABILITY of a 1, how much is KNOWN (0..PATIENCE),
-    and how often a 0 and a 1 were SEEN while writing.
+    what is written; contexts int32 [contexts, 4]: PROBABILITY of a 1, how much is KNOWN
+    (0..PATIENCE), and how often a 0 and a 1 were SEEN while writing.
     """
 
     state: np.ndarray

@@ -18,8 +18,8 @@ class Step:
     last one of the chunk before, None = there is none.
 
     level 0 = key, the last one = leaves; on a frame of a level only those of later ones depend, and
-    key frames on each other. of_kind 1..4: the kind of its frames where any is predicted. finer: what
-    is added to the quality that its kind gives it."""
+    key frames on each other. of_kind 1..4: the kind of its frames where any is predicted. finer:
+    what is added to the quality that its kind gives it."""
 
     frames: tuple[int, ...]
     references: tuple[tuple[int | None, int | None], ...]

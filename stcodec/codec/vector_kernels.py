@@ -1,8 +1,9 @@
 """Motion in compiled loops: the candidates of a block, and the decisions that say which motion it
 has. `vectors` tells what is coded in which order.
 
-Positions and sizes count units of 16x16 luma samples. One walk reads, writes and counts bits, as its
-stream does. Records are rows of integers, whose columns have names: a compiler takes long over more.
+Positions and sizes count units of 16x16 luma samples. One walk reads, writes and counts bits, as
+its stream does. Records are rows of integers, whose columns have names: a compiler takes long over
+more.
 """
 
 from __future__ import annotations
@@ -68,6 +69,11 @@ class Field(NamedTuple):
     references: int
 
 
+def room() -> tuple[np.ndarray, np.ndarray]:
+    """Room for the candidates int64 [CANDIDATE_ROWS, 5] and the motion of a block."""
+    return np.zeros((CANDIDATE_ROWS, 5), np.int64), np.zeros(BLOCK_COLUMNS, np.int64)
+
+
 @inner
 def used(mode: int, side: int) -> bool:
     """Whether a mode takes a reference."""
@@ -114,8 +120,8 @@ def _add_predictor(c: np.ndarray, side: int, y: int, x: int) -> None:
 
 @inner
 def gather(f: Field, r: int, k: int, size: int, c: np.ndarray) -> None:
-    """The candidates int64 [CANDIDATE_ROWS, 5] of the block of `size` units at (r, k): the blocks to
-    its left and above, the expected motion, its corners, what else is expected, and no motion."""
+    """The candidates int64 [CANDIDATE_ROWS, 5] of the block of `size` units at (r, k): the blocks
+    to its left and above, the expected motion, its corners, what else is expected, and none."""
     rows, columns = f.units.shape[0], f.units.shape[1]
     for i in range(5):
         c[_COUNTS, i] = 0
@@ -322,8 +328,8 @@ def _code_parts(s: Stream, f: Field, r: int, k: int, merged: int, block: np.ndar
 def _code_part(
     s: Stream, f: Field, r: int, k: int, side: int, q: int, changed: int, block: np.ndarray
 ) -> int:
-    """The vector of part q of the unit at (r, k): that of the first part, one of two neighbours', or
-    another. Returns whether it is not that of the first."""
+    """The vector of part q of the unit at (r, k): that of the first part, one of two neighbours',
+    or another. Returns whether it is not that of the first."""
     first = 1 + 8 * side
     at = first + 2 * q
     vy, vx = block[at], block[at + 1]
@@ -428,16 +434,14 @@ def _code_one(
     gather(f, r, k, size, c)
     merged = code_block(s, f, r, k, size, c, b)
     keep(f, r, k, size, merged, b)
+    largest = 0
     for n in range(1, BLOCK_COLUMNS):
-        if abs(b[n]) > LIMIT:
-            return False
-    return True
+        largest = max(largest, abs(b[n]))
+    return largest <= LIMIT
 
 
 @compiled
-def code_field(
-    s: Stream, f: Field, wanted: np.ndarray, c: np.ndarray, block: np.ndarray
-) -> bool:
+def code_field(s: Stream, f: Field, wanted: np.ndarray, c: np.ndarray, block: np.ndarray) -> bool:
     """Code the motion of a frame into `f`: what the stream reads, or that of `wanted`, units like
     those of `f` of which modes and vectors count. Returns False if a vector is out of range."""
     rows, columns = f.units.shape[0], f.units.shape[1]

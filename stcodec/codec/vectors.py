@@ -34,8 +34,6 @@ from stcodec.codec.range_kernels import (
 )
 from stcodec.codec.tree import KEY, Step
 from stcodec.codec.vector_kernels import (
-    BLOCK_COLUMNS,
-    CANDIDATE_ROWS,
     CONTEXTS,
     LIMIT,
     UNIT_COLUMNS,
@@ -106,7 +104,8 @@ def default_start() -> MotionStart:
 class MotionContexts:
     """The adaptive contexts of a video, from the first chunk of a segment on.
 
-    Steps of different kinds of frames have contexts of their own, so they may be coded side by side.
+    Steps of different kinds of frames have contexts of their own, so they may be coded side by
+    side.
     """
 
     def __init__(self, start: MotionStart) -> None:
@@ -148,13 +147,14 @@ class MotionStream:
         return range_kernels.counter(self._stream, _first_context(kind))
 
     def code(self, kind: int, field: Field, wanted: Fields | None) -> Fields:
-        """Code the motion of one frame of a kind into `field` (`open_field`); wanted (batch size 1):
-        None to read it. Returns what a decoder has. DamagedFileError if a vector is out of range."""
+        """Code the motion of one frame of a kind into `field` (`open_field`); wanted (batch size
+        1): None to read it. Returns what a decoder has. DamagedFileError if a vector is out of
+        range."""
         units = field.units.shape[0] * field.units.shape[1]
         self._stream = range_kernels.with_room(self._stream, units * _PER_UNIT + 64)
         self._stream.state[SET] = _first_context(kind)
         there = np.zeros((1, 1, UNIT_COLUMNS), np.int32) if wanted is None else _units(wanted)
-        if not vector_kernels.code_field(self._stream, field, there, *room()):
+        if not vector_kernels.code_field(self._stream, field, there, *vector_kernels.room()):
             raise DamagedFileError("a decoded motion vector is out of range")
         coded = fields_of(field)
         for part in (coded.modes.numpy(), coded.vectors.numpy().astype("<i2")):
@@ -168,11 +168,6 @@ class MotionStream:
 
 def _first_context(kind: int) -> int:
     return (kind - KEY) * CONTEXTS
-
-
-def room() -> tuple[np.ndarray, np.ndarray]:
-    """Room for the candidates and the motion of a block."""
-    return np.zeros((CANDIDATE_ROWS, 5), np.int64), np.zeros(BLOCK_COLUMNS, np.int64)
 
 
 def open_field(shape: FieldShape, available: tuple[bool, bool], hints: np.ndarray) -> Field:
@@ -223,8 +218,8 @@ def frame_hints(step: Step, coded: Mapping[int, CodedField], shape: FieldShape) 
     """Expected vectors int32 [h, rows, columns, 4] of the one frame of a step, by reference and
     component: those of h = 0 to 2 frames coded before, scaled by the distance in time.
 
-    These are its references that have motion themselves; first comes one that is predicted along the
-    way to the other reference, or else the later one. A key takes the motion of the key before.
+    These are its references that have motion themselves; first comes one that is predicted along
+    the way to the other reference, or else the later one. A key takes the motion of the key before.
     """
     frame, pair = step.frames[0], step.references[0]
     parents = [coded[r] for r in (pair[1], pair[0]) if r is not None and r in coded]
@@ -234,9 +229,7 @@ def frame_hints(step: Step, coded: Mapping[int, CodedField], shape: FieldShape) 
     return np.ascontiguousarray(hints.transpose(0, 2, 3, 1))
 
 
-def _scaled(
-    parent: CodedField, frame: int, pair: tuple[int | None, int | None]
-) -> np.ndarray:
+def _scaled(parent: CodedField, frame: int, pair: tuple[int | None, int | None]) -> np.ndarray:
     """The motion of a coded frame along the way of another one, [2, 2, rows, columns]."""
     sides = [k for k in (0, 1) if parent.references[k] is not None]
     sides.sort(key=lambda k: parent.references[k] not in pair)

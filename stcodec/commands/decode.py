@@ -55,8 +55,10 @@ def decode(
     check_stdout(target, as_json)
     said = Reporter(as_json, quiet)
     from stcodec.common.values import Progress
+    from stcodec.flows.compiling import compile_decoder
     from stcodec.flows.decode import decode_steps
 
+    compile_decoder(said.note)
     chosen = DecodeOptions(overwrite=policy(overwrite, target), **options)
     result = None
     label, names = f"decoding {os.path.basename(source)}", {"input": source, "output": target}

@@ -1,5 +1,5 @@
-"""Compiled loops for the choice of motion: block by block in the order of coding, the cheapest of what
-the search found and of what a decoder expects, from the 16x16 units up to blocks of 64x64."""
+"""Compiled loops for the choice of motion: block by block in the order of coding, the cheapest of
+what the search found and of what a decoder expects, from 16x16 units up to blocks of 64x64."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ SIZES = np.array([1, 2, LARGEST])  # of blocks, in units; constants would be com
 
 class Task(NamedTuple):
     """What is to be done for a frame: its `pictures`; found int64 [rows, columns, 16]: the searched
-    vectors of each unit; price of a bit as the `counter` counts it; `transform`; the `field` that is
-    decided."""
+    vectors of each unit; price of a bit as the `counter` counts it; `transform`; the `field` that
+    is decided."""
 
     pictures: Pictures
     found: np.ndarray

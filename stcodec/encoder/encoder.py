@@ -4,10 +4,11 @@ be searched at the same time; and nothing of it depends on the last frames of a 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,8 +80,7 @@ def _luma(source: SourceChunk, before: _Before | None, number: int) -> Tensor:
 
 class ChunkEncoder:
     """Encodes the chunks of a video in order. Pictures are `width` x `height` 4:2:0 planes of
-    `bit_depth` 8 or 10; `writer` makes the coder of each chunk, `observer` sees what is coded: both
-    are for training."""
+    `bit_depth` 8 or 10; `observer` sees what is coded, for training."""
 
     def __init__(
         self,
@@ -91,7 +91,6 @@ class ChunkEncoder:
         settings: CodecSettings,
         device: torch.device | str = "cpu",
         workers: int = 1,
-        writer: Callable[[], SymbolWriter] = SymbolWriter,
         observer: Observer | None = None,
     ) -> None:
         self.width, self.height, self.bit_depth = width, height, bit_depth
@@ -103,7 +102,6 @@ class ChunkEncoder:
         pool = Workers(min(workers, _MOST_WORKERS), flush_denormals)
         self._chunks = ChunkWriter(self._model, self._geometry, self._device, pool)
         self._chunks.latents.observer = observer
-        self._make_writer = writer
         self._before: _Before | None = None
 
     def encode(self, chunk: Sequence[Planes], first: bool) -> EncodedChunk:
@@ -169,12 +167,17 @@ class ChunkEncoder:
         guide = ChunkGuide(
             self._model, self._costs, plan, chunk.source, chunk.fields, chunk.changes
         )
-        return self._chunks.start(plan, guide, self._make_writer())
+        return self._chunks.start(plan, guide, SymbolWriter())
 
     def finish(self, run: ChunkRun) -> EncodedChunk:
         """The rest; it may run in a thread of its own, while the next chunk is started."""
         payload = self._chunks.finish(run)
         return EncodedChunk(payload, run.plan.count, run.stats)
+
+    def motion_seen(self) -> np.ndarray:
+        """How often each outcome of each decision on motion has been written, int32 [SETS,
+        CONTEXTS, 2] (see `vectors.MotionContexts`): training fits where they start."""
+        return self._chunks.contexts.motion.seen()
 
     def _cascade(self, chunk: PreparedChunk, quality: int) -> int:
         """How much finer key frames are than others: the more of them lasts, the more."""

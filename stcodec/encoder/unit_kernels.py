@@ -1,8 +1,9 @@
 """Compiled loops for the choice of motion: what 16x16 units of a picture cost under it.
 
-The residual of a unit is priced by its transform: a coefficient, in units of its quantisation step,
-costs the smaller of what is lost without it and what coding it takes. Costs are in units of step**2.
-What was worked out for a unit is kept, since its neighbours and larger blocks ask for it again.
+The residual of a unit is priced by its transform: a coefficient, in units of its quantisation
+step, costs the smaller of what is lost without it and what coding it takes. Costs are in units of
+step**2. What was worked out for a unit is kept, since its neighbours and larger blocks ask for it
+again.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class Work(NamedTuple):
     """Of the units of a block of 64x64: own float32 [UNITS, 16, 16], their samples; moved float32
     [2, UNITS, n, 16, 16], what either reference predicts by the vectors `moved_by` int64 [2, UNITS,
     n, 2], of which there are `moved_count` int64 [2, UNITS]; costs float32 [UNITS, m] of the motion
-    `priced` int64 [UNITS, m, 5] (mode and both vectors), which are `whole` or only so much at least,
-    in number `priced_count` int64 [UNITS]. Then room: line [23, 16], half [8, 16], sums [8],
+    `priced` int64 [UNITS, m, 5] (mode and both vectors), which are `whole` or only so much at
+    least, in number `priced_count` int64 [UNITS]. Then room: line [23, 16], half [8, 16], sums [8],
     residual [16, 16], parts [2, 16, 16]."""
 
     own: np.ndarray
@@ -181,8 +182,15 @@ def _residual_cost(
 
 @inner
 def _moved(
-    w: Work, padded: np.ndarray, side: int, unit: int, top: int, left: int,
-    vy: int, vx: int, filters: np.ndarray
+    w: Work,
+    padded: np.ndarray,
+    side: int,
+    unit: int,
+    top: int,
+    left: int,
+    vy: int,
+    vx: int,
+    filters: np.ndarray,
 ) -> np.ndarray:
     """The 16x16 samples that a reference predicts for a unit by one vector."""
     keys, count = w.moved_by[side, unit], w.moved_count[side, unit]

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import torch
 
 from stcodec.codec import kernels
 from stcodec.options import EncodeOptions
@@ -16,7 +12,10 @@ from stcodec.options import EncodeOptions
 _LOCK = "stcodec-compiling.lock"
 
 
-def compile_once(options: EncodeOptions, tell: Callable[[str], None] | None = None) -> None:
+Tell = Callable[[str], None]
+
+
+def compile_once(options: EncodeOptions, tell: Tell | None = None) -> None:
     """See to it that encoding with `options` finds its loops compiled, where what is compiled can
     be kept.
 
@@ -24,39 +23,37 @@ def compile_once(options: EncodeOptions, tell: Callable[[str], None] | None = No
     `tell` is called with a line for a user who has to wait. Nothing is raised: what could not be
     compiled here the first chunk compiles.
     """
-    if options.motion == "none":
-        return
     from stcodec.encoder import choice
 
-    if choice.compiled():
+    if options.motion == "none":
+        compile_decoder(tell)
+        return
+    line = "compiling the motion search for this machine: half a minute or so, once"
+    _compile(choice.compiled, choice.cache_folder, choice.compile_apart, line, tell)
+
+
+def compile_decoder(tell: Tell | None = None) -> None:
+    """As `compile_once`, for decoding."""
+    line = "compiling the decoder's loops for this machine: a quarter of a minute or so, once"
+    _compile(kernels.cached, kernels.cache_folder, kernels.compile_apart, line, tell)
+
+
+def _compile(
+    ready: Callable[[], bool],
+    folder: Callable[[], Path | None],
+    compile_apart: Callable[[], None],
+    line: str,
+    tell: Tell | None,
+) -> None:
+    if ready():
         return
     if tell is not None:
-        tell("compiling the motion search for this machine: half a minute or less, once")
-    folder = choice.cache_folder()
-    with contextlib.nullcontext() if folder is None else _alone(folder):
+        tell(line)
+    kept = folder()
+    with contextlib.nullcontext() if kept is None else _alone(kept):
         # Another process may have done it meanwhile.
-        if not choice.compiled():
-            choice.compile_apart()
-
-
-@functools.cache
-def compile_meanwhile(device: torch.device) -> bool:
-    """Compile the decoder's loops, where they can be kept and have not been yet, in a process of
-    their own beside what goes on; whether that was begun. Until it is done tensors do the same."""
-    folder = kernels.cache_folder() if device.type == "cpu" else None
-    if folder is None or kernels.cached():
-        return False
-
-    def compile_alone() -> None:
-        with _alone(folder):
-            if not kernels.cached():
-                from stcodec.common.compiled import run_apart
-
-                run_apart("from stcodec.codec.kernels import warm_up; warm_up()")
-
-    # The thread waits for the process, and nobody for the thread.
-    threading.Thread(target=compile_alone, daemon=True).start()
-    return True
+        if not ready():
+            compile_apart()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from stcodec.common.devices import choose_device
 from stcodec.common.files import (
     Overwrite,
     check_input,
@@ -25,7 +24,6 @@ from stcodec.common.timing import stage
 from stcodec.common.values import Extras, PathLike, Picture, Progress
 from stcodec.container.extras import unpack_extras
 from stcodec.errors import DamagedFileError
-from stcodec.flows.compiling import compile_meanwhile
 from stcodec.flows.reading import StpInput, open_stp
 from stcodec.media.writer import open_writer, output_format
 from stcodec.options import DecodeOptions, parse_audio
@@ -63,8 +61,6 @@ def decode_steps(
     with contextlib.ExitStack() as stack:
         opened = stack.enter_context(_open(source, options))
         extras = _extras(opened)
-        if compile_meanwhile(choose_device(options.device)):
-            said.append("the loops of the decoder are being compiled for this machine, once")
         items = opened.decoded(options.device, options.threads)
         stack.enter_context(contextlib.closing(items))
         writer = open_writer(

@@ -72,8 +72,8 @@ class QualityControl(Protocol):
 
 @dataclass(frozen=True)
 class Cut:
-    """Pictures that are coded together, one chunk or two, and whether they start a segment. last: of
-    a part, whether it is the last one."""
+    """Pictures that are coded together, one chunk or two, and whether they start a segment. last:
+    of a part, whether it is the last one."""
 
     pictures: list[Picture]
     first: bool

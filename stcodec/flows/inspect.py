@@ -227,9 +227,9 @@ def _verified(
 ) -> Iterator[ChunkReport]:
     from stcodec.codec.decoder import ChunkDecoder
     from stcodec.codec.model_files import load_model
-    from stcodec.flows.compiling import compile_meanwhile
+    from stcodec.flows.compiling import compile_decoder
 
-    compile_meanwhile(work.device)
+    compile_decoder()
     with open_input(path) as stream, named(path):
         reader = stp.Reader(stream)
         header = reader.header

@@ -27,7 +27,7 @@ from stcodec.container.records import VideoChunk
 from stcodec.container.stp import Reader
 from stcodec.errors import DamagedFileError, UsageError
 from stcodec.flows.budget import check_pixels
-from stcodec.flows.compiling import compile_meanwhile
+from stcodec.flows.compiling import compile_decoder
 from stcodec.options import AUTO_DEVICE
 
 _IMPORTED_BY = os.getpid()
@@ -187,7 +187,7 @@ class _Decoding:
             header = self._reader.header
             self._work = _arithmetic(device, threads)
             where = self._work.device
-            compile_meanwhile(where)
+            compile_decoder()
             model: Model = load_model_once(header.model_id, where, header.model_sha256)
             size = header.width, header.height
             workers = self._work.share(header.width * header.height)

@@ -23,7 +23,7 @@ from stcodec.container import records, stp
 from stcodec.container.extras import video_info
 from stcodec.errors import DamagedFileError, UsageError
 from stcodec.flows.budget import check_pixels
-from stcodec.flows.compiling import compile_meanwhile
+from stcodec.flows.compiling import compile_decoder
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class StpInput:
         """Pictures and packets in the file's order; of a window only, whose start becomes time
         zero. DamagedFileError, ModelError; UsageError for a window without pictures."""
         work = Arithmetic(choose_device(device), threads)
-        compile_meanwhile(work.device)
+        compile_decoder()
         return work.steps(_decoded(self, work))
 
 

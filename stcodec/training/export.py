@@ -47,7 +47,7 @@ def write(target: Path, model: Model, card: str | None) -> None:
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: a model file ends with .safetensors")
     model_files.save_model(
-        target, model.config, model.network, model.scale_networks, model.tables, model.vector_tables
+        target, model.config, model.network, model.scale_networks, model.tables, model.motion_start
     )
     if card is not None:
         digest = hashlib.sha256(target.read_bytes()).hexdigest()

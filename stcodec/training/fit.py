@@ -20,14 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stcodec.codec import scales, vectors
-from stcodec.codec.entropy import SymbolWriter, Tables
+from stcodec.codec import scales
+from stcodec.codec.entropy import Tables
 from stcodec.codec.model_files import Model
 from stcodec.codec.network import ModelConfig, Network
 from stcodec.codec.patches import CHUNK_FRAMES, PatchSize
 from stcodec.codec.scales import GroupNetwork, ScaleNetworks
 from stcodec.codec.transform import luma_channels
-from stcodec.codec.vectors import VectorTables
+from stcodec.codec.vector_kernels import CONTEXTS
+from stcodec.codec.vectors import SETS, MotionStart, default_start
 from stcodec.common.values import Planes
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 from stcodec.training.scale_twin import ScaleTwin, code_length, index_costs
@@ -76,9 +77,7 @@ def initial_model(config: ModelConfig) -> Model:
             start = end
     network = Network(config).eval().requires_grad_(False)
     tables = Tables.from_probabilities(laplace_rows())
-    return Model(
-        "initial", bytes(32), config, network, scale_networks, tables, vectors.default_tables()
-    )
+    return Model("initial", bytes(32), config, network, scale_networks, tables, default_start())
 
 
 def groups_of(patch: PatchSize) -> tuple[int, ...]:
@@ -250,50 +249,6 @@ def fit_tables(
     return Tables.from_probabilities(fitted)
 
 
-class VectorCounter:
-    """Counts the symbols of each vector table, as the writers that it makes write them."""
-
-    def __init__(self) -> None:
-        self.counts = [
-            np.zeros(2 * vectors.table_support(i) + 2) for i in range(1, vectors.TABLE_COUNT + 1)
-        ]
-
-    def writer(self) -> SymbolWriter:
-        """A writer that counts. Latents go through its branches, which do not."""
-        return _CountingWriter(self)
-
-    def count(self, symbols: np.ndarray, index: np.ndarray) -> None:
-        """Take symbols int32 [n] under the vector tables `index` [n]."""
-        for i in np.unique(index[index > 0]):
-            k = vectors.table_support(int(i))
-            group = symbols[index == i]
-            letters = np.where(np.abs(group) > k, 2 * k + 1, group + k)
-            self.counts[i - 1] += np.bincount(letters, minlength=2 * k + 2)
-
-    def tables(self, weight: float = 30.0) -> VectorTables:
-        """Frozen tables from the counts (made symmetric for vectors) on the default tables as a
-        prior."""
-        rows = []
-        for i, (count, prior) in enumerate(
-            zip(self.counts, vectors.default_tables().tables.counts, strict=True), 1
-        ):
-            if i < vectors.MODE_BASE:
-                count = np.append((count[:-1] + count[-2::-1]) / 2, count[-1])
-            rows.append(count + weight * prior / prior.sum())
-        return VectorTables(Tables.from_probabilities(rows))
-
-
-class _CountingWriter(SymbolWriter):
-    def __init__(self, counter: VectorCounter) -> None:
-        super().__init__()
-        self._counter = counter
-
-    def code(self, symbols: np.ndarray | None, index: np.ndarray, tables: Tables) -> np.ndarray:
-        assert symbols is not None
-        self._counter.count(symbols, index)
-        return super().code(symbols, index, tables)
-
-
 def fit_round(
     model: Model,
     clips: Sequence[Sequence[Planes]],
@@ -312,16 +267,15 @@ def fit_round(
     clips: they have 384 inputs.
     """
     collector = Collector(model.config, patches_per_pass)
-    counter = VectorCounter()
+    seen = np.zeros((SETS, CONTEXTS, 2), np.int64)
     bits = 0.0
     for i, clip in enumerate(clips):
         height, width = clip[0][0].shape
         settings = CodecSettings(quality=qualities[i % len(qualities)], effort=effort)
-        encoder = ChunkEncoder(
-            model, width, height, 8, settings, writer=counter.writer, observer=collector
-        )
+        encoder = ChunkEncoder(model, width, height, 8, settings, observer=collector)
         for start in range(0, len(clip), CHUNK_FRAMES):
             bits += encoder.encode(clip[start : start + CHUNK_FRAMES], start == 0).stats.total_bits
+        seen += encoder.motion_seen()
     log(f"coded {len(clips)} clips into {bits / 8:.0f} bytes")
     network = copy.deepcopy(model.network)
     with torch.no_grad():
@@ -335,5 +289,5 @@ def fit_round(
         network=network,
         scale_networks=scale_networks,
         tables=tables,
-        vector_tables=counter.tables(),
+        motion_start=MotionStart.fitted(seen),
     )
