@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import float32, uint64
 
-from stcodec.common.compiled import compiled, inlined
+from stcodec.common.compiled import compiled, inlined, inner
 
 # A block is worked on in rows so far apart, of which loops of a fixed length take the first part:
 # such loops become vector instructions.
@@ -18,7 +18,7 @@ STRIDE = 40
 ROOM = 48 * STRIDE
 
 
-@compiled
+@inner
 def _window(
     reference: np.ndarray,
     size: tuple[int, int],
@@ -65,7 +65,7 @@ def _filter4(a: np.ndarray, p: int, d: int, t: np.ndarray, out: np.ndarray, q: i
         out[q + uint64(i)] = t0 * a[x] + t1 * a[x + d] + t2 * a[x + 2 * d] + t3 * a[x + 3 * d]
 
 
-@compiled
+@inner
 def _filter(
     samples: np.ndarray, height: int, apart: int, taps: np.ndarray, out: np.ndarray
 ) -> None:
@@ -80,7 +80,7 @@ def _filter(
             _filter4(samples, p, d, taps, out, p)
 
 
-@compiled
+@inner
 def _tile(
     out: np.ndarray,
     reference: np.ndarray,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import float32, int32, uint64
 
-from stcodec.common.compiled import compiled, inlined
+from stcodec.common.compiled import compiled, inlined, inner
 
 BANDS = 8
 
@@ -58,7 +58,7 @@ def band_sums(references: np.ndarray, slices: np.ndarray, out: np.ndarray) -> No
             out[i, band] = total
 
 
-@compiled
+@inner
 def _append(inputs: Inputs, n: int, number: int, magnitude: int, logs: np.ndarray) -> int:
     """Append an input, the logarithm of a magnitude that is not zero; how many there are then."""
     inputs.number[n] = number
@@ -66,7 +66,7 @@ def _append(inputs: Inputs, n: int, number: int, magnitude: int, logs: np.ndarra
     return n + 1
 
 
-@compiled
+@inner
 def _around(frame: Frame, patch: int, band_totals: np.ndarray) -> None:
     """Sums of the references' bands over the 3x3 patches around one, int32 [BANDS]."""
     columns = frame.columns

@@ -38,12 +38,16 @@ class Stream(NamedTuple):
     state int64 [8]: MODE (READ, WRITE or COUNT), SPENT in units of 1 / PRICE bits, SET: the number
     of the first context of those in use, and the coder's own; data uint8: what is read, or room for
     what is written; contexts int32 [contexts, 4]: PROBABILITY of a 1, how much is KNOWN
-    (0..PATIENCE), and how often a 0 and a 1 were SEEN while writing.
+    (0..PATIENCE), and how often a 0 and a 1 were SEEN while writing. Where bits are counted only:
+    prices int64 [contexts in use, 2] of a 0 and a 1; longer int64 [rows, columns]: prices that the
+    syntax has summed up.
     """
 
     state: np.ndarray
     data: np.ndarray
     contexts: np.ndarray
+    prices: np.ndarray
+    longer: np.ndarray
 
 
 def stream(mode: int, data: np.ndarray, contexts: np.ndarray) -> Stream:
@@ -54,13 +58,16 @@ def stream(mode: int, data: np.ndarray, contexts: np.ndarray) -> Stream:
     if mode == READ:
         state[_LOW] = int.from_bytes(data[:4].tobytes().ljust(4, b"\0"), "big")
         state[_AT] = 4
-    return Stream(state, data, contexts)
+    none = np.zeros((0, 0), np.int64)
+    return Stream(state, data, contexts, none, none)
 
 
-def counter(s: Stream, first: int) -> Stream:
-    """A stream that counts bits under the contexts as they are now, from number `first` on, and
-    changes nothing."""
-    return s._replace(state=np.array([COUNT, 0, first, 0, 0, 0, 0, 0], np.int64))
+def counter(s: Stream, first: int, count: int) -> Stream:
+    """A stream that counts bits under `count` contexts from number `first` on, as they are now."""
+    ones = s.contexts[first : first + count, PROBABILITY].astype(np.int64)
+    prices = np.stack([_PRICES[(ONE - ones) >> 4], _PRICES[ones >> 4]], axis=1)
+    state = np.array([COUNT, 0, 0, 0, 0, 0, 0, 0], np.int64)
+    return s._replace(state=state, prices=prices)
 
 
 def with_room(s: Stream, size: int) -> Stream:
@@ -129,18 +136,21 @@ def _code(s: Stream, bound: int, value: int) -> int:
 @inner
 def bit(s: Stream, context: int, value: int) -> int:
     """A decision 0 or 1 under a context of the set in use: what was read, or `value`."""
-    state, own = s.state, s.contexts[context + s.state[SET]]
-    p = np.int64(own[PROBABILITY])
-    if state[MODE] != READ:
+    state, contexts = s.state, s.contexts
+    if state[MODE] == COUNT:
+        state[SPENT] += s.prices[context, value]
+        return value
+    context += state[SET]
+    p = np.int64(contexts[context, PROBABILITY])
+    if state[MODE] == WRITE:
         state[SPENT] += _PRICES[(p if value else ONE - p) >> 4]
-        if state[MODE] == COUNT:
-            return value
-        own[SEEN + value] += 1
+        contexts[context, SEEN + value] += 1
     value = _code(s, (state[_RANGE] >> 16) * p, value)
-    p += ((ONE if value else 0) - p) * _RATES[own[KNOWN]] >> 16
-    own[PROBABILITY] = min(max(p, LEAST), ONE - LEAST)
-    if own[KNOWN] < PATIENCE:
-        own[KNOWN] += 1
+    known = contexts[context, KNOWN]
+    p += ((ONE if value else 0) - p) * _RATES[known] >> 16
+    contexts[context, PROBABILITY] = min(max(p, LEAST), ONE - LEAST)
+    if known < PATIENCE:
+        contexts[context, KNOWN] = known + 1
     return value
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stcodec.codec.motion import BI, FIRST, SECOND
-from stcodec.codec.range_kernels import MODE, READ, Stream, bit, raw
+from stcodec.codec.range_kernels import COUNT, MODE, READ, SPENT, Stream, bit, raw
 from stcodec.common.compiled import compiled, inner
 
 LARGEST = 4  # units in a row of a block
@@ -23,6 +23,7 @@ CANDIDATES = 6  # at most
 PREDICTORS = 3  # at most
 LIMIT = 1 << 13  # of a component, in quarter samples
 _LENGTHS = 15  # of the absolute value of a difference, in bits
+_LONGER = 128  # sizes of differences whose prices are summed up
 
 # Columns of a unit: mode, size of its block, whether that was merged; then, as in all records of
 # motion, its vectors by reference (8 columns), 8x8 part (2) and component.
@@ -84,21 +85,19 @@ def used(mode: int, side: int) -> bool:
 def _add(c: np.ndarray, mode: int, y0: int, x0: int, y1: int, x1: int) -> None:
     """Add a candidate, or one more vote for the first, and the predictors that it makes: a mode and
     a vector by either reference."""
-    counts = c[_COUNTS]
-    for i in range(counts[0]):
-        own = c[i]
+    n = c[_COUNTS, 0]
+    for i in range(n):
         if (
-            own[0] == mode
-            and (mode == SECOND or (own[1] == y0 and own[2] == x0))
-            and (mode == FIRST or (own[3] == y1 and own[4] == x1))
+            c[i, 0] == mode
+            and (mode == SECOND or (c[i, 1] == y0 and c[i, 2] == x0))
+            and (mode == FIRST or (c[i, 3] == y1 and c[i, 4] == x1))
         ):
             if i == 0:
-                counts[1] += 1
+                c[_COUNTS, 1] += 1
             return
-    if counts[0] < CANDIDATES:
-        own = c[counts[0]]
-        own[0], own[1], own[2], own[3], own[4] = mode, y0, x0, y1, x1
-        counts[0] += 1
+    if n < CANDIDATES:
+        c[n, 0], c[n, 1], c[n, 2], c[n, 3], c[n, 4] = mode, y0, x0, y1, x1
+        c[_COUNTS, 0] = n + 1
     if mode != SECOND:
         _add_predictor(c, 0, y0, x0)
     if mode != FIRST:
@@ -143,14 +142,17 @@ def gather(f: Field, r: int, k: int, size: int, c: np.ndarray) -> None:
         elif i == 2 or i > 5:
             hint = 0 if i == 2 else i - 5
             if hint < len(f.hints):
-                h = f.hints[hint, y, x]
-                _add(c, whole, h[0], h[1], h[2], h[3])
+                h = f.hints
+                _add(
+                    c, whole, h[hint, y, x, 0], h[hint, y, x, 1], h[hint, y, x, 2], h[hint, y, x, 3]
+                )
             continue
         if ny < 0 or nx < 0 or ny >= rows or nx >= columns:
             continue
-        unit, at = f.units[ny, nx], VECTORS + 2 * part
-        if unit[_SIZE] != UNKNOWN:
-            _add(c, unit[_MODE], unit[at], unit[at + 1], unit[at + 8], unit[at + 9])
+        u, at = f.units, VECTORS + 2 * part
+        if u[ny, nx, _SIZE] != UNKNOWN:
+            y0, x0, y1, x1 = u[ny, nx, at], u[ny, nx, at + 1], u[ny, nx, at + 8], u[ny, nx, at + 9]
+            _add(c, u[ny, nx, _MODE], y0, x0, y1, x1)
     still = f.units[0, 0, _MODE] * 0
     _add(c, whole, still, still, still, still)
     for side in range(2):
@@ -203,11 +205,11 @@ def code_block(
     reading, count = s.state[MODE] == READ, c[_COUNTS, 0]
     number = 0
     while not reading and number < count:
-        own = c[number]
+        mode = c[number, 0]
         if (
-            own[0] == block[0]
-            and (own[0] == SECOND or (own[1] == block[1] and own[2] == block[2]))
-            and (own[0] == FIRST or (own[3] == block[9] and own[4] == block[10]))
+            mode == block[0]
+            and (mode == SECOND or (c[number, 1] == block[1] and c[number, 2] == block[2]))
+            and (mode == FIRST or (c[number, 3] == block[9] and c[number, 4] == block[10]))
         ):
             break
         number += 1
@@ -227,9 +229,9 @@ def code_block(
         _code_mode(s, f, r, k, block)
     mode = block[0]
     for side in range(2):
-        expected = c[_PREDICTED + PREDICTORS * side]
+        expected = _PREDICTED + PREDICTORS * side
         if not used(mode, side):
-            fill(block, side, expected[0], expected[1])
+            fill(block, side, c[expected, 0], c[expected, 1])
         elif not merged:
             _code_vector(s, c, side, block)
     if size == 1:
@@ -262,11 +264,11 @@ def _code_vector(s: Stream, c: np.ndarray, side: int, block: np.ndarray) -> None
     count = c[_COUNTS, 2 + side]
     nearest, least, spread = 0, 1 << 40, 0
     for i in range(count):
-        p = c[first + i]
-        far = abs(block[at] - p[0]) + abs(block[at + 1] - p[1])
+        y, x = c[first + i, 0], c[first + i, 1]
+        far = abs(block[at] - y) + abs(block[at + 1] - x)
         if far < least:
             least, nearest = far, i
-        apart = max(abs(p[0] - c[first, 0]), abs(p[1] - c[first, 1]))
+        apart = max(abs(y - c[first, 0]), abs(x - c[first, 1]))
         spread = max(spread, apart)
     number = 0
     while number < count - 1:
@@ -276,20 +278,23 @@ def _code_vector(s: Stream, c: np.ndarray, side: int, block: np.ndarray) -> None
     group = 0
     if count > 1:
         group = 1 + (spread > 2) + (spread > 8) + (spread > 32)
-    p = c[first + number]
-    y = _code_difference(s, group, 0, block[at] - p[0])
-    x = _code_difference(s, group, 1 if y == 0 else 2, block[at + 1] - p[1])
+    py, px = c[first + number, 0], c[first + number, 1]
+    y = _code_difference(s, group, 0, block[at] - py)
+    x = _code_difference(s, group, 1 if y == 0 else 2, block[at + 1] - px)
     if s.state[MODE] == READ:
-        fill(block, side, p[0] + y, p[1] + x)
+        fill(block, side, py + y, px + x)
 
 
 @inner
 def _code_difference(s: Stream, group: int, component: int, value: int) -> int:
     """A component of a difference of vectors: whether there is any, its length in bits, the bits
     below the highest one, the sign."""
+    size, length = abs(value), 1
+    if size < s.longer.shape[1] and s.state[MODE] == COUNT:
+        s.state[SPENT] += s.longer[3 * group + component, size]
+        return value
     if not bit(s, _ZERO + 3 * group + component, 1 if value != 0 else 0):
         return 0
-    size, length = abs(value), 1
     while length < _LENGTHS:
         if not bit(s, _LENGTH + _LENGTHS * group + length - 1, 1 if size >> length else 0):
             break
@@ -300,6 +305,24 @@ def _code_difference(s: Stream, group: int, component: int, value: int) -> int:
         found = 2 + bit(s, _HIGH + length - 1, (size >> low) & 1)
         found = (found << low) + raw(s, low, size & ((1 << low) - 1))
     return -found if raw(s, 1, 1 if value < 0 else 0) else found
+
+
+def with_long_prices(counter: Stream) -> Stream:
+    """A stream that counts bits, with the prices of whole differences: these are most of them."""
+    longer = np.zeros((18, _LONGER), np.int64)
+    fill_prices(counter, longer)
+    counter.state[SPENT] = 0
+    return counter._replace(longer=longer)
+
+
+@compiled
+def fill_prices(counter: Stream, longer: np.ndarray) -> None:
+    """Work out the prices of whole differences, by group and component, and size."""
+    for row in range(longer.shape[0]):
+        for size in range(longer.shape[1]):
+            counter.state[SPENT] = 0
+            _code_difference(counter, row // 3, row % 3, size)
+            longer[row, size] = counter.state[SPENT]
 
 
 @inner
@@ -366,10 +389,10 @@ def keep(f: Field, r: int, k: int, size: int, merged: int, block: np.ndarray) ->
     label = IN_PARTS if in_parts(block, 0) or in_parts(block, 1) else 2 + size // 2
     for i in range(r, r + size):
         for j in range(k, k + size):
-            unit = f.units[i, j]
-            unit[_MODE], unit[_SIZE], unit[_MERGED] = block[0], label, merged
+            f.units[i, j, _MODE], f.units[i, j, _SIZE] = block[0], label
+            f.units[i, j, _MERGED] = merged
             for n in range(16):
-                unit[VECTORS + n] = block[1 + n]
+                f.units[i, j, VECTORS + n] = block[1 + n]
 
 
 @inner

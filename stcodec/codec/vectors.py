@@ -39,6 +39,7 @@ from stcodec.codec.vector_kernels import (
     UNIT_COLUMNS,
     VECTORS,
     Field,
+    with_long_prices,
 )
 from stcodec.errors import DamagedFileError
 
@@ -144,7 +145,7 @@ class MotionStream:
     def counter(self, kind: int) -> Stream:
         """A stream that counts bits as the next frame of a kind starts to spend them, and changes
         nothing."""
-        return range_kernels.counter(self._stream, _first_context(kind))
+        return with_long_prices(range_kernels.counter(self._stream, _first_context(kind), CONTEXTS))
 
     def code(self, kind: int, field: Field, wanted: Fields | None) -> Fields:
         """Code the motion of one frame of a kind into `field` (`open_field`); wanted (batch size

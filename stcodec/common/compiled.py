@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,21 +14,39 @@ from typing import Any, TypeVar
 from numba import njit
 
 Function = TypeVar("Function", bound=Callable[..., object])
+_FAST = {"contract"}
+
+
+@functools.cache
+def _digest() -> str:
+    """Of the text of all loops: numba looks at the file of the one that is called alone."""
+    own = Path(__file__)
+    files = sorted(own.parents[1].rglob("*_kernels.py"))
+    digest = hashlib.sha256()
+    for file in (own, *files):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def compiled(function: Function) -> Function:
     """Compile at the first call, which takes seconds; the result is kept beside the function's file
-    or in the user's cache, if either can be written. Products and sums may be fused."""
-    fast = {"contract"}
+    or in the user's cache, if either can be written, and is good as long as no loop's text changes.
+    Products and sums may be fused."""
     try:
-        return njit(nogil=True, fastmath=fast, cache=True)(function)
+        made = njit(nogil=True, fastmath=_FAST, cache=True)(function)
     except RuntimeError:
-        return njit(nogil=True, fastmath=fast)(function)
+        return njit(nogil=True, fastmath=_FAST)(function)
+    with contextlib.suppress(AttributeError, OSError):
+        _file(made)._source_stamp = _digest()
+    return made
 
 
 def inner(function: Function) -> Function:
-    """Compile a function that compiled ones alone call; only what they come to is kept."""
-    return njit(nogil=True, fastmath={"contract"})(function)
+    """Compile a function that compiled ones alone call; only what they come to is kept.
+
+    It makes no arrays, so none are counted: counting costs more than most of these functions do.
+    """
+    return njit(nogil=True, fastmath=_FAST, _nrt=False)(function)
 
 
 def inlined(function: Function) -> Function:
@@ -42,13 +62,19 @@ def cache_folder(function: Any) -> Path | None:
 
 
 def is_cached(function: Any) -> bool:
-    """Whether what the compiler made of a function of `compiled`, for this version of Python, lies
-    on this machine. It may be that of another version of the function's file: then the first call
-    compiles after all."""
-    folder, python = cache_folder(function), function.py_func
-    name = f"{python.__module__.rpartition('.')[2]}.{python.__name__}"
-    version = f"py{sys.version_info.major}{sys.version_info.minor}"
-    return folder is not None and any(folder.glob(f"{name}-*.{version}*.nbi"))
+    """Whether what the compiler made of a function of `compiled` lies on this machine, for this
+    version of Python and of the loops. What cannot be read is cleared away."""
+    try:
+        return bool(_file(function)._load_index())
+    except Exception:
+        with contextlib.suppress(Exception):
+            _file(function).flush()
+        return False
+
+
+def _file(function: Any) -> Any:
+    """Where numba keeps what it made of a function; not one of its public parts."""
+    return function._cache._cache_file
 
 
 def run_apart(program: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numba import float32, int32, int64, uint64
 
 from stcodec.codec.motion import BI, FIRST, SECOND
-from stcodec.common.compiled import compiled
+from stcodec.common.compiled import compiled, inner
 from stcodec.encoder import tuning
 from stcodec.encoder.sample_kernels import MARGIN
 
@@ -63,7 +63,7 @@ def bit_table() -> np.ndarray:
     return (tuning.VECTOR_BITS * np.log2(size)).astype(np.float32)
 
 
-@compiled
+@inner
 def _difference(
     reference: np.ndarray,
     p: int,
@@ -88,25 +88,25 @@ def _difference(
     return total
 
 
-@compiled
+@inner
 def _bits(rate: Rate, dy: int, dx: int) -> float:
     """Estimated bits of a difference of vectors."""
     return rate.table[min(abs(dy) * rate.unit, _MOST)] + rate.table[min(abs(dx) * rate.unit, _MOST)]
 
 
-@compiled
+@inner
 def _median3(a: int, b: int, c: int) -> int:
     return max(min(a, b), min(max(a, b), c))
 
 
-@compiled
+@inner
 def _median5(a: int, b: int, c: int, d: int, e: int) -> int:
     low = max(min(a, b), min(c, d))
     high = min(max(a, b), max(c, d))
     return _median3(low, high, e)
 
 
-@compiled
+@inner
 def _median_before(component: np.ndarray, y: int, x: int) -> int:
     """The median of the three neighbours [rows, columns] that come before an element."""
     before = component[y, max(x - 1, 0)]
@@ -116,7 +116,7 @@ def _median_before(component: np.ndarray, y: int, x: int) -> int:
     return _median3(component[y - 1, x], before, ahead)
 
 
-@compiled
+@inner
 def _median_around(component: np.ndarray, y: int, x: int) -> int:
     """The median of an element [rows, columns] and its four neighbours."""
     up, down = component[max(y - 1, 0), x], component[min(y + 1, component.shape[0] - 1), x]
@@ -172,7 +172,7 @@ def full_search(
     return vectors
 
 
-@compiled
+@inner
 def _start(reference: Reference, y: int, x: int, vy: int, vx: int, size: int) -> int:
     """Where the samples of a block of size x size at (y, x), moved by a vector, start in the flat
     planes of a reference."""
@@ -184,7 +184,7 @@ def _start(reference: Reference, y: int, x: int, vy: int, vx: int, size: int) ->
     return (phase * reference.height + top) * reference.width + left
 
 
-@compiled
+@inner
 def _cost(reference: Reference, block: Block, rate: Rate, vy: int, vx: int, best: float) -> float:
     """Cost of a vector; `best` or more where it is no better."""
     price = rate.price * _bits(rate, vy - block.py, vx - block.px)
@@ -198,7 +198,7 @@ def _cost(reference: Reference, block: Block, rate: Rate, vy: int, vx: int, best
     return float32(sad) + price
 
 
-@compiled
+@inner
 def _refine(
     reference: Reference,
     block: Block,
@@ -337,7 +337,7 @@ def split(
     return fine
 
 
-@compiled
+@inner
 def _differences(
     first: Reference, second: Reference, current: np.ndarray, vectors: np.ndarray, v: int, u: int
 ) -> tuple[int, int, int]:

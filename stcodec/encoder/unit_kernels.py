@@ -185,24 +185,23 @@ def _moved(
     w: Work,
     padded: np.ndarray,
     side: int,
-    unit: int,
-    top: int,
-    left: int,
+    place: tuple[int, int, int],
     vy: int,
     vx: int,
     filters: np.ndarray,
-) -> np.ndarray:
-    """The 16x16 samples that a reference predicts for a unit by one vector."""
-    keys, count = w.moved_by[side, unit], w.moved_count[side, unit]
+) -> int:
+    """Which of the kept ones are the 16x16 samples that a reference predicts for a unit by one
+    vector."""
+    unit, top, left = place
+    keys, count = w.moved_by, w.moved_count[side, unit]
     for i in range(min(count, _MOVED)):
-        if keys[i, 0] == vy and keys[i, 1] == vx:
-            return w.moved[side, unit, i]
+        if keys[side, unit, i, 0] == vy and keys[side, unit, i, 1] == vx:
+            return i
     i = count % _MOVED
-    keys[i, 0], keys[i, 1] = vy, vx
+    keys[side, unit, i, 0], keys[side, unit, i, 1] = vy, vx
     w.moved_count[side, unit] = count + 1
-    out = w.moved[side, unit, i]
-    _move(padded, top, left, vy, vx, 16, filters, w.line, out)
-    return out
+    _move(padded, top, left, vy, vx, 16, filters, w.line, w.moved[side, unit, i])
+    return i
 
 
 @inner
@@ -216,7 +215,7 @@ def unit_cost(
 ) -> float:
     """What the residual of a unit costs under a motion int64 [BLOCK_COLUMNS] whose parts are alike;
     place: its number and corner. Where it is more than `most`, perhaps not all of it."""
-    unit, top, left = place
+    unit = place[0]
     keys, count = w.priced[unit], w.priced_count[unit]
     y0, x0, y1, x1 = block[1], block[2], block[9], block[10]
     mode = block[0]
@@ -226,26 +225,30 @@ def unit_cost(
         y0, x0 = 0, 0
     at = min(count, _PRICED)
     for i in range(at):
-        k = keys[i]
-        if k[0] == mode and k[1] == y0 and k[2] == x0 and k[3] == y1 and k[4] == x1:
+        if (
+            keys[i, 0] == mode
+            and keys[i, 1] == y0
+            and keys[i, 2] == x0
+            and keys[i, 3] == y1
+            and keys[i, 4] == x1
+        ):
             if w.whole[unit, i] or w.costs[unit, i] > most:
                 return float(w.costs[unit, i])
             at = i
             break
-    own, filters = w.own[unit], transform.filters
-    if mode == SECOND:
-        a = b = _moved(w, pictures.second, 1, unit, top, left, y1, x1, filters)
-    else:
-        a = b = _moved(w, pictures.first, 0, unit, top, left, y0, x0, filters)
-        if mode == BI:
-            b = _moved(w, pictures.second, 1, unit, top, left, y1, x1, filters)
-    _mean_residual(own, a, b, w.residual)
+    filters, one, two = transform.filters, 0, 0
+    if mode != SECOND:
+        one = _moved(w, pictures.first, 0, place, y0, x0, filters)
+    if mode != FIRST:
+        two = _moved(w, pictures.second, 1, place, y1, x1, filters)
+    first = w.moved[0, unit, one] if mode != SECOND else w.moved[1, unit, two]
+    second = w.moved[1, unit, two] if mode != FIRST else w.moved[0, unit, one]
+    _mean_residual(w.own[unit], first, second, w.residual)
     cost = _residual_cost(w.residual, transform, w.half, w.sums, most)
     if at == min(count, _PRICED):
         at = count % _PRICED
         w.priced_count[unit] = count + 1
-    k = keys[at]
-    k[0], k[1], k[2], k[3], k[4] = mode, y0, x0, y1, x1
+    keys[at, 0], keys[at, 1], keys[at, 2], keys[at, 3], keys[at, 4] = mode, y0, x0, y1, x1
     w.costs[unit, at], w.whole[unit, at] = cost, cost <= most
     return cost
 
