@@ -50,7 +50,7 @@ class ChunkGuide:
     ) -> Fields:
         """The cheapest motion among what was found and what a decoder expects."""
         frame = step.frames[0]
-        bit = tuning.VECTOR_PRICE * tuning.RATE_WEIGHTS[step.kind]
+        bit = tuning.RATE_WEIGHTS[step.kind]
         prices = Prices.of(self._luma_steps(step), bit)
         decoded = (None if r is None else pictures[r] for r in step.references[0])
         first, second = (None if p is None else p.y[0, 0] for p in decoded)

@@ -44,8 +44,6 @@ TREE_REACH_PER_FRAME = 24
 
 # --- Choice of motion, on decoded references
 
-VECTOR_PRICE = 1.0
-"""What a bit of motion costs against one of symbols."""
 FIRST_BITS, BITS_PER_OCTAVE = 5.0, 2.0
 """What a coefficient as large as a step costs in bits, where it is coded at all, and how many more
 one twice as large costs."""
