@@ -138,6 +138,11 @@ class EncodeOptions(_Checked):
     verify: bool = _option(
         False, "Decode what is written, and compare the pictures with those that were meant."
     )
+    resume: bool = _option(
+        False,
+        "Go on with a broken encode of the same input and options, if there is one, and keep what "
+        "is not complete where this one breaks off.",
+    )
     target_size: int | None = _option(
         None, "Size of the whole output, within 3 %: 25MB, 900kB, 20MiB.", 1, 1e15
     )
@@ -163,6 +168,8 @@ class EncodeOptions(_Checked):
         _check_part(self.start, self.end)
         names = (*TARGETS, "quality")
         check_goals([n for n in names if getattr(self, n) != default(EncodeOptions, n)])
+        if self.resume and (self.target_size is not None or self.target_bitrate is not None):
+            raise UsageError("an encode to a size cannot be resumed: it takes several passes")
         if parse_audio(self.audio).codec == "auto":
             raise UsageError("audio cannot be auto here: copy keeps it as it is")
         if self.motion not in ("mctf", "none"):
@@ -195,12 +202,21 @@ class DecodeOptions(_Checked):
     keep_partial: bool = _option(
         False, "Of a damaged file, keep the pictures before the damage (exit code 3 all the same)."
     )
+    salvage: bool = _option(
+        False,
+        "Of a damaged file, decode all that is left; the last picture stands where others are lost "
+        "(exit code 3 if any are).",
+    )
     overwrite: Overwrite = _option(Overwrite.NO, "Replace an existing output.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_part(self.start, self.end)
         parse_audio(self.audio)
+        if self.salvage and (self.start is not None or self.end is not None):
+            raise UsageError("a damaged file can be salvaged as a whole only")
+        if self.salvage and self.keep_partial:
+            raise UsageError("salvage and keep-partial exclude each other")
 
 
 METRICS = ("psnr", "ssim", "ms-ssim", "vmaf")

@@ -36,6 +36,7 @@ from stcodec.terminal.report import Reporter
 @device_options(DecodeOptions)
 @option(DecodeOptions, "max_pixels", "--max-pixels", type=int)
 @option(DecodeOptions, "keep_partial", "--keep-partial", is_flag=True)
+@option(DecodeOptions, "salvage", "--salvage", is_flag=True)
 @progress_option
 @output_options
 def decode(
@@ -55,6 +56,7 @@ def decode(
     check_stdout(target, as_json)
     said = Reporter(as_json, quiet)
     from stcodec.common.values import Progress
+    from stcodec.errors import DamagedFileError
     from stcodec.flows.decode import decode_steps
 
     chosen = DecodeOptions(overwrite=policy(overwrite, target), **options)
@@ -70,3 +72,6 @@ def decode(
     for line in result.notes:
         said.note(f"{target}: {line}")
     summaries.decoded(said, source, target, result)
+    if result.lost:
+        summaries.lost(source, result.lost)
+        raise DamagedFileError(f"{source}: is damaged: what is left of it is in {target}")

@@ -52,6 +52,11 @@ class StpInput:
         """How many pictures there will be, where that is known."""
         return self.index.footer.frames if self.index and self.entry is None else None
 
+    @property
+    def input_bytes(self) -> int:
+        """Bytes that have been read."""
+        return self.reader.offset
+
     def decoded(self, device: str, threads: int) -> Generator[Picture | Packet, None, None]:
         """Pictures and packets in the file's order; of a window only, whose start becomes time
         zero. DamagedFileError, ModelError; UsageError for a window without pictures."""
@@ -88,7 +93,7 @@ def read_stp(
     partial: bool = False,
 ) -> StpInput:
     """As `open_stp`, from an open stream of `source`."""
-    name = "standard input" if is_standard_stream(source) else os.fspath(source)
+    name = input_name(source)
     with named(name):
         reader = stp.Reader(stream)
         check_pixels(reader.header, input_size(source), max_pixels)
@@ -102,6 +107,11 @@ def read_stp(
     if start is not None or end is not None:
         entry = _find_entry(reader, index, start, end, name)
     return StpInput(name, reader, info, index, entry)
+
+
+def input_name(source: PathLike) -> str:
+    """What messages call it."""
+    return "standard input" if is_standard_stream(source) else os.fspath(source)
 
 
 def _find_entry(
