@@ -59,7 +59,10 @@ else; a byte of a file's name that is not UTF-8 becomes U+FFFD.
 | sampled | sample | `input`, `quality`, `output_bytes`, `bit_rate`, `psnr`, `ms_ssim`, `sampled_frames`, `frames`, `duration` |
 | compared | compare | `reference`, `distorted`, `width`, `height`, `bit_depth`, `matched_by`, `frames`, `bits_per_pixel`, `notes`; `summary`: of each metric `mean`, `min`, percentiles `p1` and `p5`, `worst` picture; `scores`: of each metric, by picture, with the `numbers` and `times` of the reference's pictures |
 | joined | concat | `inputs`, `output`, `frames`, `output_bytes`, `notes` |
-| part | split, one per part | `input`, `output`, `frames`, `start`, `output_bytes` |
+| found | events, one per event | `input`, `start`, `end`, `strength`, `box` (x, y, width, height), `peak`, `peak_frame` |
+| watched | events, one per file | `input`, `events`, `duration` |
+| keyframe | keyframes, one per picture | `input`, `output`, `picture`, `time` |
+| part | split and events --extract, one per part | `input`, `output`, `frames`, `start`, `output_bytes` |
 | rate_distortion, speed | bench | `machine`; `clips`, `curves`; `speed`, `complexity` |
 | payloads | bench | `machine`, `frames`, `settings`, `clips`; `curves`: by clip and codec, what was measured at each setting |
 | error | each | the last line of a command that ends with another exit code than 0: `message`, `exit_code` |

@@ -26,7 +26,7 @@ from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import CHUNK_FRAMES, Frames, Geometry
 from stcodec.codec.reconstruction import Reconstruction
-from stcodec.codec.tree import TREES, Step, tree_steps
+from stcodec.codec.tree import LEVELS, TREES, Step, tree_steps
 from stcodec.common.threads import Workers
 from stcodec.common.timing import stage
 from stcodec.errors import DamagedFileError
@@ -208,7 +208,7 @@ class FrameSymbols:
 
 @dataclass(frozen=True)
 class ChunkSymbols:
-    """What was read of a chunk: how it is coded, and all its frames in the order of decoding."""
+    """What was read of a chunk: how it is coded, and its frames in the order of decoding."""
 
     plan: Plan
     frames: tuple[FrameSymbols, ...]
@@ -224,17 +224,22 @@ class ChunkReader:
         self._latents = LatentCoder(model.network, model.scale_networks, model.tables, device)
 
     @torch.no_grad()
-    def read(self, payload: bytes, first: bool) -> ChunkSymbols:
-        """The symbols of a chunk; DamagedFileError where they are not those that were encoded."""
+    def read(self, payload: bytes, first: bool, levels: int = LEVELS) -> ChunkSymbols:
+        """The symbols of a chunk; DamagedFileError where they are not those that were encoded.
+
+        levels: how many of the tree's, from the coarsest on. The next chunk needs no more than one.
+        With fewer than all, the checksum is not looked at: it is one of all symbols."""
         plan, crc = _unpack_header(payload, first)
         known = self._contexts.start(first)
         if known is None:
             raise DamagedFileError("a segment does not start with its first chunk")
         reader = SymbolReader(payload[_HEADER.size :])
-        frames = [frame for step in plan.steps() for frame in self._read(reader, plan, step, known)]
-        reader.finish()
-        if reader.crc != crc:
-            raise DamagedFileError("decoded symbols are not those that were encoded")
+        steps = [step for step in plan.steps() if step.level < levels]
+        frames = [frame for step in steps for frame in self._read(reader, plan, step, known)]
+        if levels >= LEVELS:
+            reader.finish()
+            if reader.crc != crc:
+                raise DamagedFileError("decoded symbols are not those that were encoded")
         self._contexts.keep(known)
         return ChunkSymbols(plan, tuple(frames))
 

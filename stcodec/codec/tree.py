@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 INTRA, KEY = 0, 1
+LEVELS = 4
 
 
 @dataclass(frozen=True)

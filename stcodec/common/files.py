@@ -81,6 +81,14 @@ def check_output(
     raise _exists(where)
 
 
+def make_folder(path: PathLike) -> None:
+    """A folder for outputs, if it is not there yet. StcodecError."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StcodecError(f"{os.fspath(path)}: cannot be made ({error.strerror})") from error
+
+
 def _exists(where: Path) -> OutputExistsError:
     return OutputExistsError(f"{where}: already exists (-y overwrites)")
 
