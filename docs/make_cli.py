@@ -60,6 +60,7 @@ else; a byte of a file's name that is not UTF-8 becomes U+FFFD.
 | compared | compare | `reference`, `distorted`, `width`, `height`, `bit_depth`, `matched_by`, `frames`, `bits_per_pixel`, `notes`; `summary`: of each metric `mean`, `min`, percentiles `p1` and `p5`, `worst` picture; `scores`: of each metric, by picture, with the `numbers` and `times` of the reference's pictures |
 | joined | concat | `inputs`, `output`, `frames`, `output_bytes`, `notes` |
 | found | events, one per event | `input`, `start`, `end`, `strength`, `box` (x, y, width, height), `peak`, `peak_frame` |
+| learned | events --learn | `inputs`, `output`, `hours` of the day (whole numbers) |
 | watched | events, one per file | `input`, `events`, `duration` |
 | keyframe | keyframes, one per picture | `input`, `output`, `picture`, `time` |
 | part | split and events --extract, one per part | `input`, `output`, `frames`, `start`, `output_bytes` |

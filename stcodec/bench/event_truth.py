@@ -25,7 +25,7 @@ _SLACK = 8
 @dataclass(frozen=True)
 class Drawn:
     """An object of `size` (height, width) samples: in pictures `start` to `end`, from `at` (y, x)
-    on by `step` (y, x) a picture; `contrast`: how much brighter than its surroundings."""
+    on by `step` (y, x) a picture; `contrast`: how much brighter than the ground."""
 
     start: int
     end: int
@@ -91,20 +91,28 @@ def pictures(scene: Scene, seed: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(seed)
     margin = 16
     ground = _texture(rng, HEIGHT + 2 * margin, WIDTH + 2 * margin)
+    looks = [_texture(rng, *one.size) * 0.6 + 44 + one.contrast for one in scene.drawn]
     for t in range(scene.frames):
         dy, dx = (margin + round(scene.shake * wave) for wave in (np.sin(1.1 * t), np.cos(0.7 * t)))
         view = ground[dy : dy + HEIGHT, dx : dx + WIDTH].copy()
         if scene.lamp is not None and t >= scene.lamp:
             view = view * 1.3 + 15
         view *= 1 + scene.flicker * np.sin(2.1 * t)
-        for one in scene.drawn:
+        for one, look in zip(scene.drawn, looks, strict=True):
             if one.start <= t < one.end:
-                y, x = (
-                    round(p + s * (t - one.start)) for p, s in zip(one.at, one.step, strict=True)
-                )
-                view[max(y, 0) : y + one.size[0], max(x, 0) : x + one.size[1]] += one.contrast
+                _place(view, look, one, t - one.start)
         view += rng.normal(0, scene.noise, view.shape)
         yield np.clip(np.round(view), 0, 255).astype(np.uint8)
+
+
+def _place(view: np.ndarray, look: np.ndarray, one: Drawn, age: int) -> None:
+    """Put an object into a picture, where it is after so many pictures; what is outside is cut
+    off."""
+    y, x = (round(p + s * age) for p, s in zip(one.at, one.step, strict=True))
+    top, left = max(-y, 0), max(-x, 0)
+    if y + one.size[0] > 0 and x + one.size[1] > 0:
+        seen = look[top : max(HEIGHT - y, 0), left : max(WIDTH - x, 0)]
+        view[y + top : y + top + seen.shape[0], x + left : x + left + seen.shape[1]] = seen
 
 
 def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

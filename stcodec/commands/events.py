@@ -34,6 +34,19 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seconds of quiet that end an event.",
 )
+@click.option(
+    "--learn",
+    is_flag=True,
+    help="Learn what is normal in recordings of one camera, and write it into the file of -o.",
+)
+@click.option("-o", "--output", type=FILE, metavar="FILE.json", help="What --learn writes.")
+@click.option(
+    "--normal",
+    "learned",
+    type=FILE,
+    metavar="FILE.json",
+    help="Find what is not normal by what --learn has written.",
+)
 @click.option("--csv", "table", type=FILE, metavar="FILE", help="Write a table of all events.")
 @click.option(
     "--extract",
@@ -57,6 +70,9 @@ if TYPE_CHECKING:
 def events(
     sources: tuple[str, ...],
     gap: float,
+    learn: bool,
+    output: str | None,
+    learned: str | None,
     table: str | None,
     folder: str | None,
     plot_path: str | None,
@@ -74,10 +90,19 @@ def events(
     """
     from stcodec.common import plotting
     from stcodec.common.files import check_input, check_output, temporary_output
+    from stcodec.flows import camera
     from stcodec.flows.events import Activity, Event, find
 
-    if (folder is not None or plot_path is not None) and "-" in sources:
-        raise UsageError("--extract and --plot need files, not standard input")
+    said = Reporter(as_json, quiet)
+    if learn != (output is not None):
+        raise UsageError("--learn and -o belong together")
+    if output is not None:
+        if learned or table or folder or plot_path:
+            raise UsageError("--learn finds no events: it writes what is normal, and nothing else")
+        _learn(said, sources, output, overwrite, threads, max_pixels)
+        return
+    if (folder or plot_path or learned) and "-" in sources:
+        raise UsageError("--extract, --plot and --normal need files, not standard input")
     if plot_path is not None:
         if len(sources) > 1:
             raise UsageError("--plot draws one file")
@@ -86,12 +111,13 @@ def events(
         check_input(source)
     for target in filter(None, (table, plot_path)):
         check_output(target, policy(overwrite, target))
-    said = Reporter(as_json, quiet)
+    known = None if learned is None else camera.read(learned)
     listed: list[tuple[str, Event]] = []
     seen: list[Activity] = []
     for source in sources:
         count, end = 0, 0.0
-        for one in find(source, gap, threads, max_pixels):
+        usual = None if known is None else known.usual(source)
+        for one in find(source, gap, threads, max_pixels, usual):
             if isinstance(one, Event):
                 count += 1
                 listed.append((source, one))
@@ -111,6 +137,28 @@ def events(
         from stcodec.flows.event_plot import plot
 
         plot(sources[0], seen, [event for _, event in listed], Path(plot_path))
+
+
+def _learn(
+    said: Reporter,
+    sources: Sequence[str],
+    output: str,
+    overwrite: str | None,
+    threads: int,
+    max_pixels: int | None,
+) -> None:
+    from stcodec.common.files import check_input, check_output, temporary_output
+    from stcodec.flows import camera
+
+    if "-" in sources:
+        raise UsageError("--learn needs files, not standard input")
+    for source in sources:
+        check_input(source)
+        check_output(output, policy(overwrite, output), source)
+    known = camera.learn(sources, threads, max_pixels)
+    with temporary_output(output) as temporary:
+        temporary.write_bytes(camera.write_bytes(known))
+    watching.learned(said, sources, output, known)
 
 
 def _extract(

@@ -116,6 +116,11 @@ def _read(reader: ChunkReader, number: int, chunk: records.VideoChunk) -> ChunkS
         raise DamagedFileError(f"chunk {number}: {error}") from error
 
 
+def cells_of(samples: int) -> int:
+    """Cells in a row or column of so many luma samples."""
+    return -(-samples // CELL)
+
+
 def _look(frame: FrameSymbols, model: Model, geometry: Geometry) -> Look:
     assert frame.fields is not None
     rows, columns = geometry.blocks
@@ -125,8 +130,11 @@ def _look(frame: FrameSymbols, model: Model, geometry: Geometry) -> Look:
         weights=frame.values.values.abs().numpy(),
         minlength=high * wide,
     ).reshape(high, wide)
-    cells = _in_cells(energy, rows, columns)
-    return Look(frame.step.frames[0], frame.step.kind, cells, *_motion(frame, rows, columns))
+    dy, dx, camera = _motion(frame, rows, columns)
+    # Without what pads the picture.
+    inside = np.s_[: cells_of(geometry.height), : cells_of(geometry.width)]
+    energy = _in_cells(energy, rows, columns)[inside]
+    return Look(frame.step.frames[0], frame.step.kind, energy, dy[inside], dx[inside], camera)
 
 
 def _in_cells(grid: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -142,16 +150,22 @@ def _in_cells(grid: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def _motion(frame: FrameSymbols, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """By the vectors to the nearest reference: `dy`, `dx` and `camera` of `Look`."""
+    """`dy`, `dx` and `camera` of `Look`. Of two references that the vectors of a cell disagree
+    about, the one with less motion counts: where a block uses one alone, the other's vector means
+    nothing."""
     assert frame.fields is not None
     (own,), (references,) = frame.step.frames, frame.step.references
-    side, reference = min(
-        ((i, r) for i, r in enumerate(references) if r is not None), key=lambda r: abs(own - r[1])
-    )
-    blocks = frame.fields.vectors[0, side].numpy().astype(np.float32)
-    n = CELL // BLOCK
-    cells = blocks.reshape(2, rows, n, columns, n).mean(axis=(2, 4))
-    common = np.median(cells, axis=(1, 2), keepdims=True)
-    # A vector says where in its reference a block was: from one before, that is against the motion.
-    dy, dx = (common - cells) / (_QUARTERS * (own - reference))
-    return dy, dx, float(np.abs(common).max()) / _QUARTERS
+    found, camera = [], 0.0
+    for side, reference in enumerate(references):
+        if reference is None:
+            continue
+        blocks = frame.fields.vectors[0, side].numpy().astype(np.float32)
+        n = CELL // BLOCK
+        cells = blocks.reshape(2, rows, n, columns, n).mean(axis=(2, 4)) / _QUARTERS
+        common = np.median(cells, axis=(1, 2), keepdims=True)
+        camera = max(camera, float(np.abs(common).max()))
+        # A vector says where in its reference a block was: in one before, against the motion.
+        found.append((common - cells) / (own - reference))
+    least = np.argmin([np.hypot(*one) for one in found], axis=0)
+    dy, dx = np.take_along_axis(np.stack(found), least[None, None], axis=0)[0]
+    return dy, dx, camera

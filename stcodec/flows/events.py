@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,9 +23,13 @@ second."""
 _LOW, _MIDDLE, _LEAST = 30, 50, 10
 """Percentiles over time of a cell's activity: what counts as quiet, and what spreads around it. A
 cell may be busy for more than half of the time."""
+_RARE = 98
+"""The same where recordings were learned from: what happens more rarely is not normal."""
+_STEADY_WAY = 0.7
+"""Cosine of an angle: how steadily things go one way, and how far from its opposite another is."""
 _FLOOR = 0.5
 """Octaves that the activity of any cell varies by."""
-_FEW, _SLOW = 4.0, 0.5
+_FEW, SLOW = 4.0, 0.5
 """Energy of a cell and its motion in samples per frame that may come from noise."""
 _STEADY = 0.25
 """Luma samples that the picture of a camera at rest may move by, as vectors see it."""
@@ -45,10 +49,12 @@ _STRENGTH = 6.0
 @dataclass(frozen=True)
 class Normal:
     """What is normal in each cell, by kind of frame: `quiet` and `spread`, float32 [rows, columns],
-    in octaves."""
+    in octaves. way: float32 [2, rows, columns], which way things move (dy, dx; a unit vector, or 0
+    where nothing does or they go all ways); None: not known."""
 
     quiet: dict[int, np.ndarray]
     spread: dict[int, np.ndarray]
+    way: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -81,24 +87,49 @@ class Event:
 
 def amount(look: Look) -> np.ndarray:
     """Activity of cells in octaves: of what symbols add, and of motion."""
-    return np.log2(1 + look.energy / _FEW) + np.log2(1 + look.speed / _SLOW)
+    return np.log2(1 + look.energy / _FEW) + np.log2(1 + look.speed / SLOW)
 
 
 def normal(moments: Iterable[Moment]) -> Normal:
-    """What is normal in a recording, or in several of the same camera."""
+    """What is normal around these moments."""
     amounts: dict[int, list[np.ndarray]] = {kind: [] for kind in KINDS}
     for moment in moments:
         for look in moment.looks:
             amounts[look.kind].append(amount(look))
+    return normal_of({kind: np.stack(seen) for kind, seen in amounts.items() if seen})
+
+
+def normal_of(amounts: Mapping[int, np.ndarray], motion: np.ndarray | None = None) -> Normal:
+    """What is normal, from activity [n, rows, columns] by kind of frame.
+
+    motion: float [3, rows, columns], sums of dy, dx and speed in recordings that were learned from.
+    Then what happens now and then is normal, too.
+    """
     quiet, spread = {}, {}
     for kind, seen in amounts.items():
-        if seen:
-            all_of_them = np.stack(seen)
-            least, low, middle = np.percentile(all_of_them, (_LEAST, _LOW, _MIDDLE), axis=0)
-            common = max(_FLOOR, float(np.percentile(all_of_them - low, _COMMON)))
-            quiet[kind] = low.astype(np.float32)
-            spread[kind] = np.maximum(middle - least, common).astype(np.float32)
-    return Normal(quiet, spread)
+        marks = _LEAST, _LOW, _MIDDLE, _RARE
+        least, low, middle, rare = np.percentile(seen.astype(np.float32), marks, axis=0)
+        common = max(_FLOOR, float(np.percentile(seen - low, _COMMON)))
+        widest = [middle - least, np.full_like(low, common)]
+        if motion is not None:
+            widest.append(_near((rare - low) / _LIKELY).max(axis=(0, 1)))
+        quiet[kind] = low.astype(np.float32)
+        spread[kind] = np.max(widest, axis=0).astype(np.float32)
+    way = None
+    if motion is not None:
+        motion = np.stack([_near(one).sum(axis=(0, 1)) for one in motion])
+        length = np.hypot(motion[0], motion[1])
+        steady = length > _STEADY_WAY * np.maximum(motion[2], 4 * SLOW)
+        way = (motion[:2] * steady / np.maximum(length, SLOW)).astype(np.float32)
+    return Normal(quiet, spread, way)
+
+
+def _near(cells: np.ndarray) -> np.ndarray:
+    """What is up to two cells away from each cell: [5, 5, rows, columns]. Two frames of eight are
+    looked at: what moves fast is seen in some cells of its way only."""
+    rows, columns = cells.shape
+    padded = np.pad(cells, 2)
+    return np.array([[padded[y : y + rows, x : x + columns] for x in range(5)] for y in range(5)])
 
 
 def activity(moment: Moment, usual: Normal) -> Activity:
@@ -109,7 +140,7 @@ def activity(moment: Moment, usual: Normal) -> Activity:
             continue
         above = amount(look) - usual.quiet[look.kind]
         _hide_border(above, look.camera)
-        found = _region(above, usual.spread[look.kind])
+        found = _region(above, usual.spread[look.kind], _against(look, usual.way))
         region = region | found
         if (here := float(above[found].sum())) > strength:
             picture, strength = moment.first + look.place, here
@@ -130,9 +161,19 @@ def _hide_border(above: np.ndarray, camera: float) -> None:
         above[ring:-ring, ring:-ring] = inside
 
 
-def _region(above: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Cells, bool [rows, columns], in which far more than normal happens, with those around them in
-    which more does; none where that is so nearly everywhere."""
+def _against(look: Look, way: np.ndarray | None) -> np.ndarray | None:
+    """Cells, bool [rows, columns], in which something moves against the way that is normal there;
+    two of them side by side at least."""
+    if way is None:
+        return None
+    along = look.dy * way[0] + look.dx * way[1]
+    cells = (look.speed > SLOW) & (along < -_STEADY_WAY * look.speed)
+    return cells & _around(cells)
+
+
+def _region(above: np.ndarray, spread: np.ndarray, against: np.ndarray | None) -> np.ndarray:
+    """Cells, bool [rows, columns], in which far more than normal happens, or which are `against`
+    it, with those around them in which more does; none where that is so nearly everywhere."""
     # What the whole picture has in common is light or the camera's motion.
     common = np.median(above)
     above = above - max(common, 0.0)
@@ -140,6 +181,8 @@ def _region(above: np.ndarray, spread: np.ndarray) -> np.ndarray:
     score = above / np.maximum(spread, deviation)
     likely = (score > _LIKELY) & (above > _OCTAVES / 2)
     region = (score > _SURE) & (above > _OCTAVES)
+    if against is not None:
+        region |= against & (above > _OCTAVES)
     while True:
         grown = _around(region) & likely | region
         if (grown == region).all():
@@ -173,24 +216,27 @@ def find(
     gap: float = 1.0,
     threads: int = 0,
     max_pixels: int | None = None,
-    usual: Normal | None = None,
+    usual: Callable[[Moment], Normal] | None = None,
 ) -> Iterator[Activity | Event]:
     """The activity of all moments of a `.stp` file in order, and each event once it is over.
 
-    gap: seconds of quiet that end an event; usual: what is normal in this camera's pictures; None
-    takes it from what is around. Errors as `activity.moments`.
+    gap: seconds of quiet that end an event; usual: what is normal in a moment (see `camera`); None
+    takes it from the moments around. Errors as `activity.moments`.
     """
     with contextlib.closing(moments(path, threads, max_pixels)) as seen:
         yield from _with_events(_judged(seen, usual), gap)
 
 
-def _judged(seen: Iterable[Moment], usual: Normal | None) -> Iterator[Activity]:
-    """Each moment against what is normal in its window and the one before, which bounds memory."""
+def _judged(seen: Iterable[Moment], usual: Callable[[Moment], Normal] | None) -> Iterator[Activity]:
+    """Each moment against what is normal; where that is not known, in its window and the one
+    before, which bounds memory."""
+    if usual is not None:
+        yield from (activity(moment, usual(moment)) for moment in seen)
+        return
     source, before = iter(seen), list[Moment]()
-    while window := list(itertools.islice(source, 1 if usual else _WINDOW)):
-        known = usual or normal([*before, *window])
-        for moment in window:
-            yield activity(moment, known)
+    while window := list(itertools.islice(source, _WINDOW)):
+        known = normal([*before, *window])
+        yield from (activity(moment, known) for moment in window)
         before = window
 
 

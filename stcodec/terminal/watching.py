@@ -11,6 +11,7 @@ from stcodec.terminal.report import Reporter, say
 from stcodec.terminal.streams import printable
 
 if TYPE_CHECKING:
+    from stcodec.flows.camera import Camera
     from stcodec.flows.events import Event
     from stcodec.flows.keyframes import KeyFrame
 
@@ -36,6 +37,14 @@ def watched(said: Reporter, source: str, events: int, duration: float) -> None:
     said.event("watched", input=source, events=events, duration=round(duration, 6))
     what = f"{events} event" + ("" if events == 1 else "s")
     said.result(f"{printable(source)}: {what} in {duration:.3f} s")
+
+
+def learned(said: Reporter, sources: Sequence[str], output: str, known: Camera) -> None:
+    """What is normal was written."""
+    hours = sorted((name for name in known.hours if name.isdigit()), key=int)
+    said.event("learned", inputs=list(sources), output=output, hours=list(map(int, hours)))
+    of = f"hours {', '.join(hours)}" if hours else "no hours: the files do not say when they begin"
+    said.result(f"{printable(output)}: what is normal in {len(sources)} files; {of}")
 
 
 def keyframe(said: Reporter, source: str, made: KeyFrame) -> None:
