@@ -111,9 +111,12 @@ def _chunks(source: StpInput) -> Iterator[tuple[int, records.VideoChunk]]:
 
 def _read(reader: ChunkReader, number: int, chunk: records.VideoChunk) -> ChunkSymbols:
     try:
-        return reader.read(chunk.payload, chunk.first, _LEVELS)
+        symbols = reader.read(chunk.payload, chunk.first, _LEVELS)
     except DamagedFileError as error:
         raise DamagedFileError(f"chunk {number}: {error}") from error
+    if symbols.plan.count != len(chunk.pts):
+        raise DamagedFileError(f"chunk {number}: wrong number of pictures")
+    return symbols
 
 
 def cells_of(samples: int) -> int:
