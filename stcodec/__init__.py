@@ -91,7 +91,7 @@ def decode(
     format, or into pictures such as `frames/%04d.png`.
 
     `options` are the fields of `stcodec.options.DecodeOptions` (codec, crf, audio, start, end,
-    device, threads, max_pixels, keep_partial, salvage, overwrite). Raises errors of
+    device, threads, max_pixels, rate, keep_partial, salvage, overwrite). Raises errors of
     `stcodec.errors`; `dst` appears only when it is complete. The result of `salvage` says in `lost`
     what a damaged file has lost.
     """

@@ -176,6 +176,10 @@ class EncodeOptions(_Checked):
             raise UsageError(f"motion must be mctf or none, not {self.motion!r}")
 
 
+RATES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
+"""Shares of the pictures that `decode` can make alone: every picture, every second one, ..."""
+
+
 @dataclass(frozen=True)
 class DecodeOptions(_Checked):
     """Options of `decode`."""
@@ -199,6 +203,10 @@ class DecodeOptions(_Checked):
         1,
         1 << 32,
     )
+    rate: str = _option(
+        "1",
+        "Share of the pictures: 1, 1/2, 1/4 or 1/8. The others are not decoded at all.",
+    )
     keep_partial: bool = _option(
         False, "Of a damaged file, keep the pictures before the damage (exit code 3 all the same)."
     )
@@ -215,6 +223,10 @@ class DecodeOptions(_Checked):
         parse_audio(self.audio)
         if self.salvage and (self.start is not None or self.end is not None):
             raise UsageError("a damaged file can be salvaged as a whole only")
+        if self.rate not in RATES:
+            raise UsageError(f"rate must be one of {', '.join(RATES)}, not {self.rate!r}")
+        if self.salvage and self.rate != "1":
+            raise UsageError("salvage gives all pictures that are left, whatever the rate")
         if self.salvage and self.keep_partial:
             raise UsageError("salvage and keep-partial exclude each other")
 

@@ -55,10 +55,10 @@ def test_events_are_what_was_drawn(camera: Path) -> None:
 @pytest.mark.parametrize(
     "scene",
     [
-        Scene("noise", 96, (), noise=6),
-        Scene("flicker", 96, (), flicker=0.08),
-        Scene("lamp", 96, (), lamp=45),
-        Scene("shake", 96, (), shake=3.0),
+        Scene("noise", 64, (), noise=6),
+        Scene("flicker", 64, (), flicker=0.08),
+        Scene("lamp", 64, (), lamp=29),
+        Scene("shake", 64, (), shake=3.0),
     ],
     ids=lambda scene: scene.name,
 )

@@ -20,7 +20,7 @@ from stcodec.commands.shared import (
     stages,
 )
 from stcodec.commands.types import FILE
-from stcodec.options import DecodeOptions
+from stcodec.options import RATES, DecodeOptions
 from stcodec.terminal import summaries
 from stcodec.terminal.progress import ProgressReport
 from stcodec.terminal.report import Reporter
@@ -35,6 +35,7 @@ from stcodec.terminal.report import Reporter
 @part_options(DecodeOptions)
 @device_options(DecodeOptions)
 @option(DecodeOptions, "max_pixels", "--max-pixels", type=int)
+@option(DecodeOptions, "rate", "--rate", type=click.Choice(list(RATES)))
 @option(DecodeOptions, "keep_partial", "--keep-partial", is_flag=True)
 @option(DecodeOptions, "salvage", "--salvage", is_flag=True)
 @progress_option

@@ -29,7 +29,7 @@ from stcodec.flows.compiling import compile_meanwhile
 from stcodec.flows.reading import StpInput, open_stp
 from stcodec.flows.salvage import Lost, SalvagedInput, open_damaged
 from stcodec.media.writer import open_writer, output_format
-from stcodec.options import DecodeOptions, parse_audio
+from stcodec.options import RATES, DecodeOptions, parse_audio
 
 # Pictures between two reports of progress.
 _PICTURES_A_STEP = 8
@@ -116,7 +116,12 @@ def _open(source: PathLike, options: DecodeOptions) -> contextlib.AbstractContex
     if options.salvage:
         return open_damaged(source, options.max_pixels)
     return open_stp(
-        source, options.start, options.end, options.max_pixels, partial=options.keep_partial
+        source,
+        options.start,
+        options.end,
+        options.max_pixels,
+        partial=options.keep_partial,
+        nth=RATES[options.rate],
     )
 
 
