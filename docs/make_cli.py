@@ -53,13 +53,17 @@ else; a byte of a file's name that is not UTF-8 becomes U+FFFD.
 | progress | encode, decode, batch | `input`, `output`; `frames` done, of `total` (null: not known); at most two a second and file, none with `--quiet` or `--progress none` |
 | tried | encode to a target | `quality`; what samples say of it: `output_bytes`, `psnr`, `ms_ssim`, `vmaf` (null: not measured); none with `--quiet` |
 | encoded | encode, batch | `input`, `output`, `frames`, `width`, `height`, `duration`, `input_bytes` (null: not known), `output_bytes`, `seconds`, `notes` |
-| decoded | decode, batch | the same but `duration` and `output_bytes` |
+| decoded | decode, batch | the same but `duration` and `output_bytes`; of `decode --salvage` also `lost`: a list of `what` ("pictures", or a text), `start`, `end` (null: to the end), `frames` (null: not known, or no pictures) |
 | info | info | `path`, `width`, `height`, `frames`, `duration`, `streams`, `metadata`, `chapters`, `attachments` and what else `info` prints |
-| verified | verify | `input`, `intact`, `chunks`, `frames`, `damaged` (a list of `chunk`, `message`) |
+| verified | verify | `input`, `intact`, `chunks`, `frames`, `damaged` (a list of `chunk`, `message`), `lost` as above |
 | sampled | sample | `input`, `quality`, `output_bytes`, `bit_rate`, `psnr`, `ms_ssim`, `sampled_frames`, `frames`, `duration` |
 | compared | compare | `reference`, `distorted`, `width`, `height`, `bit_depth`, `matched_by`, `frames`, `bits_per_pixel`, `notes`; `summary`: of each metric `mean`, `min`, percentiles `p1` and `p5`, `worst` picture; `scores`: of each metric, by picture, with the `numbers` and `times` of the reference's pictures |
 | joined | concat | `inputs`, `output`, `frames`, `output_bytes`, `notes` |
-| part | split, one per part | `input`, `output`, `frames`, `start`, `output_bytes` |
+| found | events, one per event | `input`, `start`, `end`, `strength`, `box` (x, y, width, height), `peak`, `peak_frame` |
+| learned | events --learn | `inputs`, `output`, `hours` of the day (whole numbers) |
+| watched | events, one per file | `input`, `events`, `duration` |
+| keyframe | keyframes, one per picture | `input`, `output`, `picture`, `time` |
+| part | split and events --extract, one per part | `input`, `output`, `frames`, `start`, `output_bytes` |
 | rate_distortion, speed | bench | `machine`; `clips`, `curves`; `speed`, `complexity` |
 | payloads | bench | `machine`, `frames`, `settings`, `clips`; `curves`: by clip and codec, what was measured at each setting |
 | error | each | the last line of a command that ends with another exit code than 0: `message`, `exit_code` |

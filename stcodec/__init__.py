@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from stcodec.errors import (
@@ -59,20 +60,23 @@ def encode(
 
     `options` are the fields of `stcodec.options.EncodeOptions`: quality 0..63, or one of
     target_size (bytes), target_bitrate (bits per second), min_psnr (dB), min_ssim and min_vmaf;
-    model, device, threads, motion, effort, audio, overwrite; an existing `dst` is refused unless
-    overwrite=True. `progress` is called after every chunk. Raises errors of `stcodec.errors`,
-    TargetError where no quality reaches the target; `dst` appears only when it is complete.
+    model, device, threads, motion, effort, audio, verify, resume, overwrite; an existing `dst` is
+    refused unless overwrite=True. `progress` is called after every chunk. Raises errors of
+    `stcodec.errors`, TargetError where no quality reaches the target; `dst` appears only when it is
+    complete.
     """
     from stcodec.common.values import Progress
     from stcodec.flows.encode import EncodeResult
     from stcodec.flows.targets import search_steps
     from stcodec.options import EncodeOptions
 
-    for step in search_steps(src, dst, EncodeOptions(**_with_policy(options))):
-        if isinstance(step, EncodeResult):
-            return step
-        if progress is not None and isinstance(step, Progress):
-            progress(step)
+    # Whatever ends this, an error of `progress` too: nothing is left open.
+    with closing(search_steps(src, dst, EncodeOptions(**_with_policy(options)))) as steps:
+        for step in steps:
+            if isinstance(step, EncodeResult):
+                return step
+            if progress is not None and isinstance(step, Progress):
+                progress(step)
     raise AssertionError("an encode ends with its result")
 
 
@@ -87,18 +91,20 @@ def decode(
     format, or into pictures such as `frames/%04d.png`.
 
     `options` are the fields of `stcodec.options.DecodeOptions` (codec, crf, audio, start, end,
-    device, threads, max_pixels, keep_partial, overwrite). Raises errors of `stcodec.errors`; `dst`
-    appears only when it is complete.
+    device, threads, max_pixels, rate, keep_partial, salvage, overwrite). Raises errors of
+    `stcodec.errors`; `dst` appears only when it is complete. The result of `salvage` says in `lost`
+    what a damaged file has lost.
     """
     from stcodec.common.values import Progress
     from stcodec.flows.decode import decode_steps
     from stcodec.options import DecodeOptions
 
-    for step in decode_steps(src, dst, DecodeOptions(**_with_policy(options))):
-        if not isinstance(step, Progress):
-            return step
-        if progress is not None:
-            progress(step)
+    with closing(decode_steps(src, dst, DecodeOptions(**_with_policy(options)))) as steps:
+        for step in steps:
+            if not isinstance(step, Progress):
+                return step
+            if progress is not None:
+                progress(step)
     raise AssertionError("a decode ends with its result")
 
 

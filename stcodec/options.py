@@ -138,6 +138,11 @@ class EncodeOptions(_Checked):
     verify: bool = _option(
         False, "Decode what is written, and compare the pictures with those that were meant."
     )
+    resume: bool = _option(
+        False,
+        "Go on with a broken encode of the same input and options, if there is one, and keep what "
+        "is not complete where this one breaks off.",
+    )
     target_size: int | None = _option(
         None, "Size of the whole output, within 3 %: 25MB, 900kB, 20MiB.", 1, 1e15
     )
@@ -163,10 +168,16 @@ class EncodeOptions(_Checked):
         _check_part(self.start, self.end)
         names = (*TARGETS, "quality")
         check_goals([n for n in names if getattr(self, n) != default(EncodeOptions, n)])
+        if self.resume and (self.target_size is not None or self.target_bitrate is not None):
+            raise UsageError("an encode to a size cannot be resumed: it takes several passes")
         if parse_audio(self.audio).codec == "auto":
             raise UsageError("audio cannot be auto here: copy keeps it as it is")
         if self.motion not in ("mctf", "none"):
             raise UsageError(f"motion must be mctf or none, not {self.motion!r}")
+
+
+RATES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
+"""Shares of the pictures that `decode` can make alone: every picture, every second one, ..."""
 
 
 @dataclass(frozen=True)
@@ -192,8 +203,17 @@ class DecodeOptions(_Checked):
         1,
         1 << 32,
     )
+    rate: str = _option(
+        "1",
+        "Share of the pictures: 1, 1/2, 1/4 or 1/8. The others are not decoded at all.",
+    )
     keep_partial: bool = _option(
         False, "Of a damaged file, keep the pictures before the damage (exit code 3 all the same)."
+    )
+    salvage: bool = _option(
+        False,
+        "Of a damaged file, decode all that is left; the last picture stands where others are lost "
+        "(exit code 3 if any are).",
     )
     overwrite: Overwrite = _option(Overwrite.NO, "Replace an existing output.")
 
@@ -201,6 +221,14 @@ class DecodeOptions(_Checked):
         super().__post_init__()
         _check_part(self.start, self.end)
         parse_audio(self.audio)
+        if self.salvage and (self.start is not None or self.end is not None):
+            raise UsageError("a damaged file can be salvaged as a whole only")
+        if self.rate not in RATES:
+            raise UsageError(f"rate must be one of {', '.join(RATES)}, not {self.rate!r}")
+        if self.salvage and self.rate != "1":
+            raise UsageError("salvage gives all pictures that are left, whatever the rate")
+        if self.salvage and self.keep_partial:
+            raise UsageError("salvage and keep-partial exclude each other")
 
 
 METRICS = ("psnr", "ssim", "ms-ssim", "vmaf")

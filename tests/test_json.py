@@ -70,6 +70,7 @@ def test_verify_names_damaged_chunks(coded: Path, tmp_path: Path) -> None:
             "chunks": 2,
             "frames": 9,
             "damaged": [],
+            "lost": [],
         }
     ]
     (tmp_path / "cut.stp").write_bytes(whole[: len(whole) // 2])

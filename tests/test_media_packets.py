@@ -11,6 +11,7 @@ import pytest
 
 from stcodec.common.values import Picture, StreamInfo
 from stcodec.errors import UsageError
+from stcodec.media.packets import described
 from stcodec.media.reader import VideoReader
 from stcodec.media.writer import open_writer
 from stcodec.options import AudioChoice
@@ -139,3 +140,22 @@ def test_packets_and_pictures_come_interleaved(tmp_path: Path) -> None:
             else:
                 ahead = max(ahead, float((item.pts or 0) * base[1]) - video)
     assert ahead < 2.5
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        b"",
+        b"no media file",
+        b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n",
+        b"ffconcat version 1.0\nfile /etc/hostname\n",
+        b"RIFF\x2c\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80\xbb\0\0\0w\1\0\2\0\x10\0data\x08\0\0\0"
+        + bytes(8),
+    ],
+)
+def test_descriptions_are_mp4_or_matroska(description: bytes) -> None:
+    """A file must not choose which of FFmpeg's readers looks at it."""
+    info = StreamInfo("audio", "pcm_s16le", Fraction(1, 48000), description, {}, {})
+    with pytest.raises((av.FFmpegError, ValueError)):
+        with described(info):
+            pass

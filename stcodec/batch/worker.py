@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stcodec.batch.state import digest, from_json, to_json
-from stcodec.errors import StcodecError
+from stcodec.errors import DamagedFileError, StcodecError
 from stcodec.terminal.failures import describe
 
 _SECONDS_BETWEEN_RECORDS = 0.5
@@ -61,6 +61,8 @@ def _steps(job: Record) -> Iterator[Any]:
         if isinstance(step, Progress):
             yield step
         elif dataclasses.is_dataclass(step) and hasattr(step, "notes"):
+            if lost := getattr(step, "lost", ()):
+                raise DamagedFileError(f"{source}: {lost[0]}; what is left is in {target}")
             result = dataclasses.asdict(step)
             yield {**result, "output_bytes": os.path.getsize(target), "sha256": digest(target)}
 

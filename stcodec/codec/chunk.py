@@ -28,7 +28,7 @@ from stcodec.codec.motion import Fields
 from stcodec.codec.patches import Frames, Geometry
 from stcodec.codec.range_kernels import Stream
 from stcodec.codec.reconstruction import Reconstruction
-from stcodec.codec.tree import CASCADES, TREES, Step, tree_length, tree_steps
+from stcodec.codec.tree import CASCADES, LEVELS, TREES, Step, tree_length, tree_steps
 from stcodec.codec.vectors import MotionStream
 from stcodec.common.threads import Workers
 from stcodec.common.timing import stage
@@ -229,7 +229,7 @@ class FrameSymbols:
 
 @dataclass(frozen=True)
 class ChunkSymbols:
-    """What was read of a chunk: how it is coded, and all its frames in the order of decoding."""
+    """What was read of a chunk: how it is coded, and its frames in the order of decoding."""
 
     plan: Plan
     frames: tuple[FrameSymbols, ...]
@@ -253,18 +253,25 @@ class ChunkReader:
         self._latents = LatentCoder(model.network, model.scale_networks, model.tables, device)
 
     @torch.no_grad()
-    def read(self, payload: bytes, first: bool) -> ChunkSymbols:
-        """The symbols of a chunk; DamagedFileError where they are not those that were encoded."""
+    def read(self, payload: bytes, first: bool, levels: int = LEVELS) -> ChunkSymbols:
+        """The symbols of a chunk; DamagedFileError where they are not those that were encoded.
+
+        levels: how many of the tree's, from the coarsest on; a longer tree has more at its coarse
+        end, which are read always. The next chunk needs no more than one.
+        With fewer than all, the checksum is not looked at: it is one of all symbols."""
         plan, crc = _unpack_header(payload, first)
         known = self._contexts.start(first)
         if known is None:
             raise DamagedFileError("a segment does not start with its first chunk")
         motion, words = _split_payload(payload, plan.vectors)
         reader = _Reader(self._contexts.motion.stream(motion), SymbolReader(words))
-        frames = [frame for step in plan.steps() for frame in self._read(reader, plan, step, known)]
-        reader.symbols.finish()
-        if reader.symbols.crc ^ reader.motion.crc != crc:
-            raise DamagedFileError("decoded symbols are not those that were encoded")
+        last = max(step.level for step in plan.steps()) - (LEVELS - levels)
+        steps = [step for step in plan.steps() if step.level <= last]
+        frames = [frame for step in steps for frame in self._read(reader, plan, step, known)]
+        if levels >= LEVELS:
+            reader.symbols.finish()
+            if reader.symbols.crc ^ reader.motion.crc != crc:
+                raise DamagedFileError("decoded symbols are not those that were encoded")
         self._contexts.keep(known, plan.length)
         return ChunkSymbols(plan, tuple(frames))
 

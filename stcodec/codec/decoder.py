@@ -12,6 +12,7 @@ from stcodec.codec.latents import LatentCoder
 from stcodec.codec.model_files import Model
 from stcodec.codec.patches import Frames, Geometry, planes_from_frames
 from stcodec.codec.reconstruction import Reconstruction
+from stcodec.codec.tree import LEVELS
 from stcodec.common.arithmetic import flush_denormals
 from stcodec.common.threads import Workers
 from stcodec.common.timing import stage
@@ -31,8 +32,8 @@ class PictureMaker:
         self._reconstruction = Reconstruction(model, geometry, device)
         self._latents = LatentCoder(model.network, model.scale_networks, model.tables, device)
 
-    def make(self, symbols: ChunkSymbols) -> Frames:
-        """The pictures of a chunk that are shown, padded."""
+    def make(self, symbols: ChunkSymbols, places: Sequence[int] | None = None) -> Frames:
+        """The pictures of a chunk at these places (0..; None: those that are shown), padded."""
         done = self._reconstruction.start(symbols.plan.first)
 
         def make(frame: FrameSymbols) -> Frames:
@@ -44,7 +45,7 @@ class PictureMaker:
             for frame, picture in zip(frames, made, strict=True):
                 done[frame.step.frames[0]] = picture
         self._reconstruction.keep(done, symbols.plan.length)
-        shown = (done[i] for i in range(symbols.plan.count))
+        shown = (done[i] for i in (range(symbols.plan.count) if places is None else places))
         return Frames(*(torch.cat(planes) for planes in zip(*shown, strict=True)))
 
     def _picture(self, frame: FrameSymbols, done: dict[int, Frames]) -> Frames:
@@ -100,13 +101,16 @@ class ChunkDecoder:
         in `decode`."""
         return self.read(payload, first).plan.count
 
-    def read(self, payload: bytes, first: bool) -> ChunkSymbols:
-        """The symbols of a chunk; DamagedFileError where they are not those that were encoded."""
-        return self._reader.read(payload, first)
+    def read(self, payload: bytes, first: bool, levels: int = LEVELS) -> ChunkSymbols:
+        """The symbols of a chunk, or of some levels of its tree: see `ChunkReader.read`.
+        DamagedFileError where they are not those that were encoded."""
+        return self._reader.read(payload, first, levels)
 
-    def pictures(self, symbols: ChunkSymbols) -> list[Planes]:
-        """The pictures of a chunk whose symbols have been read. Chunks come in order."""
-        return planes_from_frames(self.frames(symbols), self.height, self.width, self.bit_depth)
+    def pictures(self, symbols: ChunkSymbols, places: Sequence[int] | None = None) -> list[Planes]:
+        """The pictures of a chunk whose symbols have been read, those shown or those at `places`
+        of its tree. Chunks come in order."""
+        frames = self._maker.make(symbols, places)
+        return planes_from_frames(frames, self.height, self.width, self.bit_depth)
 
     def frames(self, symbols: ChunkSymbols) -> Frames:
         """The same as `pictures`, padded and on the device, before they are rounded to samples."""

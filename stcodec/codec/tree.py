@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 INTRA, KEY = 0, 1
+LEVELS = 4
+"""Levels of a tree of 8 frames; one of 16 has one more, at its coarse end."""
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,19 @@ def rd(
 
 
 @bench.command()
+@click.option(
+    "--seeds", type=click.IntRange(1), default=2, show_default=True, help="Grounds for each scene."
+)
+@click.option("-q", "--quality", type=click.IntRange(0, 63), default=_QUALITY, show_default=True)
+@click.option("--model", default=MODEL, show_default=True)
+def events(seeds: int, quality: int, model: str) -> None:
+    """Events found in made-up scenes against those that were drawn: precision and recall."""
+    from stcodec.bench import event_truth
+
+    event_truth.run(seeds, quality, model, reporting.say)
+
+
+@bench.command()
 @click.argument("clip", type=click.Path(path_type=Path))
 @click.option(
     "--sizes",

@@ -20,7 +20,7 @@ from stcodec.commands.shared import (
     stages,
 )
 from stcodec.commands.types import FILE
-from stcodec.options import DecodeOptions
+from stcodec.options import RATES, DecodeOptions
 from stcodec.terminal import summaries
 from stcodec.terminal.progress import ProgressReport
 from stcodec.terminal.report import Reporter
@@ -35,7 +35,9 @@ from stcodec.terminal.report import Reporter
 @part_options(DecodeOptions)
 @device_options(DecodeOptions)
 @option(DecodeOptions, "max_pixels", "--max-pixels", type=int)
+@option(DecodeOptions, "rate", "--rate", type=click.Choice(list(RATES)))
 @option(DecodeOptions, "keep_partial", "--keep-partial", is_flag=True)
+@option(DecodeOptions, "salvage", "--salvage", is_flag=True)
 @progress_option
 @output_options
 def decode(
@@ -55,6 +57,7 @@ def decode(
     check_stdout(target, as_json)
     said = Reporter(as_json, quiet)
     from stcodec.common.values import Progress
+    from stcodec.errors import DamagedFileError
     from stcodec.flows.compiling import compile_decoder
     from stcodec.flows.decode import decode_steps
 
@@ -72,3 +75,6 @@ def decode(
     for line in result.notes:
         said.note(f"{target}: {line}")
     summaries.decoded(said, source, target, result)
+    if result.lost:
+        summaries.lost(source, result.lost)
+        raise DamagedFileError(f"{source}: is damaged: what is left of it is in {target}")

@@ -36,6 +36,7 @@ from stcodec.terminal.report import Reporter
 @option(EncodeOptions, "min_vmaf", "--min-vmaf", type=float)
 @click.option("--no-larger", is_flag=True, help=help_text(EncodeOptions, "no_larger"))
 @click.option("--verify", is_flag=True, help=help_text(EncodeOptions, "verify"))
+@click.option("--resume", is_flag=True, help=help_text(EncodeOptions, "resume"))
 @progress_option
 @output_options
 def encode(

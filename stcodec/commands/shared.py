@@ -164,7 +164,7 @@ def output_options(command: Any) -> Any:
 
 
 # Options of a command that say how it deals with its one output, not what that is.
-_OF_OUTPUT = frozenset(["overwrite", "quiet", "verbose", "as_json", "shown"])
+_OF_OUTPUT = frozenset(["overwrite", "quiet", "verbose", "as_json", "shown", "resume"])
 
 
 def options_of(*commands: click.Command) -> Callable[[Any], Any]:

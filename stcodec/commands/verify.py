@@ -18,17 +18,28 @@ from stcodec.terminal.report import Reporter
 @json_option
 @quiet_option()
 def verify(path: str, deep: bool, max_pixels: int | None, quiet: bool, as_json: bool) -> None:
-    """Check that FILE.stp is intact; exit code 3 and the numbers of the bad chunks if it is not."""
+    """Check that FILE.stp is intact; exit code 3, the numbers of the bad
+    chunks and the times of what is lost if it is not."""
     from stcodec.errors import DamagedFileError
     from stcodec.flows import inspect
+    from stcodec.flows.salvage import Lost
 
     chunks = frames = 0
-    damaged = []
-    for chunk in inspect.verify(path, deep, max_pixels):
-        chunks, frames = chunks + 1, frames + chunk.frames
-        if chunk.problem:
-            damaged.append(chunk)
-            summaries.chunk_problem(path, chunk)
-    summaries.verified(Reporter(as_json, quiet), path, chunks, frames, damaged)
-    if damaged:
-        raise DamagedFileError(f"{path}: {len(damaged)} of {chunks} chunks are damaged")
+    damaged: list[inspect.ChunkReport] = []
+    lost: list[Lost] = []
+    problem: DamagedFileError | None = None
+    try:
+        for chunk in inspect.verify(path, deep, max_pixels, lost):
+            chunks, frames = chunks + 1, frames + chunk.frames
+            if chunk.problem:
+                damaged.append(chunk)
+                summaries.chunk_problem(path, chunk)
+        if damaged:
+            problem = DamagedFileError(f"{path}: {len(damaged)} of {chunks} chunks are damaged")
+    except DamagedFileError as error:
+        problem = error
+    summaries.lost(path, lost)
+    intact = problem is None
+    summaries.verified(Reporter(as_json, quiet), path, chunks, frames, damaged, lost, intact)
+    if problem is not None:
+        raise problem

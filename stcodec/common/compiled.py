@@ -46,7 +46,8 @@ def inner(function: Function) -> Function:
 
     It makes no arrays, so none are counted: counting costs more than most of these functions do.
     """
-    return njit(nogil=True, fastmath=_FAST, _nrt=False)(function)
+    options: dict[str, Any] = {"nogil": True, "fastmath": _FAST, "_nrt": False}
+    return njit(**options)(function)
 
 
 def inlined(function: Function) -> Function:

@@ -8,11 +8,12 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from stcodec.common.leftovers import PARTIAL, RESUMABLE, claim, claimed, clear
 from stcodec.common.sequences import existing_pictures, find_sequence, is_picture_output
 from stcodec.common.values import PathLike
 from stcodec.errors import InputError, OutputExistsError, StcodecError, UsageError
@@ -20,6 +21,8 @@ from stcodec.errors import InputError, OutputExistsError, StcodecError, UsageErr
 STANDARD_STREAM = "-"
 # Bytes of a name that a hidden one takes over: file systems take 255 in all.
 _LONGEST_STEM, _LONGEST_ENDING = 80, 16
+# Letters of `tempfile`'s names.
+_RANDOM = 8
 
 
 class Overwrite(Enum):
@@ -78,6 +81,14 @@ def check_output(
     raise _exists(where)
 
 
+def make_folder(path: PathLike) -> None:
+    """A folder for outputs, if it is not there yet. StcodecError."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StcodecError(f"{os.fspath(path)}: cannot be made ({error.strerror})") from error
+
+
 def _exists(where: Path) -> OutputExistsError:
     return OutputExistsError(f"{where}: already exists (-y overwrites)")
 
@@ -88,7 +99,9 @@ def _is_special(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def open_output(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> Iterator[BinaryIO]:
+def open_output(
+    path: PathLike, overwrite: Overwrite = Overwrite.YES, key: str = "", keep: bool = False
+) -> Iterator[BinaryIO]:
     """A binary stream to write `path` through; see `temporary_output`. `-` is standard output."""
     if is_standard_stream(path):
         try:
@@ -99,12 +112,15 @@ def open_output(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> Iterato
                 raise
             raise StcodecError(f"standard output: cannot be written ({error.strerror})") from error
         return
-    with temporary_output(path, overwrite) as temporary, open(temporary, "wb") as stream:
-        yield stream
+    with temporary_output(path, overwrite, key, keep) as temporary:
+        with open(temporary, "wb") as stream:
+            yield stream
 
 
 @contextlib.contextmanager
-def temporary_output(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> Iterator[Path]:
+def temporary_output(
+    path: PathLike, overwrite: Overwrite = Overwrite.YES, key: str = "", keep: bool = False
+) -> Iterator[Path]:
     """A path in the same folder, with the same ending, that is renamed to `path` if the block
     succeeds.
 
@@ -112,6 +128,9 @@ def temporary_output(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> It
     file there. Whatever ends the block otherwise (an error, Ctrl-C) removes it. Errors of the block
     name `path`. OutputExistsError where something has taken its name meanwhile and may not be
     replaced. Pipes and devices are given out as they are.
+
+    What a process that is dead has left in the folder goes first. key: letters and digits for the
+    name; keep: leave what is not complete, for `broken_output`.
     """
     where = Path(path)
     if _is_special(where):
@@ -123,14 +142,18 @@ def temporary_output(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> It
             raise StcodecError(f"{where}: cannot be written ({error.strerror or error})") from error
         return
     try:
-        prefix, suffix = _hidden(where)
+        clear(where.parent)
+        prefix, suffix = _hidden(where, key, keep)
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=where.parent)
     except OSError as error:
         raise StcodecError(f"{where}: cannot be written ({error.strerror})") from error
-    os.close(handle)
     temporary = Path(name)
+    if not claim(handle):
+        os.close(handle)
+        handle = -1
     try:
         yield temporary
+        keep = False
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
@@ -143,14 +166,60 @@ def temporary_output(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> It
             raise
         raise type(error)(str(error).replace(name, str(where))) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if not keep:
+            temporary.unlink(missing_ok=True)
+        if handle >= 0:
+            os.close(handle)
 
 
-def _hidden(where: Path) -> tuple[str, str]:
+class Broken:
+    """What dead processes have left of an output. stream: the longest of it, None if there is
+    nothing."""
+
+    def __init__(self, stream: BinaryIO | None = None, files: Sequence[Path] = ()) -> None:
+        self.stream, self._files = stream, files
+
+    def discard(self) -> None:
+        """Remove all of it; what is open can still be read where the system allows that."""
+        for file in self._files:
+            file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def broken_output(path: PathLike, key: str) -> Iterator[Broken]:
+    """What dead processes have left of `path` with this key (see `temporary_output`)."""
+    with contextlib.ExitStack() as stack:
+        left = []
+        for file in _left_of(Path(path), key):
+            handle = stack.enter_context(claimed(file))
+            if handle is not None:
+                left.append((os.fstat(handle).st_size, file))
+        left.sort(reverse=True)
+        stream = stack.enter_context(open(left[0][1], "rb")) if left else None
+        yield Broken(stream, [file for _, file in left])
+
+
+def _left_of(where: Path, key: str) -> list[Path]:
+    """Hidden files that are, or were to become, `where`."""
+    names = []
+    for keep in (True, False):
+        prefix, suffix = _hidden(where, key, keep)
+        names += [
+            where.parent / name
+            for name in os.listdir(where.parent)
+            if name.startswith(prefix)
+            and name.endswith(suffix)
+            and len(name) == len(prefix) + _RANDOM + len(suffix)
+        ]
+    return names
+
+
+def _hidden(where: Path, key: str = "", keep: bool = False) -> tuple[str, str]:
     """Beginning and end of a hidden name with the same ending, for a name of any length."""
     ending = where.suffix if len(os.fsencode(where.suffix)) <= _LONGEST_ENDING else ""
     stem = os.fsencode(where.stem)[:_LONGEST_STEM].decode("utf-8", "ignore")
-    return f".{stem}.", f".partial{ending}"
+    kind = RESUMABLE if keep else PARTIAL
+    return f".{stem}.{key}." if key else f".{stem}.", f".{kind}{ending}"
 
 
 def _flush(path: Path) -> None:
@@ -183,17 +252,28 @@ def _give_name(temporary: Path, where: Path, overwrite: Overwrite) -> None:
 
 
 @contextlib.contextmanager
+def temporary_folder(beside: Path | None) -> Iterator[Path]:
+    """A hidden folder in a folder (None: where temporary files are), which is removed with all that
+    is in it."""
+    if beside is not None:
+        clear(beside)
+    with tempfile.TemporaryDirectory(
+        prefix=".stcodec.", suffix=f".{PARTIAL}", dir=beside
+    ) as folder:
+        with claimed(Path(folder)):
+            yield Path(folder)
+
+
+@contextlib.contextmanager
 def temporary_pictures(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> Iterator[Path]:
     """As `temporary_output`, for the numbered pictures of a name such as `frames/%04d.png`: that
     name in a folder beside them."""
     where, new = Path(path), []
     try:
-        with tempfile.TemporaryDirectory(
-            prefix=".pictures.", suffix=".partial", dir=where.parent
-        ) as folder:
-            yield Path(folder) / where.name
+        with temporary_folder(where.parent) as folder:
+            yield folder / where.name
             try:
-                for picture in sorted(Path(folder).iterdir()):
+                for picture in sorted(folder.iterdir()):
                     target = where.parent / picture.name
                     there = os.path.lexists(target)
                     _give_name(picture, target, overwrite)

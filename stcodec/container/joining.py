@@ -264,6 +264,7 @@ class Split:
             self._base = _base(self._reader.header)
             # 0.08 stands for two pictures of 1/25 s, not for the binary number just above.
             self._pieces = self._plan(Fraction(every).limit_denominator(1_000_000))
+            self._origin = self._pieces[0].start
             self._open = stack.pop_all()
         self.targets = [pattern % number for number in range(len(self._pieces))]
 
@@ -322,12 +323,22 @@ class Split:
         """
         parts = []
         with contextlib.ExitStack() as stack, named(self._source):
-            for number, (target, piece) in enumerate(zip(self.targets, self._pieces, strict=True)):
+            for target, piece in zip(self.targets, self._pieces, strict=True):
                 with open(stack.enter_context(temporary_output(target, overwrite)), "wb") as output:
-                    frames, size = self._write_piece(piece, output, -piece.start if number else 0)
-                start = float((piece.start - self._pieces[0].start) * self._base)
+                    frames, size = self._write_piece(piece, output, self._shift(piece))
+                start = float((piece.start - self._origin) * self._base)
                 parts.append(Part(target, frames, start, size))
         return parts
+
+    @staticmethod
+    def _joined(pieces: Sequence[_Piece]) -> _Piece:
+        """One piece of pieces that follow each other."""
+        offsets = sorted(offset for piece in pieces for offset in piece.offsets)
+        last = pieces[-1]
+        return _Piece(pieces[0].start, pieces[0].quality, last.end, last.last, offsets)
+
+    def _shift(self, piece: _Piece) -> int:
+        return 0 if piece.start == self._origin else -piece.start
 
     def _write_piece(self, piece: _Piece, output: BinaryIO, shift: int) -> tuple[int, int]:
         """Frames and bytes written."""

@@ -25,6 +25,8 @@ SECTION = struct.Struct("<4sII")
 """The head of a section: tag, length and CRC-32 of its body."""
 MAX_PICTURES = 255
 """Of a chunk, by the size of its field."""
+MAX_STREAMS = 1 << 16
+"""By the size of the field of a packet."""
 STREAM_KINDS = ("audio", "subtitle", "data")
 T = TypeVar("T")
 
@@ -183,14 +185,14 @@ def pack_index(segments: Sequence[tuple[int, int, int]], stream_bytes: Sequence[
     return pack_json({"segments": segments, "streams": stream_bytes})
 
 
-def unpack_index(body: bytes, footer: Footer, streams: int) -> Index:
+def unpack_index(body: bytes, footer: Footer, streams: int | None) -> Index:
     """The inverse of `pack_index`, with the footer, which is right about where the index stands,
-    for a file of so many carried streams; DamagedFileError on anything else."""
+    for a file of so many carried streams (None: not known); DamagedFileError on anything else."""
     end = footer.index_offset
     if footer.chunks * SECTION.size > end or footer.frames > footer.chunks * MAX_PICTURES:
         raise DamagedFileError("the footer holds impossible values")
     # Three numbers of up to 20 digits for a segment, which has a chunk, and one for a stream.
-    most = 64 + 70 * footer.chunks + 24 * streams
+    most = 64 + 70 * footer.chunks + 24 * (MAX_STREAMS if streams is None else streams)
     value = unpack_json(body, most, None)
     with checks.impossible("the index holds"):
         segments = tuple(
@@ -295,6 +297,11 @@ def pack_packet(packet: Packet) -> bytes:
         _PACKET.pack(packet.stream, flags, packet.pts or 0, packet.dts or 0, packet.duration)
         + packet.data
     )
+
+
+def packet_size(packet: Packet) -> int:
+    """Bytes of its section."""
+    return SECTION.size + _PACKET.size + len(packet.data)
 
 
 def unpack_packet(body: bytes) -> Packet:

@@ -82,8 +82,8 @@ class Writer:
             self._section(STREAMS, _packed_table([stream_to_json(s) for s in streams]))
         if metadata:
             self._section(META, _packed_table(dict(metadata)))
-        self._base = _base(header)
-        self._bases = [s.time_base for s in streams]
+        self.base = _base(header)
+        self.bases = [s.time_base for s in streams]
         budget = _Budget()
         for name, data in (blobs or {}).items():
             key, packed = name.encode(), zstandard.ZstdCompressor().compress(data)
@@ -103,7 +103,7 @@ class Writer:
     def write_chunk(self, chunk: VideoChunk) -> None:
         """Append a video chunk; chunks come in the order of presentation. DamagedFileError for
         times that no reader takes, here and for packets."""
-        _check_chunk(chunk, self._base)
+        check_chunk(chunk, self.base)
         if chunk.first:
             self._segments.append((self.offset, chunk.pts[0], self._frames))
         self._video_bytes += self._section(CHUNK, pack_chunk(chunk))
@@ -112,7 +112,7 @@ class Writer:
 
     def write_packet(self, packet: Packet) -> None:
         """Append a packet of a carried stream."""
-        _check_packet(packet, self._bases[packet.stream])
+        check_packet(packet, self.bases[packet.stream])
         self._stream_bytes[packet.stream] += self._section(PACKET, pack_packet(packet))
 
     def write_other(self, section: OtherSection) -> None:
@@ -151,7 +151,7 @@ class Reader:
         if tag != HEAD:
             raise DamagedFileError("the file does not start with its header")
         self.header = _read_header(body)
-        self._base = _base(self.header)
+        self.base = _base(self.header)
         self._pending: tuple[int, bytes, bytes] | None = None
         self._read_tables()
         self._tally = Tally(len(self.streams))
@@ -239,7 +239,7 @@ class Reader:
             size = SECTION.size + len(body)
             if tag == CHUNK:
                 chunk = unpack_chunk(body)
-                _check_chunk(chunk, self._base)
+                check_chunk(chunk, self.base)
                 self._tally.chunk(chunk, at, size, self.chunks_read)
                 yield chunk
                 self.chunks_read += 1
@@ -247,7 +247,7 @@ class Reader:
                 packet = unpack_packet(body)
                 if packet.stream >= len(self.streams):
                     raise DamagedFileError("a packet belongs to no stream")
-                _check_packet(packet, self.streams[packet.stream].time_base)
+                check_packet(packet, self.streams[packet.stream].time_base)
                 self._tally.packet(packet, size)
                 yield packet
             elif tag == INDEX:
@@ -274,7 +274,7 @@ class Reader:
     def _index(self, body: bytes, footer: Footer) -> Index:
         """The index, which stands where the footer says."""
         index = unpack_index(body, footer, len(self.streams))
-        checks.check_times("the index", self._base, *(pts for _, pts, _ in index.segments))
+        checks.check_times("the index", self.base, *(pts for _, pts, _ in index.segments))
         return index
 
     def read_index(self) -> Index | None:
@@ -353,12 +353,14 @@ def _base(header: Header) -> Fraction:
     return Fraction(header.time_base_num, header.time_base_den)
 
 
-def _check_chunk(chunk: VideoChunk, base: Fraction) -> None:
+def check_chunk(chunk: VideoChunk, base: Fraction) -> None:
+    """DamagedFileError for times, in units of `base` seconds, that no reader takes."""
     end = chunk.pts[-1] + chunk.durations[-1]
     checks.check_times("a chunk", base, chunk.pts[0], end, *chunk.durations)
 
 
-def _check_packet(packet: Packet, base: Fraction) -> None:
+def check_packet(packet: Packet, base: Fraction) -> None:
+    """As `check_chunk`."""
     checks.check_times("a packet", base, packet.pts, packet.dts, packet.duration)
 
 

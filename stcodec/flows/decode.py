@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -25,8 +25,9 @@ from stcodec.common.values import Extras, PathLike, Picture, Progress
 from stcodec.container.extras import unpack_extras
 from stcodec.errors import DamagedFileError
 from stcodec.flows.reading import StpInput, open_stp
+from stcodec.flows.salvage import Lost, SalvagedInput, open_damaged
 from stcodec.media.writer import open_writer, output_format
-from stcodec.options import DecodeOptions, parse_audio
+from stcodec.options import RATES, DecodeOptions, parse_audio
 
 # Pictures between two reports of progress.
 _PICTURES_A_STEP = 8
@@ -42,16 +43,18 @@ class DecodeResult:
     width: int
     height: int
     notes: tuple[str, ...]
+    lost: tuple[Lost, ...] = ()
+    """What could not be salvaged."""
 
 
 def decode_steps(
     source: PathLike, target: PathLike, options: DecodeOptions, notes: list[str] | None = None
-) -> Iterator[Progress | DecodeResult]:
+) -> Generator[Progress | DecodeResult, None, None]:
     """Decode `source` into `target`, yielding progress after every chunk and the result at the end.
 
     `notes` takes a line for whatever a user should know. A damaged file raises DamagedFileError and
     leaves no output; with `keep_partial`, one with the pictures before the damage, if there are
-    any.
+    any. With `salvage` it gives an output with all that is left, and the result says what is lost.
     """
     check_input(source)
     format = output_format(target)
@@ -96,17 +99,25 @@ def decode_steps(
         said.append(f"{others} pictures that were there before are still there")
     yield DecodeResult(
         frames=frames,
-        input_bytes=opened.reader.offset,
+        input_bytes=opened.input_bytes,
         seconds=time.perf_counter() - start,
         width=opened.info.width,
         height=opened.info.height,
         notes=tuple(said),
+        lost=tuple(opened.lost) if isinstance(opened, SalvagedInput) else (),
     )
 
 
 def _open(source: PathLike, options: DecodeOptions) -> contextlib.AbstractContextManager[StpInput]:
+    if options.salvage:
+        return open_damaged(source, options.max_pixels)
     return open_stp(
-        source, options.start, options.end, options.max_pixels, partial=options.keep_partial
+        source,
+        options.start,
+        options.end,
+        options.max_pixels,
+        partial=options.keep_partial,
+        nth=RATES[options.rate],
     )
 
 

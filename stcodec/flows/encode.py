@@ -4,6 +4,7 @@ write."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,9 @@ from stcodec.codec.tree import LONGEST
 from stcodec.common.arithmetic import Arithmetic, flush_denormals, is_small
 from stcodec.common.devices import choose_device
 from stcodec.common.files import (
+    Broken,
     CountedReader,
+    broken_output,
     check_input,
     check_output,
     input_size,
@@ -36,6 +39,7 @@ from stcodec.encoder.encoder import ChunkEncoder, CodecSettings, EncodedChunk, P
 from stcodec.encoder.scene_cuts import SceneCutDetector
 from stcodec.errors import InputError, TargetError, UsageError
 from stcodec.flows.proof import Proof, read_back
+from stcodec.flows.resume import Beginning, Earlier, check_resume, key_of
 from stcodec.media.reader import VideoReader
 from stcodec.options import EncodeOptions, parse_audio
 
@@ -109,6 +113,8 @@ def encode_steps(
     """
     check_input(source)
     check_output(target, options.overwrite, source)
+    if options.resume:
+        check_resume(source, target)
     work = Arithmetic(choose_device(options.device), options.threads)
     said = notes if notes is not None else []
     return work.steps(_encode(source, target, options, said, control, work))
@@ -129,23 +135,24 @@ def _encode(
         info = video.info
         chosen = chosen_part(video, options)
         part = options.start is not None or options.end is not None
-        with open_output(target, options.overwrite) as output:
+        with _output(source, target, options, model, work) as (output, broken):
             with named(video.name):
                 header = make_header(info, model, options.quality)
             blobs = pack_extras(info, chosen.extras)
-            writer = stp.Writer(output, header, chosen.streams, video.metadata, blobs)
-            encoder, proof = _coders(model, info, options, work)
+            begun = Beginning(header, tuple(chosen.streams), video.metadata, blobs)
+            writer = stp.Writer(output, header, begun.streams, video.metadata, blobs)
+            coders = _coders(model, info, options, work)
+            cuts = chunks(chosen.items)
+            earlier = Earlier(broken, begun).content(map(_plain, cuts), output)
             frames, span = 0, (0, 0)
-            for item, coded in _coded(chunks(chosen.items), encoder, control, proof):
+            for item in itertools.chain(earlier, _coded(cuts, *coders, control)):
                 if isinstance(item, Packet):
                     writer.write_packet(item)
                     continue
-                assert coded is not None
-                chunk = item.chunk(coded.payload)
                 with stage("container"):
-                    writer.write_chunk(chunk)
-                span = (span[0] if frames else chunk.pts[0], chunk.pts[-1] + chunk.durations[-1])
-                frames += len(chunk.pts)
+                    writer.write_chunk(item)
+                span = (span[0] if frames else item.pts[0], item.pts[-1] + item.durations[-1])
+                frames += len(item.pts)
                 check_larger(source, options, writer.offset, opened.size)
                 yield Progress(frames, None if part else info.frames, writer.offset)
             if part and not frames:
@@ -192,6 +199,22 @@ def _opened(source: PathLike) -> Iterator[_Input]:
     # FFmpeg would not hear of an interrupt while it waits for a pipe that it has opened itself.
     with open_input(source) as stream:
         yield _Input(stream if size is not None else CountedReader(stream), size)
+
+
+@contextlib.contextmanager
+def _output(
+    source: PathLike, target: PathLike, options: EncodeOptions, model: Model, work: Arithmetic
+) -> Iterator[tuple[BinaryIO, Broken]]:
+    """Where to write, and what a broken encode has left of it, if that is wanted."""
+    files = not (is_standard_stream(source) or is_standard_stream(target))
+    key = key_of(source, options, model, work.device.type) if files else ""
+    left = broken_output(target, key) if options.resume else contextlib.nullcontext(Broken())
+    with left as broken, open_output(target, options.overwrite, key, options.resume) as output:
+        yield output, broken
+
+
+def _plain(item: Cut | Packet) -> Packet | records.VideoChunk:
+    return item if isinstance(item, Packet) else item.chunk(b"")
 
 
 def _coders(
@@ -270,9 +293,9 @@ def _prepared(
 def _coded(
     items: Iterator[Cut | Packet],
     encoder: ChunkEncoder,
-    control: QualityControl | None,
     proof: Proof,
-) -> Iterator[tuple[Cut | Packet, EncodedChunk | None]]:
+    control: QualityControl | None,
+) -> Iterator[Packet | records.VideoChunk]:
     """Code each chunk, and check that; its last frames in a thread, while the next chunk is
     started, unless memory matters more than time or `control` wants to know the size first."""
     quality, size = None, 0
@@ -295,7 +318,10 @@ def _coded(
         return lambda: coded
 
     for (item, _), coded in run_ahead(_prepared(items, encoder), code, flush_denormals):
-        yield item, coded
+        if isinstance(item, Packet):
+            yield item
+        elif coded is not None:
+            yield item.chunk(coded.payload)
 
 
 def chunks(items: Iterable[Picture | Packet]) -> Iterator[Cut | Packet]:

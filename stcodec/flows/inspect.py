@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from stcodec.common.files import input_size, named, open_input
+from stcodec.common.files import input_size, is_standard_stream, named, open_input
 from stcodec.common.values import Packet, PathLike, StreamInfo, VideoInfo
 from stcodec.container import records, stp
 from stcodec.container.extras import unpack_extras, video_info
-from stcodec.errors import DamagedFileError
+from stcodec.errors import DamagedFileError, StcodecError
 from stcodec.flows.budget import check_pixels
 
 if TYPE_CHECKING:
     from stcodec.common.arithmetic import Arithmetic
+    from stcodec.flows.salvage import Lost
 
 
 @dataclass(frozen=True)
@@ -206,20 +207,49 @@ class ChunkReport:
 
 
 def verify(
-    path: PathLike, deep: bool = False, max_pixels: int | None = None
+    path: PathLike,
+    deep: bool = False,
+    max_pixels: int | None = None,
+    lost: list[Lost] | None = None,
 ) -> Iterator[ChunkReport]:
     """Check every CRC and decode every symbol; with `deep`, decode the pictures too. Yields a
     report per chunk. max_pixels: of a picture, see `budget`.
 
     After a chunk whose symbols are wrong it goes on with the next segment. Raises DamagedFileError
-    where the container itself is damaged or cut off, since nothing after that can be trusted to be
-    found.
+    where the container itself is damaged or cut off. In both cases `lost` takes what is lost, for
+    which the file is read a second time, unless it is a pipe.
     """
     from stcodec.common.arithmetic import Arithmetic
     from stcodec.common.devices import choose_device
 
     work = Arithmetic(choose_device("cpu"))
-    return work.steps(_verified(path, deep, max_pixels, work))
+    checked = _verified(path, deep, max_pixels, work)
+    return work.steps(checked if lost is None else _with_lost(path, checked, work, lost))
+
+
+def _with_lost(
+    path: PathLike, checked: Iterator[ChunkReport], work: Arithmetic, lost: list[Lost]
+) -> Iterator[ChunkReport]:
+    """The same; `lost` takes what is lost."""
+    damaged = False
+    try:
+        for report in checked:
+            damaged = damaged or report.problem is not None
+            yield report
+    except DamagedFileError:
+        _find_lost(path, work, lost)
+        raise
+    if damaged:
+        _find_lost(path, work, lost)
+
+
+def _find_lost(path: PathLike, work: Arithmetic, lost: list[Lost]) -> None:
+    from stcodec.flows.salvage import find_lost
+
+    if not is_standard_stream(path):
+        # Where not even the header is left, that has been said.
+        with contextlib.suppress(StcodecError):
+            lost.extend(find_lost(path, work))
 
 
 def _verified(

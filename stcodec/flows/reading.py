@@ -24,6 +24,7 @@ from stcodec.container.extras import video_info
 from stcodec.errors import DamagedFileError, UsageError
 from stcodec.flows.budget import check_pixels
 from stcodec.flows.compiling import compile_decoder
+from stcodec.flows.thinning import Thinning, from_start, stretched
 
 
 @dataclass(frozen=True)
@@ -35,29 +36,41 @@ class Entry:
     offset: int
     segment: int
 
+    def has(self, time: Fraction) -> bool:
+        """Whether a time, in seconds, is not before the window."""
+        return time >= self.window.start
+
 
 @dataclass(frozen=True)
 class StpInput:
     """An open `.stp` file. index: None where the file is not complete or cannot be sought; entry:
-    where the part that was asked for begins, None for the whole file."""
+    where the part that was asked for begins, None for the whole file; thinning: which pictures."""
 
     name: str
     reader: stp.Reader
     info: VideoInfo
     index: records.Index | None
     entry: Entry | None
+    thinning: Thinning = Thinning()
 
     @property
     def frames(self) -> int | None:
         """How many pictures there will be, where that is known."""
-        return self.index.footer.frames if self.index and self.entry is None else None
+        known = self.index and self.entry is None and self.thinning.nth == 1
+        return self.index.footer.frames if self.index and known else None
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes that have been read."""
+        return self.reader.offset
 
     def decoded(self, device: str, threads: int) -> Generator[Picture | Packet, None, None]:
         """Pictures and packets in the file's order; of a window only, whose start becomes time
         zero. DamagedFileError, ModelError; UsageError for a window without pictures."""
         work = Arithmetic(choose_device(device), threads)
         compile_decoder()
-        return work.steps(_decoded(self, work))
+        items = _decoded(self, work)
+        return work.steps(items if self.thinning.nth == 1 else stretched(items))
 
 
 @contextlib.contextmanager
@@ -67,16 +80,17 @@ def open_stp(
     end: float | None = None,
     max_pixels: int | None = None,
     partial: bool = False,
+    nth: int = 1,
 ) -> Iterator[StpInput]:
     """Open a file ("-": standard input) to decode what lies from `start` to `end` seconds after its
     first picture.
 
-    max_pixels: of a picture, see `budget`; partial: what comes before a damaged end is wanted.
-    InputError and its kinds name the file; UsageError where a part needs an index and there is
-    none.
+    max_pixels: of a picture, see `budget`; partial: what comes before a damaged end is wanted; nth:
+    see `Thinning`. InputError and its kinds name the file; UsageError where a part needs an index
+    and there is none.
     """
     with open_input(source) as stream:
-        yield read_stp(stream, source, start, end, max_pixels, partial)
+        yield read_stp(stream, source, start, end, max_pixels, partial, nth)
 
 
 def read_stp(
@@ -86,9 +100,10 @@ def read_stp(
     end: float | None = None,
     max_pixels: int | None = None,
     partial: bool = False,
+    nth: int = 1,
 ) -> StpInput:
     """As `open_stp`, from an open stream of `source`."""
-    name = "standard input" if is_standard_stream(source) else os.fspath(source)
+    name = input_name(source)
     with named(name):
         reader = stp.Reader(stream)
         check_pixels(reader.header, input_size(source), max_pixels)
@@ -101,7 +116,13 @@ def read_stp(
     entry = None
     if start is not None or end is not None:
         entry = _find_entry(reader, index, start, end, name)
-    return StpInput(name, reader, info, index, entry)
+    thinning = Thinning(nth)
+    return StpInput(name, reader, thinning.info(info), index, entry, thinning)
+
+
+def input_name(source: PathLike) -> str:
+    """What messages call it."""
+    return "standard input" if is_standard_stream(source) else os.fspath(source)
 
 
 def _find_entry(
@@ -133,12 +154,12 @@ def _decoded(source: StpInput, work: Arithmetic) -> Iterator[Picture | Packet]:
     size = header.width, header.height
     workers = work.share(header.width * header.height)
     decoder = ChunkDecoder(model, *size, header.bit_depth, work.device, workers)
-    shown = 0
+    shown, thinning = 0, source.thinning
     if entry is not None:
         source.reader.seek(entry.offset)
 
     def read(item: Packet | _Chunk) -> Callable[[], ChunkSymbols] | None:
-        return None if isinstance(item, Packet) else lambda: item.symbols(decoder)
+        return None if isinstance(item, Packet) else lambda: item.symbols(decoder, thinning.levels)
 
     with named(source.name):
         for item, symbols in run_ahead(_wanted(source.reader, entry, base), read, flush_denormals):
@@ -147,12 +168,16 @@ def _decoded(source: StpInput, work: Arithmetic) -> Iterator[Picture | Packet]:
                 continue
             chunk = item.chunk
             assert symbols is not None
-            planes = decoder.pictures(symbols)
-            for picture in map(Picture, planes, chunk.pts, chunk.durations):
+            for picture in thinning.pictures(decoder, symbols, chunk.pts, chunk.durations):
                 seen = picture if entry is None else entry.window.inside(picture, base)
-                if seen is not None:
-                    shown += 1
-                    yield seen
+                if seen is None:
+                    continue
+                if not shown:
+                    # What is left out before it leaves no hole at the beginning.
+                    begins = next(t for t in chunk.pts if entry is None or entry.has(t * base))
+                    seen = from_start(seen, picture.pts - begins)
+                shown += 1
+                yield seen
     if entry is not None and not shown:
         raise UsageError(f"{source.name}: there is no picture in the chosen part")
 
@@ -164,10 +189,10 @@ class _Chunk:
     number: int
     chunk: records.VideoChunk
 
-    def symbols(self, decoder: ChunkDecoder) -> ChunkSymbols:
+    def symbols(self, decoder: ChunkDecoder, levels: int) -> ChunkSymbols:
         """What the payload holds. DamagedFileError with the chunk's number."""
         try:
-            symbols = decoder.read(self.chunk.payload, self.chunk.first)
+            symbols = decoder.read(self.chunk.payload, self.chunk.first, levels)
         except DamagedFileError as error:
             raise DamagedFileError(f"chunk {self.number}: {error}") from error
         if symbols.plan.count != len(self.chunk.pts):

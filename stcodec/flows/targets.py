@@ -8,7 +8,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from stcodec.common.files import (
     is_standard_stream,
     open_input,
     open_output,
+    temporary_folder,
 )
 from stcodec.common.values import PathLike, Progress
 from stcodec.errors import TargetError
@@ -64,7 +65,7 @@ def search_steps(
     options: EncodeOptions,
     notes: list[str] | None = None,
     tell: Callable[[str], None] | None = None,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Encode as `encode.encode_steps` does, but to the target that the options name, if any: also
     yields what was tried. `tell`: see `compile_once`.
 
@@ -141,12 +142,12 @@ def _to_size(
     )
     if beside is not None and Path(target).exists() and not Path(target).is_file():
         beside = None  # a pipe or a device: its folder is no place for files
-    with tempfile.TemporaryDirectory(prefix=".stcodec.", dir=beside) as folder:
+    with temporary_folder(beside) as folder:
         best: tuple[float, EncodeResult, Path, set[int]] | None = None
         tried: set[tuple[int, ...]] = set()
         for number in range(_MOST_PASSES):
             control = Control(seen.rates.table(), budget)
-            path = Path(folder) / f"{number}.stp"
+            path = folder / f"{number}.stp"
             result = None
             for step in encode_steps(
                 source, path, dataclasses.replace(plain, quality=control.start), [], control

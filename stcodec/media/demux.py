@@ -22,6 +22,7 @@ from stcodec.common.sequences import find_sequence
 from stcodec.common.values import Attachment, Packet, PathLike, StreamInfo
 from stcodec.errors import InputError, UsageError
 from stcodec.media.continuity import Continuity, DecodingOrder
+from stcodec.media.interleaving import Interleaving
 from stcodec.media.packets import cover, describe, is_cover, reason
 
 CARRY = ("all", "none")
@@ -109,14 +110,18 @@ class Demuxer:
         damaged = 0
         rate = self.video.guessed_rate
         continuity = Continuity(self.container, Fraction(rate) if rate else None)
+        order = Interleaving()
         try:
             for packet in self.container.demux(wanted):
                 continuity.mend(packet)
                 if packet.stream.index != self.video.index:
-                    yield from self._aside(packet)
+                    yield from order.aside(self._aside(packet))
                     continue
+                order.video(packet.pts)
                 try:
-                    yield from packet.decode()
+                    for frame in packet.decode():
+                        yield from order.before(frame.pts)
+                        yield frame
                 except FFmpegError as error:
                     damaged += 1
                     if self._strict:
@@ -126,6 +131,7 @@ class Demuxer:
         except (FFmpegError, OSError) as error:
             if not isinstance(error, EOFError):
                 raise InputError(f"{self.name}: {reason(error)}") from error
+        yield from order.rest()
         if 0 < self.container.size < last_byte:
             missing = last_byte - self.container.size
             raise InputError(f"{self.name}: is cut off, at least {missing} bytes are missing")

@@ -29,6 +29,8 @@ _OF_THE_CONTAINER = {
     "mimetype",
 }
 _HANDLERS = {"VideoHandler", "SoundHandler", "SubtitleHandler", "DataHandler"}
+_EBML = b"\x1a\x45\xdf\xa3"
+"""What Matroska begins with."""
 _PICTURES = {
     "mjpeg": ("image/jpeg", "jpg"),
     "png": ("image/png", "png"),
@@ -118,7 +120,7 @@ def _empty_file(stream: Any) -> bytes:
     for format in ("mp4", "mov", "matroska"):
         try:
             data = _try_format(stream, format)
-            with av.open(io.BytesIO(data)) as check:
+            with av.open(io.BytesIO(data), format=_format(data)) as check:
                 if check.streams[0].type == stream.type:
                     return data
         except (FFmpegError, ValueError, IndexError) as error:
@@ -143,10 +145,16 @@ def _try_format(stream: Any, format: str) -> bytes:
     return buffer.getvalue()
 
 
+def _format(description: bytes) -> str:
+    """The format of a description: one of two. FFmpeg reads some hundred others, which a file must
+    not choose from."""
+    return "matroska" if description.startswith(_EBML) else "mp4"
+
+
 @contextlib.contextmanager
 def described(info: StreamInfo) -> Iterator[Any]:
     """The stream that a description describes; ValueError where it describes none."""
-    with av.open(io.BytesIO(info.extradata)) as container:
+    with av.open(io.BytesIO(info.extradata), format=_format(info.extradata)) as container:
         if not container.streams:
             raise ValueError("its description is empty")
         yield container.streams[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from stcodec.flows.decode import DecodeResult
     from stcodec.flows.encode import EncodeResult
     from stcodec.flows.inspect import ChunkReport, FileInfo
+    from stcodec.flows.salvage import Lost
     from stcodec.flows.sampling import Survey, Trial
 
 
@@ -93,8 +95,15 @@ def sampled(said: Reporter, source: str, trial: Trial, seen: Survey) -> None:
 
 def decoded(said: Reporter, source: str, target: str, result: DecodeResult) -> None:
     """What a decode came to."""
-    said.event("decoded", **_made(source, target, result))
+    lost = [dataclasses.asdict(one) for one in result.lost]
+    said.event("decoded", **_made(source, target, result), lost=lost)
     said.result(f"{printable(target)}: {result.frames} frames, {_speed(result):.1f} frames/s")
+
+
+def lost(path: str, ranges: Sequence[Lost]) -> None:
+    """What is lost of a damaged file, on stderr."""
+    for one in ranges:
+        error(f"{path}: {one}")
 
 
 def joined(said: Reporter, sources: Sequence[str], target: str, result: Joined) -> None:
@@ -183,18 +192,25 @@ def chunk_problem(path: str, found: ChunkReport) -> None:
 
 
 def verified(
-    said: Reporter, path: str, chunks: int, frames: int, damaged: Sequence[ChunkReport]
+    said: Reporter,
+    path: str,
+    chunks: int,
+    frames: int,
+    damaged: Sequence[ChunkReport],
+    lost: Sequence[Lost],
+    intact: bool,
 ) -> None:
-    """Summary of what was looked at; people have heard of the damaged chunks."""
+    """Summary of what was looked at; people have heard of what is damaged."""
     said.event(
         "verified",
         input=path,
-        intact=not damaged,
+        intact=intact,
         chunks=chunks,
         frames=frames,
         damaged=[{"chunk": c.chunk, "message": c.problem} for c in damaged],
+        lost=[dataclasses.asdict(one) for one in lost],
     )
-    if not (said.quiet or said.as_json or damaged):
+    if intact and not (said.quiet or said.as_json):
         say(f"{printable(path)}: intact, {frames} frames in {chunks} chunks")
 
 

@@ -1,0 +1,77 @@
+"""Hidden outputs that are not complete: whose they are, and clearing those of the dead."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is cleared
+    fcntl = None  # type: ignore[assignment]
+
+PARTIAL, RESUMABLE = "partial", "resume"
+"""How the names of what is not complete end: of what nobody wants once its process is dead, and of
+what another encode may go on with."""
+_LEFT = re.compile(r"\..+\.[a-z0-9_]{8}\.partial(\.[^.]{1,15})?", re.DOTALL)
+# A process says that a file is its own a moment after making it.
+_SECONDS_OF_GRACE = 60
+_cleared: set[Path] = set()
+
+
+def claim(handle: int) -> bool:
+    """Say that an open file or folder is in use, until it is closed or the process dies; False
+    where another process has said so."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[int | None]:
+    """The open file or folder, claimed; None where that cannot be had."""
+    flags = getattr(os, "O_NOFOLLOW", 0) | (os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        handle = os.open(path, flags)
+    except OSError:
+        yield None
+        return
+    try:
+        yield handle if claim(handle) else None
+    finally:
+        os.close(handle)
+
+
+def clear(folder: Path) -> None:
+    """Remove what processes that are dead have left in a folder, once for each folder."""
+    if folder in _cleared or fcntl is None:
+        return
+    _cleared.add(folder)
+    names: list[str] = []
+    with contextlib.suppress(OSError):
+        names = [name for name in os.listdir(folder) if _LEFT.fullmatch(name)]
+    for name in names:
+        with contextlib.suppress(OSError):
+            _clear(folder / name)
+
+
+def _clear(path: Path) -> None:
+    found = path.lstat()
+    kind = stat.S_IFMT(found.st_mode)
+    if kind not in (stat.S_IFREG, stat.S_IFDIR) or time.time() - found.st_mtime < _SECONDS_OF_GRACE:
+        return
+    with claimed(path) as handle:
+        if handle is not None and kind == stat.S_IFDIR:
+            shutil.rmtree(path)
+        elif handle is not None:
+            path.unlink()

@@ -1,0 +1,174 @@
+"""What happens where in a video, from symbols and motion alone: no picture is made.
+
+Of each chunk the frames of the two coarsest levels are read: what they differ from their prediction
+by, and how they move, says what is new in these 8 frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from stcodec.codec.chunk import ChunkReader, ChunkSymbols, FrameSymbols
+from stcodec.codec.model_files import Model, load_model
+from stcodec.codec.motion import BLOCK
+from stcodec.codec.patches import MOTION_BLOCK, Geometry
+from stcodec.common.arithmetic import Arithmetic, flush_denormals
+from stcodec.common.files import named
+from stcodec.common.threads import run_ahead
+from stcodec.common.values import Packet, PathLike
+from stcodec.container import records
+from stcodec.errors import DamagedFileError
+from stcodec.flows.compiling import compile_decoder
+from stcodec.flows.reading import StpInput, open_stp
+
+CELL = MOTION_BLOCK
+"""Cells of CELL x CELL luma samples are what is told apart in a picture."""
+_LEVELS = 2
+_QUARTERS = 4  # of a sample, in a vector
+
+
+@dataclass(frozen=True)
+class Look:
+    """One coded frame: its place among the 8 of its chunk, its kind (1 key, 2 level 1), and of each
+    cell, float32 [rows, columns]: `energy`, the sum of what symbols stand for, in units of the
+    step; `dy` and `dx`, its motion against that of the whole picture, in luma samples per frame;
+    `camera`: how far the whole picture moved, in luma samples."""
+
+    place: int
+    kind: int
+    energy: np.ndarray
+    dy: np.ndarray
+    dx: np.ndarray
+    camera: float
+
+    @property
+    def speed(self) -> np.ndarray:
+        """Luma samples per frame."""
+        return np.hypot(self.dy, self.dx)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What was seen of a chunk: from `start` to `end`, in seconds after the first picture; `times`
+    and `first`: of its pictures, and the number of the first one; no looks where nothing is
+    predicted."""
+
+    start: float
+    end: float
+    first: int
+    times: tuple[float, ...]
+    looks: tuple[Look, ...]
+
+
+def moments(
+    path: PathLike, threads: int = 0, max_pixels: int | None = None
+) -> Generator[Moment, None, None]:
+    """What is seen of each chunk of a `.stp` file ("-": standard input), in order. InputError and
+    its kinds name the file."""
+    work = Arithmetic(torch.device("cpu"), threads)
+    compile_decoder()
+    with open_stp(path, max_pixels=max_pixels) as source:
+        yield from work.steps(_moments(source, work))
+
+
+def _moments(source: StpInput, work: Arithmetic) -> Iterator[Moment]:
+    header, base = source.reader.header, source.info.time_base
+    model = load_model(header.model_id, work.device, header.model_sha256)
+    work.share(header.width * header.height)
+    geometry = Geometry(header.width, header.height, model.config.patch)
+    reader = ChunkReader(model, geometry, work.device)
+    origin: int | None = None
+    shown = 0
+
+    def read(item: tuple[int, records.VideoChunk]) -> Callable[[], ChunkSymbols]:
+        return lambda: _read(reader, *item)
+
+    with named(source.name):
+        for (_, chunk), symbols in run_ahead(_chunks(source), read, flush_denormals):
+            assert symbols is not None
+            origin = chunk.pts[0] if origin is None else origin
+            times = tuple(float((pts - origin) * base) for pts in chunk.pts)
+            end = float((chunk.pts[-1] + chunk.durations[-1] - origin) * base)
+            looks = tuple(
+                _look(frame, model, geometry)
+                for frame in symbols.frames
+                if frame.fields is not None and frame.step.frames[0] < len(times)
+            )
+            yield Moment(times[0], end, shown, times, looks)
+            shown += len(times)
+
+
+def _chunks(source: StpInput) -> Iterator[tuple[int, records.VideoChunk]]:
+    """Chunks with their numbers, from 1."""
+    for item in source.reader:
+        if not isinstance(item, Packet):
+            yield source.reader.chunks_read, item
+
+
+def _read(reader: ChunkReader, number: int, chunk: records.VideoChunk) -> ChunkSymbols:
+    try:
+        symbols = reader.read(chunk.payload, chunk.first, _LEVELS)
+    except DamagedFileError as error:
+        raise DamagedFileError(f"chunk {number}: {error}") from error
+    if symbols.plan.count != len(chunk.pts):
+        raise DamagedFileError(f"chunk {number}: wrong number of pictures")
+    return symbols
+
+
+def cells_of(samples: int) -> int:
+    """Cells in a row or column of so many luma samples."""
+    return -(-samples // CELL)
+
+
+def _look(frame: FrameSymbols, model: Model, geometry: Geometry) -> Look:
+    assert frame.fields is not None
+    rows, columns = geometry.blocks
+    patch, (high, wide) = model.config.patch, geometry.grid
+    energy = np.bincount(
+        (frame.values.at // patch.channels).numpy(),
+        weights=frame.values.values.abs().numpy(),
+        minlength=high * wide,
+    ).reshape(high, wide)
+    dy, dx, camera = _motion(frame, rows, columns)
+    # Without what pads the picture.
+    inside = np.s_[: cells_of(geometry.height), : cells_of(geometry.width)]
+    energy = _in_cells(energy, rows, columns)[inside]
+    return Look(frame.step.frames[0], frame.step.kind, energy, dy[inside], dx[inside], camera)
+
+
+def _in_cells(grid: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Sums [rows, columns] over a grid that is finer, or shares of one that is coarser."""
+    for axis, wanted in ((0, rows), (1, columns)):
+        have = grid.shape[axis]
+        if have < wanted:
+            grid = np.repeat(grid, wanted // have, axis) / (wanted // have)
+        else:
+            shape = (*grid.shape[:axis], wanted, have // wanted, *grid.shape[axis + 1 :])
+            grid = grid.reshape(shape).sum(axis + 1)
+    return grid.astype(np.float32)
+
+
+def _motion(frame: FrameSymbols, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """`dy`, `dx` and `camera` of `Look`. Of two references that the vectors of a cell disagree
+    about, the one with less motion counts: where a block uses one alone, the other's vector means
+    nothing."""
+    assert frame.fields is not None
+    (own,), (references,) = frame.step.frames, frame.step.references
+    found, camera = [], 0.0
+    for side, reference in enumerate(references):
+        if reference is None:
+            continue
+        blocks = frame.fields.vectors[0, side].numpy().astype(np.float32)
+        n = CELL // BLOCK
+        cells = blocks.reshape(2, rows, n, columns, n).mean(axis=(2, 4)) / _QUARTERS
+        common = np.median(cells, axis=(1, 2), keepdims=True)
+        camera = max(camera, float(np.abs(common).max()))
+        # A vector says where in its reference a block was: in one before, against the motion.
+        found.append((common - cells) / (own - reference))
+    least = np.argmin([np.hypot(*one) for one in found], axis=0)
+    dy, dx = np.take_along_axis(np.stack(found), least[None, None], axis=0)[0]
+    return dy, dx, camera
