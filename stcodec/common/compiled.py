@@ -46,8 +46,11 @@ def inner(function: Function) -> Function:
 
     It makes no arrays, so none are counted: counting costs more than most of these functions do.
     """
-    options: dict[str, Any] = {"nogil": True, "fastmath": _FAST, "_nrt": False}
-    return njit(**options)(function)
+    options: dict[str, Any] = {"nogil": True, "fastmath": _FAST}
+    try:
+        return njit(**options, _nrt=False)(function)
+    except (KeyError, TypeError):
+        return njit(**options)(function)
 
 
 def inlined(function: Function) -> Function:
