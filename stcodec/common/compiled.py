@@ -46,11 +46,13 @@ def inner(function: Function) -> Function:
 
     It makes no arrays, so none are counted: counting costs more than most of these functions do.
     """
-    options: dict[str, Any] = {"nogil": True, "fastmath": _FAST}
+    jit: Any = njit
+    made: Function
     try:
-        return njit(**options, _nrt=False)(function)
+        made = jit(nogil=True, fastmath=_FAST, _nrt=False)(function)
     except (KeyError, TypeError):
-        return njit(**options)(function)
+        made = jit(nogil=True, fastmath=_FAST)(function)
+    return made
 
 
 def inlined(function: Function) -> Function:
