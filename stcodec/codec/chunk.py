@@ -262,6 +262,7 @@ class ChunkReader:
         motion, words = _split_payload(payload, plan.vectors)
         reader = _Reader(self._contexts.motion.stream(motion), SymbolReader(words))
         frames = [frame for step in plan.steps() for frame in self._read(reader, plan, step, known)]
+        reader.motion.check_end()
         reader.symbols.finish()
         if reader.symbols.crc ^ reader.motion.crc != crc:
             raise DamagedFileError("decoded symbols are not those that were encoded")
