@@ -22,6 +22,7 @@ from stcodec.codec.vectors import (
     FieldShape,
     MotionContexts,
     MotionStart,
+    MotionStream,
     default_start,
     frame_hints,
     open_field,
@@ -185,6 +186,31 @@ def units_of(fields: Fields) -> np.ndarray:
     units[..., 0] = fields.modes[0].numpy()
     units[..., candidate_kernels.VECTORS :] = vectors.parts_of(fields.vectors[0].numpy())
     return units
+
+
+def test_a_segment_ends_under_its_own_contexts() -> None:
+    """The last chunk of one is still being written while the next one begins."""
+    contexts, rng = MotionContexts(START), np.random.default_rng(7)
+    cases = [random_case(rng, 6, 6, 30)._replace(kind=4) for _ in range(3)]
+
+    def code(stream: MotionStream, case: Case) -> None:
+        stream.code(case.kind, open_field(case.shape, case.available, case.hints), case.fields)
+
+    first = contexts.stream(None)
+    code(first, cases[0])
+    contexts.restart()
+    second = contexts.stream(None)
+    code(first, cases[1])
+    code(second, cases[2])
+    assert first.finish() == write(cases[:2], START)[0]
+    assert second.finish() == write(cases[2:], START)[0]
+    alone = MotionContexts(START)
+    for case in cases:
+        code(alone.stream(None), case)
+    contexts.restart()
+    contexts.restart()
+    # Contexts say what decisions cost, not which there are.
+    assert (contexts.seen() == alone.seen()).all() and contexts.seen().sum() > 100
 
 
 def counted(case: Case, contexts: MotionContexts) -> float:

@@ -111,14 +111,19 @@ class MotionContexts:
         self._start[:, PROBABILITY] = start.probabilities.reshape(-1)
         self._start[:, KNOWN] = start.trust.reshape(-1)
         self.contexts = self._start.copy()
+        self._before = self._start.copy()
+        self._seen = np.zeros((len(self._start), 2), np.int64)
 
     def restart(self) -> None:
-        """Begin a segment; what was seen is kept."""
-        self.contexts[:, :SEEN] = self._start[:, :SEEN]
+        """Begin a segment. What was seen is kept, and so are the contexts of the segment before:
+        its last chunk may still be being written."""
+        self._seen += self._before[:, SEEN:]
+        self._before, self.contexts = self.contexts, self._start.copy()
 
     def seen(self) -> np.ndarray:
-        """How often each outcome has been written, int32 [SETS, CONTEXTS, 2]."""
-        return self.contexts[:, SEEN:].reshape(SETS, CONTEXTS, 2).copy()
+        """How often each outcome has been written, int64 [SETS, CONTEXTS, 2]."""
+        total = self._seen + self._before[:, SEEN:] + self.contexts[:, SEEN:]
+        return total.reshape(SETS, CONTEXTS, 2)
 
     def stream(self, data: bytes | None) -> MotionStream:
         """A stream that reads the motion of a chunk (None: writes it). DamagedFileError where it
