@@ -4,7 +4,7 @@ StcodecError                 1
 |-- UsageError               2   an option or a combination of options makes no sense
 |-- InputError               3   an input cannot be read
 |   |-- DamagedFileError     3   a .stp file whose bytes are not what was written
-|   `-- UnsupportedFileError 3   a newer format version, an unknown critical section
+|   `-- UnsupportedFileError 3   another format version, an unknown critical section
 |-- ModelError               1   a model is missing or is not the one a file names
 |-- OutputExistsError        4
 `-- TargetError              5   a size or quality that cannot be met
@@ -36,7 +36,7 @@ class DamagedFileError(InputError):
 
 
 class UnsupportedFileError(InputError):
-    """The file is intact, but needs a newer stcodec (format version, unknown critical section)."""
+    """The file is intact, but needs another stcodec (format version, unknown critical section)."""
 
 
 class ModelError(StcodecError):

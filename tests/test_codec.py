@@ -21,6 +21,7 @@ from stcodec.codec.patches import (
     planes_from_frames,
     unpatchify,
 )
+from stcodec.codec.tree import tree_length
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 from stcodec.encoder.scene_cuts import SceneCutDetector
 from stcodec.errors import DamagedFileError
@@ -275,3 +276,40 @@ def test_frames_at_the_same_time_give_the_same_bytes() -> None:
         a, b = (e.encode(source[start : start + 8], start == 0) for e in (together, apart))
         assert a.payload == b.payload
         assert a.stats.total_bits == pytest.approx(b.stats.total_bits)
+
+
+def test_a_chunk_ends_while_the_next_one_begins() -> None:
+    """Whether that goes on with its segment, or starts another."""
+    model, source = load_model("dct"), pictures(24)
+    firsts = [True, False, True]
+    one, two = (ChunkEncoder(model, 96, 64, 8, CodecSettings(30)) for _ in range(2))
+    parts = [source[i : i + 8] for i in (0, 8, 16)]
+    wanted = [one.encode(part, first).payload for part, first in zip(parts, firsts, strict=True)]
+    found, run = [], None
+    for part, first in zip(parts, firsts, strict=True):
+        (prepared,) = two.prepare(part, first)
+        started = two.start(prepared)
+        if run is not None:
+            found.append(two.finish(run).payload)
+        run = started
+    assert run is not None
+    assert [*found, two.finish(run).payload] == wanted
+
+
+def test_sixteen_pictures_make_one_chunk_or_two() -> None:
+    model, slow, fast = load_model("dct"), pictures(24), pictures(24)
+    rng = np.random.default_rng(8)
+    for planes in fast[8:]:
+        planes[0][:] = rng.integers(0, 256, planes[0].shape)
+    for source, counts, lengths in ((slow, [8, 16], [8, 16]), (fast, [8, 8, 8], [8, 8, 8])):
+        encoder = ChunkEncoder(model, 96, 64, 8, CodecSettings(30))
+        chunks = [*encoder.prepare(source[:8], True), *encoder.prepare(source[8:], False)]
+        assert [chunk.count for chunk in chunks] == counts
+        decoder = ChunkDecoder(model, 96, 64, 8)
+        decoded = []
+        for number, chunk in enumerate(chunks):
+            coded = encoder.encode_prepared(chunk)
+            assert tree_length(coded.payload[2] & 15) == lengths[number]
+            decoded += decoder.decode(coded.payload, number == 0)
+        assert len(decoded) == 24
+        assert min(psnr(a[0], b[0]) for a, b in zip(source, decoded, strict=True)) > 20

@@ -5,23 +5,28 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from stcodec.codec import kernels
 from stcodec.encoder import choice
-from stcodec.flows.compiling import compile_once
+from stcodec.flows.compiling import compile_decoder, compile_once
 from stcodec.options import EncodeOptions
 
 
 class Compiler:
     """Stands for the compiler: slow, and counts how often it runs."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path | None) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path | None, of: ModuleType = choice
+    ) -> None:
         self.runs = 0
         self.said: list[str] = []
-        monkeypatch.setattr(choice, "compiled", lambda: self.runs > 0)
-        monkeypatch.setattr(choice, "cache_folder", lambda: folder)
-        monkeypatch.setattr(choice, "compile_apart", self.compile)
+        ready = "compiled" if of is choice else "cached"
+        monkeypatch.setattr(of, ready, lambda: self.runs > 0)
+        monkeypatch.setattr(of, "cache_folder", lambda: folder)
+        monkeypatch.setattr(of, "compile_apart", self.compile)
 
     def compile(self) -> None:
         time.sleep(0.2)
@@ -42,12 +47,16 @@ def test_jobs_at_the_same_time_compile_once(
 
 
 def test_a_user_who_waits_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiler = Compiler(monkeypatch, tmp_path)
-    compile_once(EncodeOptions(motion="none"), compiler.said.append)
+    compiler, other = Compiler(monkeypatch, tmp_path), Compiler(monkeypatch, tmp_path, kernels)
+    for _ in range(2):
+        compile_once(EncodeOptions(motion="none"), other.said.append)
     assert (compiler.said, compiler.runs) == ([], 0)
+    assert len(other.said) == other.runs == 1 and "decoder" in other.said[0]
+    compile_decoder(other.said.append)
     for _ in range(2):
         compile_once(EncodeOptions(), compiler.said.append)
     assert len(compiler.said) == compiler.runs == 1
+    assert len(other.said) == other.runs == 1
 
 
 @pytest.mark.parametrize("kept", [True, False])

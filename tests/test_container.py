@@ -19,6 +19,7 @@ from stcodec.common.values import Packet, StreamInfo
 from stcodec.container.joining import Split, concat
 from stcodec.container.records import (
     SECTION,
+    VERSION,
     Footer,
     Header,
     OtherSection,
@@ -32,7 +33,7 @@ from stcodec.container.stp import SIGNATURE, Reader, Writer
 from stcodec.errors import DamagedFileError, StcodecError, UnsupportedFileError
 
 HEADER = Header(
-    1, 32, 8, 64, 48, 1, 1000, 25, 1, 1, 1, 90, 1, 1, 1, 1, 1, 8, bytes(range(32)), "dct"
+    VERSION, 32, 8, 64, 48, 1, 1000, 25, 1, 1, 1, 90, 1, 1, 1, 1, 1, 8, bytes(range(32)), "dct"
 )
 AUDIO = StreamInfo(
     "audio", "aac", Fraction(1, 44100), b"\x12\x08", {"sample_rate": 44100}, {"language": "de"}
@@ -243,10 +244,23 @@ def test_an_index_with_impossible_values_is_refused(value: object) -> None:
             list(reader)
 
 
-def test_a_newer_version_is_refused() -> None:
-    body = struct.pack("<H", 2) + bytes(200)
-    with pytest.raises(UnsupportedFileError, match="version 2"):
+@pytest.mark.parametrize(
+    ("version", "line"),
+    [
+        (1, "format version 1 is read by stcodec 0.1, not by later ones"),
+        (3, "format version 3 needs a newer stcodec"),
+        (65535, "format version 65535 needs a newer stcodec"),
+    ],
+)
+def test_another_version_is_refused(version: int, line: str) -> None:
+    body = struct.pack("<H", version) + bytes(200)
+    with pytest.raises(UnsupportedFileError, match=f"{line}$"):
         Reader(io.BytesIO(SIGNATURE + section(b"HEAD", body)))
+
+
+def test_there_is_no_version_0() -> None:
+    with pytest.raises(DamagedFileError, match="version"):
+        Reader(io.BytesIO(SIGNATURE + section(b"HEAD", bytes(200))))
 
 
 @pytest.mark.parametrize(

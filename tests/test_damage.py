@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import struct
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -12,11 +13,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stcodec.codec import chunk
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.entropy import MAX_SYMBOL, SymbolReader, SymbolWriter, Tables
 from stcodec.codec.model_files import load_model
 from stcodec.codec.patches import planes_from_frames
-from stcodec.codec.vectors import SPLIT_BASE, TABLE_COUNT
+from stcodec.codec.range_kernels import left
+from stcodec.codec.tree import CASCADES, TREES, tree_length
+from stcodec.codec.vectors import MotionStream
+from stcodec.container.records import VideoChunk
+from stcodec.container.stp import Reader
 from stcodec.errors import DamagedFileError
 
 WIDTH, HEIGHT, DEPTH = 48, 32, 10
@@ -27,26 +33,35 @@ VECTORS = 0x80
 model = functools.cache(load_model)
 
 
+def chunk_payloads(path: Path) -> list[bytes]:
+    with open(path, "rb") as file:
+        return [item.payload for item in Reader(file) if isinstance(item, VideoChunk)]
+
+
 def new_decoder(name: str) -> ChunkDecoder:
     return ChunkDecoder(model(name), WIDTH, HEIGHT, DEPTH)
 
 
-def is_flag(index: np.ndarray, tables: Tables) -> np.ndarray:
-    """Where a symbol can be nothing but 0 or 1: split flags, and the floor of a call."""
-    if len(tables) == TABLE_COUNT + 1:
-        return index >= SPLIT_BASE
-    return np.full(index.shape, index.size == 1)
+def some_motion(rng: np.random.Generator) -> bytes:
+    """Bytes that read as motion, whatever they are: most decisions are what is usual."""
+    data = rng.integers(0, 256, int(rng.integers(0, 128)), dtype=np.uint8)
+    data[rng.random(len(data)) < rng.choice([0, 0.5, 0.9])] = 0
+    return data.tobytes()
 
 
 def invented(
     decoder: ChunkDecoder, rng: np.random.Generator, wild: float, first: bool
 ) -> tuple[bytes, bool]:
-    """A payload of random symbols that is whole in itself, words and CRC; and whether its symbols
-    are within their ranges.
+    """A payload of random symbols and random bytes of motion that is whole in itself, words and
+    CRC; and whether its symbols are within their ranges.
 
     wild: how many symbols are anything up to `MAX_SYMBOL`; the others come from their tables.
     """
     writer = SymbolWriter()
+    streams: list[MotionStream] = []
+
+    def keep(stream: MotionStream) -> None:
+        streams.append(stream)
 
     def invent(
         self: SymbolReader, symbols: np.ndarray | None, index: np.ndarray, tables: Tables
@@ -55,19 +70,31 @@ def invented(
         spread = np.minimum(support, rng.choice([0, 1, 1 << 20], index.shape, p=[0.5, 0.3, 0.2]))
         some = rng.integers(-spread, spread + 1)
         any_value = rng.integers(1 - MAX_SYMBOL, MAX_SYMBOL, index.shape)
-        flag = rng.integers(0, 2, index.shape)
-        some = np.where(is_flag(index, tables), flag, some)
+        # The floor of a call can be nothing but 0 or 1.
+        some = rng.integers(0, 2, index.shape) if index.size == 1 else some
         made = np.where(rng.random(index.shape) < wild, any_value, some)
         return writer.code(np.where(index, made, 0).astype(np.int32), index, tables)
 
-    count, quality, tree = (int(rng.integers(*r)) for r in ((1, 9), (0, 64), (0, 3)))
-    head = count, quality, tree | (VECTORS if rng.random() < 0.8 else 0)
-    with mock.patch.object(SymbolReader, "code", invent):
-        with mock.patch.object(SymbolReader, "finish"):
-            with pytest.raises(DamagedFileError) as refused:
-                decoder.check(HEADER.pack(*head, 0xDEAD), first)
+    tree = int(rng.integers(0, len(TREES)))
+    count = int(rng.integers(1, tree_length(tree) + 1))
+    cascade, vectors = int(rng.integers(0, len(CASCADES))), rng.random() < 0.8
+    head = count, int(rng.integers(0, 64)), tree | cascade << 4 | (VECTORS if vectors else 0)
+    motion = some_motion(rng) if vectors else b""
+    length = bytes([len(motion)]) if vectors else b""
+    with (
+        mock.patch.object(SymbolReader, "code", invent),
+        mock.patch.object(SymbolReader, "finish"),
+        mock.patch.object(MotionStream, "check_end", keep),
+        pytest.raises(DamagedFileError) as refused,
+    ):
+        decoder.check(HEADER.pack(*head, 0xDEAD) + length + motion, first)
     within = "not those that were encoded" in str(refused.value)  # the CRC is all that was wrong
-    return HEADER.pack(*head, writer.crc) + writer.finish(), within
+    crc = writer.crc
+    for stream in streams:
+        crc ^= stream.crc
+        motion = motion[: len(motion) - left(stream._stream)]
+    length = bytes([len(motion)]) if vectors else b""
+    return HEADER.pack(*head, crc) + length + motion + writer.finish(), within
 
 
 @pytest.mark.parametrize("name", ["dct", "stc-1"])
@@ -75,8 +102,12 @@ def invented(
 @given(seed=st.integers(0, 2**32 - 1), wild=st.sampled_from([0.0, 1e-4, 0.02]))
 def test_random_symbols_are_refused_or_shown(name: str, seed: int, wild: float) -> None:
     rng = np.random.default_rng(seed)
-    decoder, twin = new_decoder(name), new_decoder(name)
+    decoder = new_decoder(name)
+    before: list[bytes] = []
     for first in (True, False):
+        twin = new_decoder(name)
+        for payload in before:
+            twin.read(payload, True)
         payload, within = invented(twin, rng, wild, first)
         if not within:
             with pytest.raises(DamagedFileError, match="out of range"):
@@ -89,7 +120,7 @@ def test_random_symbols_are_refused_or_shown(name: str, seed: int, wild: float) 
         for planes in planes_from_frames(frames, HEIGHT, WIDTH, DEPTH):
             assert [p.shape for p in planes] == [(HEIGHT, WIDTH)] + [(HEIGHT // 2, WIDTH // 2)] * 2
             assert max(int(p.max()) for p in planes) < 1 << DEPTH
-        twin.read(payload, first)  # which, unlike what it refused, the next chunk may refer to
+        before.append(payload)
 
 
 @settings(max_examples=20)
@@ -97,7 +128,7 @@ def test_random_symbols_are_refused_or_shown(name: str, seed: int, wild: float) 
     seed=st.integers(0, 2**32 - 1),
     words=st.integers(0, 400),
     head=st.tuples(
-        st.integers(1, 8), st.integers(0, 63), st.sampled_from([0, 1, 2, 128, 129, 130])
+        st.integers(1, 8), st.integers(0, 63), st.sampled_from([0, 1, 2, 67, 128, 129, 147, 131])
     ),
 )
 def test_random_words_are_refused(seed: int, words: int, head: tuple[int, int, int]) -> None:
@@ -112,3 +143,51 @@ def test_random_words_are_refused(seed: int, words: int, head: tuple[int, int, i
 def test_random_bytes_are_refused(payload: bytes) -> None:
     with pytest.raises(DamagedFileError):
         new_decoder("dct").decode(payload, True)
+
+
+@pytest.mark.parametrize(
+    ("head", "rest", "line"),
+    [
+        ((1, 20, 4), b"", "a tree that there is not"),
+        ((1, 20, 0x50), b"", "a tree that there is not"),
+        ((9, 20, 0), b"", "impossible values"),
+        ((17, 20, 3), b"", "impossible values"),
+        ((0, 20, 3), b"", "impossible values"),
+        ((1, 64, 3), b"", "impossible values"),
+        ((1, 20, VECTORS), b"", "no length"),
+        ((1, 20, VECTORS), b"\x80" * 4, "no length"),
+        ((1, 20, VECTORS), b"\x80" * 5 + b"\0", "no length"),
+        ((1, 20, VECTORS), b"\xff" * 4 + b"\x7f", "cut off"),
+        ((1, 20, VECTORS), b"\x05" + bytes(4), "cut off"),
+        ((1, 20, VECTORS), b"\x04" + b"\xff" * 4, "starts as none does"),
+    ],
+)
+def test_heads_that_there_are_not(head: tuple[int, int, int], rest: bytes, line: str) -> None:
+    with pytest.raises(DamagedFileError, match=line):
+        new_decoder("dct").decode(HEADER.pack(*head, 0) + rest, True)
+
+
+def test_motion_that_is_longer_than_what_is_read_of_it(bee_stp: Path) -> None:
+    payload = chunk_payloads(bee_stp)[0]
+    decoder = ChunkDecoder(model("stc-1"), 160, 90, 8)
+    decoder.read(payload, True)
+    motion, words = chunk._split_payload(payload, True)
+    assert (
+        payload[2] & VECTORS
+        and payload == payload[:7] + chunk._length(len(motion)) + motion + words
+    )
+    longer = payload[:7] + chunk._length(len(motion) + 20) + motion + bytes(20) + words
+    with pytest.raises(DamagedFileError, match="left over"):
+        decoder.read(longer, True)
+
+
+def test_no_chunk_follows_one_that_was_refused(bee_stp: Path) -> None:
+    first, second = chunk_payloads(bee_stp)[:2]
+    decoder = ChunkDecoder(model("stc-1"), 160, 90, 8)
+    decoder.read(first, True)
+    with pytest.raises(DamagedFileError):
+        decoder.read(second[:-4], False)
+    with pytest.raises(DamagedFileError, match="its first chunk"):
+        decoder.read(second, False)
+    decoder.read(first, True)
+    decoder.read(second, False)

@@ -8,7 +8,15 @@ import re
 from pathlib import Path
 from types import ModuleType
 
-from stcodec.codec import entropy, scales, vectors
+from stcodec.codec import (
+    candidate_kernels,
+    entropy,
+    range_kernels,
+    scales,
+    tree,
+    vector_kernels,
+    vectors,
+)
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import load_model
 from stcodec.container import records, stp
@@ -60,13 +68,48 @@ def test_the_script_renews_every_part() -> None:
 
 def test_every_constant_of_the_page_is_that_of_the_code() -> None:
     """Numbers that the page repeats from the code, where a file seldom goes that far."""
-    assert f"within -{vectors.LIMIT}..{vectors.LIMIT}" in PAGE
-    assert f"int32 [{vectors.TABLE_COUNT}]" in PAGE
+    limit, contexts = candidate_kernels.LIMIT, vector_kernels.CONTEXTS
+    assert f"within -{limit}..{limit}" in PAGE
+    assert f"int32 [{vectors.SETS}, {contexts}]" in PAGE and f"numbered 0..{contexts - 1}" in PAGE
+    least, most = range_kernels.LEAST, range_kernels.ONE - range_kernels.LEAST
+    assert f"p = clamp(p, {least}, {most})" in PAGE and f"must be {least}..{most}" in PAGE
+    assert f"n = min(n + 1, {range_kernels.PATIENCE})" in PAGE
+    assert f"must be 0..{range_kernels.PATIENCE} |" in PAGE
     assert f"int32 [{scales.SCALE_COUNT - 1}]" in PAGE
     assert f"min(|symbol|, {scales.LARGEST_MAGNITUDE})" in PAGE
     assert f"at most 2^{entropy.MAX_SYMBOL.bit_length() - 1}" in PAGE
     assert f"at most 2^{stp.MAX_SECTION.bit_length() - 1}" in PAGE
     assert f"at most {records.MAX_UNPACKED >> 20} MiB" in PAGE
+
+
+def rows(first: str) -> list[list[str]]:
+    """The cells of the table of the page whose head begins with these cells."""
+    lines = PAGE[PAGE.index(f"| {first} |") :].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_trees_and_cascades_of_the_page_are_those_of_the_code() -> None:
+    for number, *cells in rows("tree | kind 1"):
+        steps = iter(tree.TREES[int(number)])
+        for kind, cell in enumerate(cells, 1):
+            for part in cell.split(" then ") if cell else ():
+                step = next(steps)
+                pairs = (("." if r is None else str(r) for r in p) for p in step.references)
+                frames = [f"{f}({', '.join(p)})" for f, p in zip(step.frames, pairs, strict=True)]
+                assert (step.of_kind, " ".join(frames)) == (kind, part)
+                assert step.finer == (-2 if step.frames == (3, 11) else 0)
+        assert next(steps, None) is None
+    found = [tuple(map(int, offsets)) for _, *offsets in rows("cascade | kind 0")]
+    assert tuple(found) == tree.CASCADES
+
+
+def test_contexts_of_the_page_are_those_of_the_code() -> None:
+    table = [(int(first), int(count)) for first, count, _ in rows("from | count")]
+    names = "SPLIT MERGE WHICH BOTH SECOND PREDICTOR PARTS SIDE SAME OTHER ZERO LENGTH HIGH"
+    starts = [getattr(vector_kernels, f"_{name}") for name in names.split()]
+    assert [first for first, _ in table] == starts
+    ends = [*starts[1:], vector_kernels.CONTEXTS]
+    assert [first + count for first, count in table] == ends
 
 
 def test_the_page_of_commands_is_what_help_prints() -> None:

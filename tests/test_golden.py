@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from stcodec.common.values import Planes
+from stcodec.container.records import VideoChunk
+from stcodec.container.stp import Reader
 from tests.golden import make
 
 EXPECTED = json.loads(make.EXPECTED.read_text())
@@ -19,6 +21,13 @@ Change = Callable[[list[Planes]], list[Planes]]
 
 def test_there_is_a_file_for_every_model_and_depth() -> None:
     assert sorted(EXPECTED) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_golden_files_have_chunks_of_both_lengths(name: str) -> None:
+    with open(make.HERE / name, "rb") as file:
+        counts = [len(item.pts) for item in Reader(file) if isinstance(item, VideoChunk)]
+    assert counts == [8, 16, 3]
 
 
 @pytest.mark.parametrize("name", NAMES)

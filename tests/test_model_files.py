@@ -67,21 +67,27 @@ def with_(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable
 
 
 NAMES = ["scales.intra.0.w1", "scales.other.3.b2", "network.spatial", "network.step_gain"]
-TABLES = ["tables.sizes", "tables.counts", "vectors.sizes", "vectors.counts"]
+TABLES = ["tables.sizes", "tables.counts"]
+MOTION = ["motion.probabilities", "motion.trust"]
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        *(without(name) for name in (*NAMES, *TABLES)),
-        *(with_(name, lambda t: t[:-1]) for name in (*NAMES, *TABLES)),
-        *(with_(name, lambda t: t[None]) for name in (*NAMES, *TABLES)),
-        *(with_(name, lambda t: t[:0]) for name in (*NAMES, *TABLES)),
-        *(with_(name, lambda t: t.to(torch.int64)) for name in (*NAMES, *TABLES)),
+        *(without(name) for name in (*NAMES, *TABLES, *MOTION)),
+        *(with_(name, lambda t: t[:-1]) for name in (*NAMES, *TABLES, *MOTION)),
+        *(with_(name, lambda t: t[None]) for name in (*NAMES, *TABLES, *MOTION)),
+        *(with_(name, lambda t: t[:0]) for name in (*NAMES, *TABLES, *MOTION)),
+        *(with_(name, lambda t: t.to(torch.int64)) for name in (*NAMES, *TABLES, *MOTION)),
         *(with_(name, lambda t: t.double()) for name in NAMES),
         *(with_(name, lambda t: t.float() * float("nan")) for name in NAMES),
         *(with_(name, lambda t: t + 1) for name in TABLES),
         *(with_(name, lambda t: -t) for name in TABLES),
+        *(
+            with_("motion.probabilities", lambda t, p=p: t * 0 + p)
+            for p in (-1, 47, 65489, 1 << 16)
+        ),
+        *(with_("motion.trust", lambda t, n=n: t * 0 + n) for n in (-1, 97)),
         with_("scales.intra.0.w1", lambda t: t * 0 - 128),
         lambda tensors: tensors.update({"network.basis": torch.zeros(96, 96)}),
     ],
@@ -113,3 +119,13 @@ def test_names_that_no_file_has() -> None:
     for name in ("x" * 300, "x" * 300 + ".safetensors"):
         with pytest.raises(ModelError):
             find_model(name)
+
+
+def test_where_motion_starts_may_be_anything_in_range(tmp_path: Path) -> None:
+    for probability, trust in ((48, 0), (65488, 96)):
+
+        def change(tensors: Tensors, p: int = probability, n: int = trust) -> None:
+            tensors["motion.probabilities"].fill_(p)
+            tensors["motion.trust"].fill_(n)
+
+        load(tmp_path, CONFIG, change)

@@ -20,13 +20,15 @@ def texture(height: int, width: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_what_stays_and_what_is_replaced() -> None:
-    luma = texture(48, 64).repeat(8, 1, 1, 1)
-    luma[:, :, :, 32:] = torch.rand(8, 1, 48, 32, generator=torch.Generator().manual_seed(1))
+    luma = texture(48, 64).repeat(16, 1, 1, 1)
+    luma[:, :, :, 32:] = torch.rand(16, 1, 48, 32, generator=torch.Generator().manual_seed(1))
     for tree, first, keys in (
         (0, True, {7}),
         (0, False, {7}),
         (1, False, {3, 7}),
         (2, False, {1, 3, 5, 7}),
+        (3, True, {15}),
+        (3, False, {15}),
     ):
         found = propagation.changes(
             lambda i: luma[max(i, 0) : max(i, 0) + 1], tree_steps(tree, first), {}, PatchSize()

@@ -269,6 +269,7 @@ class ChunkReader:
         steps = [step for step in plan.steps() if step.level <= last]
         frames = [frame for step in steps for frame in self._read(reader, plan, step, known)]
         if levels >= LEVELS:
+            reader.motion.check_end()
             reader.symbols.finish()
             if reader.symbols.crc ^ reader.motion.crc != crc:
                 raise DamagedFileError("decoded symbols are not those that were encoded")

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stcodec.codec.candidate_kernels import Field
 from stcodec.codec.indices import StepContext
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import FIRST, SECOND, Fields
 from stcodec.codec.patches import MOTION_BLOCK, Geometry
 from stcodec.codec.tree import Step
-from stcodec.codec.vector_kernels import Field
 from stcodec.codec.vectors import (
     CodedField,
     FieldShape,
@@ -45,14 +45,13 @@ class Contexts:
         self._before: Known | None = None
 
     def start(self, first: bool) -> Known | None:
-        """What is known when a chunk begins; None where the chunk before is missing. The `first`
-        chunk of a segment knows nothing."""
+        """What is known when a chunk begins; None where the chunk before is missing, or did not get
+        as far as `keep`. The `first` chunk of a segment knows nothing."""
         if first:
             self._before = Known()
             self.motion.restart()
-        if self._before is None:
-            return None
-        return Known(dict(self._before.magnitudes), dict(self._before.fields))
+        known, self._before = self._before, None
+        return known
 
     def keep(self, known: Known, length: int) -> None:
         """Keep of a chunk of so many frames what the next one goes by: its last frame."""

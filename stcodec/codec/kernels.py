@@ -123,13 +123,13 @@ def _warm_up_index(module: ModuleType) -> None:
 
 
 def _warm_up_vectors(module: ModuleType) -> None:
-    from stcodec.codec import range_kernels
+    from stcodec.codec import candidate_kernels, range_kernels
 
     stream = range_kernels.stream(
         range_kernels.WRITE,
         np.zeros(256, np.uint8),
         np.full((module.CONTEXTS, 4), 64, np.int32),
     )
-    units = np.zeros((1, 1, module.UNIT_COLUMNS), np.int32)
-    field = module.Field(units.copy(), np.zeros((1, 1, 1, 4), np.int32), 1)
-    module.code_field(stream, field, units, *module.room())
+    units = np.zeros((1, 1, candidate_kernels.UNIT_COLUMNS), np.int32)
+    field = candidate_kernels.Field(units.copy(), np.zeros((1, 1, 1, 4), np.int32), 1)
+    module.code_field(stream, field, units, *candidate_kernels.room())

@@ -52,14 +52,22 @@ class Stream(NamedTuple):
 
 def stream(mode: int, data: np.ndarray, contexts: np.ndarray) -> Stream:
     """The start of a stream: of `data` that is to be read, or of room to be written to; contexts
-    are changed as it goes on."""
+    are changed as it goes on. ValueError where data starts as nothing that was written does."""
     state = np.zeros(8, np.int64)
     state[MODE], state[_RANGE] = mode, _WHOLE
     if mode == READ:
         state[_LOW] = int.from_bytes(data[:4].tobytes().ljust(4, b"\0"), "big")
+        # All else relies on it, and keeps it so.
+        if state[_LOW] >= _WHOLE:
+            raise ValueError("what is read lies beyond the range")
         state[_AT] = 4
     none = np.zeros((0, 0), np.int64)
     return Stream(state, data, contexts, none, none)
+
+
+def left(s: Stream) -> int:
+    """How many bytes of what is read have not been looked at."""
+    return max(0, len(s.data) - int(s.state[_AT]))
 
 
 def counter(s: Stream, first: int, count: int) -> Stream:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from stcodec.codec import range_kernels, vector_kernels
+from stcodec.codec import candidate_kernels, range_kernels, vector_kernels
+from stcodec.codec.candidate_kernels import LIMIT, UNIT_COLUMNS, VECTORS, Field
 from stcodec.codec.motion import FIRST, SECOND, Fields
 from stcodec.codec.range_kernels import (
     KNOWN,
@@ -33,18 +34,14 @@ from stcodec.codec.range_kernels import (
     Stream,
 )
 from stcodec.codec.tree import KEY, Step
-from stcodec.codec.vector_kernels import (
-    CONTEXTS,
-    LIMIT,
-    UNIT_COLUMNS,
-    VECTORS,
-    Field,
-    with_long_prices,
-)
+from stcodec.codec.vector_kernels import CONTEXTS, with_long_prices
 from stcodec.errors import DamagedFileError
 
 SETS = 4  # kinds of predicted frames
-_ROOM, _PER_UNIT = 1 << 12, 128  # bytes; those that no 16x16 block exceeds
+_ROOM = 1 << 12  # bytes
+# Bytes that no unit exceeds: it has at most 300 decisions, each of at most log2(ONE / LEAST) = 10.4
+# bits, and 224 raw bits.
+_PER_UNIT = 512
 _MOST_TRUST = 24
 
 
@@ -114,20 +111,29 @@ class MotionContexts:
         self._start[:, PROBABILITY] = start.probabilities.reshape(-1)
         self._start[:, KNOWN] = start.trust.reshape(-1)
         self.contexts = self._start.copy()
+        self._before = self._start.copy()
+        self._seen = np.zeros((len(self._start), 2), np.int64)
 
     def restart(self) -> None:
-        """Begin a segment; what was seen is kept."""
-        self.contexts[:, :SEEN] = self._start[:, :SEEN]
+        """Begin a segment. What was seen is kept, and so are the contexts of the segment before:
+        its last chunk may still be being written."""
+        self._seen += self._before[:, SEEN:]
+        self._before, self.contexts = self.contexts, self._start.copy()
 
     def seen(self) -> np.ndarray:
-        """How often each outcome has been written, int32 [SETS, CONTEXTS, 2]."""
-        return self.contexts[:, SEEN:].reshape(SETS, CONTEXTS, 2).copy()
+        """How often each outcome has been written, int64 [SETS, CONTEXTS, 2]."""
+        total = self._seen + self._before[:, SEEN:] + self.contexts[:, SEEN:]
+        return total.reshape(SETS, CONTEXTS, 2)
 
     def stream(self, data: bytes | None) -> MotionStream:
-        """A stream that reads the motion of a chunk (None: writes it)."""
+        """A stream that reads the motion of a chunk (None: writes it). DamagedFileError where it
+        cannot be motion."""
         mode = WRITE if data is None else READ
         own = np.zeros(_ROOM, np.uint8) if data is None else np.frombuffer(data, np.uint8).copy()
-        return MotionStream(range_kernels.stream(mode, own, self.contexts))
+        try:
+            return MotionStream(range_kernels.stream(mode, own, self.contexts))
+        except ValueError as error:
+            raise DamagedFileError("the motion of a chunk starts as none does") from error
 
 
 class MotionStream:
@@ -155,7 +161,7 @@ class MotionStream:
         self._stream = range_kernels.with_room(self._stream, units * _PER_UNIT + 64)
         self._stream.state[SET] = _first_context(kind)
         there = np.zeros((1, 1, UNIT_COLUMNS), np.int32) if wanted is None else _units(wanted)
-        if not vector_kernels.code_field(self._stream, field, there, *vector_kernels.room()):
+        if not vector_kernels.code_field(self._stream, field, there, *candidate_kernels.room()):
             raise DamagedFileError("a decoded motion vector is out of range")
         coded = fields_of(field)
         for part in (coded.modes.numpy(), coded.vectors.numpy().astype("<i2")):
@@ -165,6 +171,11 @@ class MotionStream:
     def finish(self) -> bytes:
         """What was written."""
         return range_kernels.finish(self._stream)
+
+    def check_end(self) -> None:
+        """DamagedFileError unless all that there was has been read."""
+        if range_kernels.left(self._stream):
+            raise DamagedFileError("bytes of motion are left over")
 
 
 def _first_context(kind: int) -> int:

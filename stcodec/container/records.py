@@ -18,7 +18,7 @@ from stcodec.container import checks
 from stcodec.container.checks import MAX_TERM, MAX_TEXT, MAX_VALUES, parse_json
 from stcodec.errors import DamagedFileError
 
-VERSION = 1
+VERSION = 2
 MAX_UNPACKED = 1 << 26
 """Bytes that anything packed may come to."""
 SECTION = struct.Struct("<4sII")
@@ -48,7 +48,7 @@ def _plain(code: str, doc: str) -> Any:
 class Header:
     """Body of the HEAD section; `model_id` (UTF-8, at most 243 bytes) follows the fixed fields."""
 
-    version: int = _field("H", "format version, 1", 1)
+    version: int = _field("H", "format version, 2", 2)
     quality: int = _field("B", "quality of the first chunk, 0..63", 0, 63)
     bit_depth: int = _field("B", "bits per sample, 8 or 10", 8, 10)
     width: int = _field("I", "luma samples per row", 1, 1 << 16)

@@ -52,6 +52,8 @@ _PATH = re.compile(r"[/\\:\x00-\x1f\x7f]|\.safetensors$")
 # With its ending it is the name of a file.
 _LONGEST_ID = 255 - len(".safetensors")
 MAX_SECTION = 1 << 30
+# Of earlier versions of the format, which stcodec reads them.
+_READERS = {1: "0.1"}
 # What all blobs of a file may come to: as much as that for each byte that they take, and a part
 # that is free.
 _FREE_BLOBS, _BLOB_RATIO, _MOST_BLOBS = 16 << 20, 16, 256 << 20
@@ -368,6 +370,10 @@ def _read_header(body: bytes) -> Header:
     version = struct.unpack_from("<H", body)[0] if len(body) >= 2 else 0
     if version > VERSION:
         raise UnsupportedFileError(f"format version {version} needs a newer stcodec")
+    if version in _READERS:
+        raise UnsupportedFileError(
+            f"format version {version} is read by stcodec {_READERS[version]}, not by later ones"
+        )
     size = layout(Header).size
     name = body[size:]
     if len(name) > _LONGEST_ID:

@@ -7,9 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stcodec.codec.motion import BI, FIRST, SECOND
-from stcodec.codec.range_kernels import SPENT, Stream
-from stcodec.codec.vector_kernels import (
+from stcodec.codec.candidate_kernels import (
     BLOCK_COLUMNS,
     CANDIDATE_ROWS,
     CANDIDATES,
@@ -19,8 +17,6 @@ from stcodec.codec.vector_kernels import (
     VECTORS,
     Z_ORDER,
     Field,
-    code_block,
-    code_split,
     fill,
     forget,
     gather,
@@ -29,6 +25,9 @@ from stcodec.codec.vector_kernels import (
     take,
     used,
 )
+from stcodec.codec.motion import BI, FIRST, SECOND
+from stcodec.codec.range_kernels import SPENT, Stream
+from stcodec.codec.vector_kernels import code_block, code_split
 from stcodec.common.compiled import compiled, inner
 from stcodec.encoder.unit_kernels import (
     Pictures,

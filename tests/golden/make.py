@@ -94,7 +94,7 @@ def clips(folder: Path) -> dict[str, tuple[Path, str]]:
     found = {}
     for depth, pix_fmt in CLIPS.items():
         source = folder / f"{depth}.mkv"
-        make_video(source, width=70, height=50, frames=19, pix_fmt=pix_fmt)
+        make_video(source, width=70, height=50, frames=27, pix_fmt=pix_fmt)
         for model in MODELS:
             find_model(model)
             found[f"{model}-{depth}bit.stp"] = source, model

@@ -13,7 +13,7 @@ import zstandard
 SIGNATURE = bytes.fromhex("8b5354500d0a1a0a")
 # Name, lowest and highest value.
 HEAD_FIELDS = (
-    ("version", 1, 1),
+    ("version", 2, 2),
     ("quality", 0, 63),
     ("bit_depth", 8, 10),
     ("width", 1, 65536),
@@ -152,12 +152,12 @@ def chunk(body: bytes) -> Chunk:
     return Chunk(bool(flags & 1), pts, durations, body[at:])
 
 
-def leb128(body: bytes, at: int) -> tuple[int, int]:
-    """A number and the offset after it."""
+def leb128(body: bytes, at: int, most: int = 9) -> tuple[int, int]:
+    """A number of at most so many bytes, and the offset after it."""
     number = 0
-    for i in range(9):
+    for i in range(most):
         require(at + i < len(body), "CHNK is too short")
         number |= (body[at + i] & 127) << (7 * i)
         if body[at + i] < 128:
             return number, at + i + 1
-    raise DamagedError("a time stamp is too long")
+    raise DamagedError("a number is too long")

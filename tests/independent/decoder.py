@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from . import motion
-from .container import Chunk, File, require
+from .container import Chunk, File, leb128, require
 from .entropy import Reader
 from .latents import FrameSymbols
 from .model import Model
 from .motion import Field
 from .prediction import Planes, Transform, predict
+from .ranges import Decisions
 
 
 @dataclass
@@ -40,67 +42,93 @@ class Decoder:
         self.transform = Transform(model.h, model.w)
         self.last: Frame | None = None
         self.memory = model.null_memory(self.rows, self.columns)
+        self.contexts = model.contexts()
+        self.motion_crc = 0
 
     def decode(self, chunk: Chunk) -> Iterator[Planes]:
         """The planes of the pictures of a chunk, in units of samples, not rounded."""
         require(len(chunk.payload) >= 7, "a payload is too short")
-        count, quality, tree, crc = struct.unpack_from("<BBBI", chunk.payload)
-        vectors_coded, tree = bool(tree & 128), tree & 127
-        require(count == len(chunk.pts) and 1 <= count <= 8, "number of pictures")
-        require(quality < 64 and tree < 3, "head of a payload")
+        count, quality, how, crc = struct.unpack_from("<BBBI", chunk.payload)
+        vectors_coded, cascade, tree = bool(how & 128), how >> 4 & 7, how & 15
+        require(quality < 64 and tree < 4 and cascade < 5, "head of a payload")
+        require(count == len(chunk.pts) and 1 <= count <= motion.LENGTHS[tree], "pictures")
         if not chunk.first:
             require(self.last is not None, "a chunk before its segment")
-        reader = Reader(chunk.payload[7:])
-        frames = self.frames(reader, chunk.first, quality, tree, vectors_coded)
-        reader.finish(crc)
+        self.begin(chunk.first)
+        decisions, at = None, 7
+        if vectors_coded:
+            length, at = leb128(chunk.payload, at, 5)
+            require(at + length <= len(chunk.payload), "the motion is cut off")
+            decisions = Decisions(chunk.payload[at : at + length], self.contexts)
+            at += length
+        reader = Reader(chunk.payload[at:])
+        frames = self.frames(reader, decisions, chunk.first, quality, tree, cascade)
+        if decisions is not None:
+            decisions.finish()
+        reader.finish(crc ^ self.motion_crc)
         for planes in frames[:count]:
             yield self.values(planes)
 
-    def frames(
-        self, reader: Reader, first: bool, quality: int, tree: int, vectors_coded: bool
-    ) -> list[Planes]:
-        """The planes of all 8 frames of a chunk, padded, from 0 to 1."""
+    def begin(self, first: bool) -> None:
+        """Forget all where a segment starts."""
         if first:
             self.last = None
             self.memory = self.model.null_memory(self.rows, self.columns)
+            self.contexts = self.model.contexts()
+
+    def frames(
+        self,
+        reader: Reader,
+        decisions: Decisions | None,
+        first: bool,
+        quality: int,
+        tree: int,
+        cascade: int,
+    ) -> list[Planes]:
+        """The planes of all 8 or 16 frames of a chunk, padded, from 0 to 1."""
         done: dict[int, Frame] = {}
         if self.last is not None:
             done[-1] = self.last
-        for level, frames in motion.steps(tree, first):
-            fields = self._fields(reader, frames, done, vectors_coded)
-            kind = 0 if fields[0] is None else level + 1
+        self.motion_crc = 0
+        for step in motion.steps(tree, first):
+            fields = self._fields(decisions, step, done)
+            kind = 0 if fields[0] is None else step.kind
+            own = quality + self.model.kind_qualities[kind] + motion.CASCADES[cascade][kind]
             made = [
-                self._frame(reader, pair, kind, quality + self.model.kind_qualities[kind], f, done)
-                for (_, pair), f in zip(frames, fields, strict=True)
+                self._frame(reader, pair, kind, own + step.finer, f, done)
+                for (_, pair), f in zip(step.frames, fields, strict=True)
             ]
-            done.update({number: m for (number, _), m in zip(frames, made, strict=True)})
-        self.last = self._as_minus_one(done[7])
-        return [done[number].planes for number in range(8)]
+            done.update({number: m for (number, _), m in zip(step.frames, made, strict=True)})
+        length = motion.LENGTHS[tree]
+        self.last = self._as_minus_one(done[length - 1], length)
+        return [done[number].planes for number in range(length)]
 
-    def _as_minus_one(self, frame: Frame) -> Frame:
-        """Frame 7, with its time counted from the next chunk's start."""
+    def _as_minus_one(self, frame: Frame, length: int) -> Frame:
+        """The last frame of so many, with its time counted from the next chunk's start."""
         field = frame.field
         if field is not None:
-            first, second = (None if r is None else r - 8 for r in field.references)
+            first, second = (None if r is None else r - length for r in field.references)
             field = Field(-1, (first, second), field.vectors, field.modes)
         return Frame(frame.planes, frame.magnitudes, field)
 
     def _fields(
-        self,
-        reader: Reader,
-        frames: list[tuple[int, motion.Pair]],
-        done: dict[int, Frame],
-        vectors_coded: bool,
+        self, decisions: Decisions | None, step: motion.Step, done: dict[int, Frame]
     ) -> list[Field] | list[None]:
-        if all(r is None for _, pair in frames for r in pair):
-            return [None] * len(frames)
+        if all(r is None for _, pair in step.frames for r in pair):
+            return [None] * len(step.frames)
         rows, columns = self.padded[0] // 16, self.padded[1] // 16
-        if not vectors_coded:
-            return motion.still(frames, rows, columns)
-        fields = {number: d.field for number, d in done.items() if d.field is not None}
-        expected = motion.hints(frames, fields, rows, columns)
-        tables = self.model.vector_tables
-        return motion.StepMotion(reader, tables, frames, expected, rows, columns).read()
+        if decisions is None:
+            return [motion.still(f, pair, rows, columns) for f, pair in step.frames]
+        decisions.set = step.kind - 1
+        known = {number: d.field for number, d in done.items() if d.field is not None}
+        found = []
+        for f, pair in step.frames:
+            expected = motion.hints(f, pair, known)
+            field = motion.FrameMotion(decisions, pair, expected, rows, columns).read(f)
+            for part in (field.modes.astype("u1"), field.vectors.astype("<i2")):
+                self.motion_crc = zlib.crc32(part.tobytes(), self.motion_crc)
+            found.append(field)
+        return found
 
     def _frame(
         self,

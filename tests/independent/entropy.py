@@ -90,5 +90,6 @@ class Reader:
         return values.reshape(index.shape)
 
     def finish(self, crc: int) -> None:
+        """crc: what that of all symbols must be."""
         require(not self.words and self.state == 0, "words are left")
         require(self.crc == crc, "CRC of symbols")

@@ -23,11 +23,10 @@ from .decoder import Decoder
 from .entropy import Reader, Table
 from .model import Model
 from .prediction import Planes
+from .ranges import CONTEXTS, SETS, Contexts, Decisions
 
-Plan = tuple[bool, int, int, int, bool]
-"""Of a chunk: first of a segment, pictures, quality, tree, vectors are coded."""
-
-MODES, SPLITS, MOTION_TABLES = 153, 168, 183
+Plan = tuple[bool, int, int, int, bool, int]
+"""Of a chunk: first of a segment, pictures, quality, tree, vectors are coded, cascade."""
 
 
 class Inventor(Reader):
@@ -51,14 +50,10 @@ class Inventor(Reader):
             table = among[int(number)]
             assert table is not None
             group = order[flat[order] == number]
-            motion = len(among) == MOTION_TABLES
-            flag = (motion and number >= SPLITS) or index.shape == (1,)
-            if flag:
+            if index.shape == (1,):
                 values[group] = self.rng.integers(0, 2, len(group))
-            elif motion and number >= MODES:
-                values[group] = self.rng.integers(-1, 2, len(group))
             else:
-                values[group] = self._drawn(table, len(group), 6 if motion else 18)
+                values[group] = self._drawn(table, len(group), 18)
             letters = np.where(np.abs(values[group]) > table.k, table.k + 1, values[group])
             for letter in (letters + table.k).tolist():
                 self._take(table.sums[letter], table.sums[letter + 1] - table.sums[letter])
@@ -105,26 +100,83 @@ class Inventor(Reader):
         return np.array(words, "<u4").tobytes()
 
 
+class Deciding(Decisions):
+    """Draws every decision by a probability between that of its context and one half, and remembers
+    it. Only lengths of differences are drawn as they would be, so that vectors stay in range."""
+
+    def __init__(self, rng: np.random.Generator, contexts: Contexts) -> None:
+        super().__init__(b"", contexts)
+        self.rng, self.count = rng, 0
+        self.low, self.width = 0, 0xFFFFFFFF
+        self.shifted = 0
+        self.odds = 0.5
+
+    def bit(self, context: int) -> int:
+        p = self.contexts.p[self.set][context] / 65536
+        long = 106 <= context < 196 and (context - 106) % 15 > 6
+        self.odds = min(p, 0.3) if long else 0.7 * p + 0.3 * 0.5
+        return super().bit(context)
+
+    def raw(self, count: int) -> int:
+        self.odds = 0.5
+        return super().raw(count)
+
+    def divide(self, bound: int) -> int:
+        """What a decoder does, backwards: the lower part of the range is that of a 1."""
+        self.count += 1
+        one = bool(self.rng.random() < self.odds)
+        if one:
+            self.range = bound
+        else:
+            self.low += bound
+            self.range -= bound
+        while self.range < 1 << 24:
+            self.range, self.low = self.range * 256, self.low * 256
+            self.shifted += 1
+        return int(one)
+
+    def written(self) -> bytes:
+        """Of all numbers within the last range one that ends in zeros, which are left out."""
+        size = 4 + self.shifted
+        last = self.low + self.range - 1
+        shift = next(n for n in range(8 * size, -1, -8) if last >> n << n >= self.low)
+        return (last >> shift << shift).to_bytes(size, "big").rstrip(b"\0")
+
+
+def leb128(number: int) -> bytes:
+    out = b""
+    while number > 127:
+        out, number = out + bytes([number % 128 + 128]), number // 128
+    return out + bytes([number])
+
+
 def invent_file(
     path: Path, model_path: Path, size: tuple[int, int], bit_depth: int, plan: Sequence[Plan]
-) -> tuple[list[Planes], list[Inventor]]:
+) -> tuple[list[Planes], list[Inventor], list[Deciding]]:
     """A file of made-up chunks, width and height given: its pictures, and what was drawn."""
     sha256 = hashlib.sha256(model_path.read_bytes()).digest()
     model = Model(model_path, sha256)
     head = {"width": size[0], "height": size[1], "bit_depth": bit_depth}
     decoder = Decoder(File(head, model_path.stem, [], {}, {}, [], 0, {}, {}), model)
     rng = np.random.default_rng(20)
-    pictures, chunks, inventors = [], [], []
-    for first, count, quality, tree, vectors_coded in plan:
+    pictures, chunks, inventors, deciders = [], [], [], []
+    for first, count, quality, tree, vectors_coded, cascade in plan:
         inventor = Inventor(rng)
-        frames = decoder.frames(inventor, first, quality, tree, vectors_coded)
+        decoder.begin(first)
+        deciding = Deciding(rng, decoder.contexts) if vectors_coded else None
+        frames = decoder.frames(inventor, deciding, first, quality, tree, cascade)
         pictures += [decoder.values(planes) for planes in frames[:count]]
-        choice = tree + 128 * vectors_coded
-        payload = struct.pack("<BBBI", count, quality, choice, inventor.crc) + inventor.written()
-        chunks.append((first, count, payload))
+        how = tree + 16 * cascade + 128 * vectors_coded
+        crc = inventor.crc ^ decoder.motion_crc
+        payload = struct.pack("<BBBI", count, quality, how, crc)
+        if deciding is not None:
+            coded = deciding.written()
+            payload += leb128(len(coded)) + coded
+            deciders.append(deciding)
+        chunks.append((first, count, payload + inventor.written()))
         inventors.append(inventor)
     write_file(path, size, bit_depth, model_path.stem, sha256, model.w, chunks)
-    return pictures, inventors
+    return pictures, inventors, deciders
 
 
 def section(tag: bytes, body: bytes) -> bytes:
@@ -145,7 +197,7 @@ def write_file(
     chunks: list[tuple[bool, int, bytes]],
 ) -> None:
     """A `.stp` file of chunks (first of a segment, pictures, payload), width and height given."""
-    fields = (1, 0, bit_depth, *size, 1, 25, 25, 1, 1, 1, 0, 0, 2, 2, 2, 0, patch_width)
+    fields = (2, 0, bit_depth, *size, 1, 25, 25, 1, 1, 1, 0, 0, 2, 2, 2, 0, patch_width)
     data = SIGNATURE + section(b"HEAD", HEAD_LAYOUT.pack(*fields, sha256) + model.encode())
     data += section(b"meta", packed({"title": "made up"}))
     data += section(b"blob", b"\x07unknown" + zstandard.ZstdCompressor().compress(b"?"))
@@ -194,7 +246,9 @@ def write_model(path: Path, config: dict[str, Any], seed: int) -> None:
             tensors[f"{name}.b2"] = rng.integers(-999, 4999, (classes, n)).astype(np.int32)
     supports = [1 + 2 * i for i in range(63)]
     tensors |= _tables("tables", supports, rng)
-    tensors |= _tables("vectors", [9] * (MODES - 1) + [1] * (MOTION_TABLES - MODES), rng)
+    shape = SETS, CONTEXTS
+    tensors["motion.probabilities"] = rng.integers(48, 65489, shape).astype(np.int32)
+    tensors["motion.trust"] = rng.integers(0, 97, shape).astype(np.int32)
     floats("spatial", 14, 4 * c, c, size=0.3 * (4 * c) ** -0.5)
     floats("intra_mean", c, half=False)
     floats("step_gain", 5, c, half=False)

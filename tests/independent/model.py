@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from . import entropy
 from .container import require
+from .ranges import Contexts
 
 
 class Model:
@@ -34,8 +35,11 @@ class Model:
         self.networks: list[bool] = config.get("networks", [True] * 5)
         self.blocks = {"prior": config["prior_blocks"], "filter": config["filter_blocks"]}
         self.tables = entropy.tables(self["tables.sizes"], self["tables.counts"])
-        self.vector_tables = entropy.tables(self["vectors.sizes"], self["vectors.counts"])
-        require(len(self.tables) == 64 and len(self.vector_tables) == 183, "number of tables")
+        require(len(self.tables) == 64, "number of tables")
+
+    def contexts(self) -> Contexts:
+        """Those of motion at the start of a segment."""
+        return Contexts(self["motion.probabilities"], self["motion.trust"])
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.tensors[name]

@@ -1,21 +1,54 @@
-"""Trees, hints and the coding of vectors, as docs/format.md has them."""
+"""Trees, hints and the motion of frames, as docs/format.md has them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from .container import require
-from .entropy import Reader, Table
+from .ranges import Decisions
 
 Pair = tuple[int | None, int | None]
-_LEAVES: list[tuple[int, Pair]] = [(0, (-1, 1)), (2, (1, 3)), (4, (3, 5)), (6, (5, 7))]
-_MIDDLE: list[tuple[int, Pair]] = [(1, (-1, 3)), (5, (3, 7))]
-TREES: list[list[tuple[int, list[tuple[int, Pair]]]]] = [
-    [(0, [(7, (-1, None))]), (1, [(3, (-1, 7))]), (2, _MIDDLE), (3, _LEAVES)],
-    [(0, [(3, (-1, None))]), (0, [(7, (3, None))]), (2, _MIDDLE), (3, _LEAVES)],
-    [*((0, [(f, (f - 2, None))]) for f in (1, 3, 5, 7)), (3, _LEAVES)],
+Vector = tuple[int, int]
+Candidate = tuple[int, Vector, Vector]
+BI, FIRST, SECOND = 0, 1, 2
+
+
+@dataclass
+class Step:
+    """Kind of its frames where they have a reference, what is added to their quality, and frames
+    with their references."""
+
+    kind: int
+    finer: int
+    frames: list[tuple[int, Pair]]
+
+
+def _middles(kind: int, reach: int, frames: list[int], finer: int = 0) -> Step:
+    return Step(kind, finer, [(f, (f - reach, f + reach)) for f in frames])
+
+
+_LEAVES, _MIDDLE = _middles(4, 1, [0, 2, 4, 6]), _middles(3, 2, [1, 5])
+TREES: list[list[Step]] = [
+    [Step(1, 0, [(7, (-1, None))]), _middles(2, 4, [3]), _MIDDLE, _LEAVES],
+    [Step(1, 0, [(3, (-1, None))]), Step(1, 0, [(7, (3, None))]), _MIDDLE, _LEAVES],
+    [*(Step(1, 0, [(f, (f - 2, None))]) for f in (1, 3, 5, 7)), _LEAVES],
+    [
+        Step(1, 0, [(15, (-1, None))]),
+        _middles(2, 8, [7]),
+        _middles(2, 4, [3, 11], -2),
+        _middles(3, 2, [1, 5, 9, 13]),
+        _middles(4, 1, [0, 2, 4, 6, 8, 10, 12, 14]),
+    ],
+]
+LENGTHS = [8, 8, 8, 16]
+CASCADES = [
+    [0, 0, 0, 0, 0],
+    [1, 1, -1, -1, -1],
+    [2, 2, -1, -2, -3],
+    [2, 2, -2, -4, -6],
+    [3, 3, -2, -5, -8],
 ]
 
 
@@ -29,207 +62,269 @@ class Field:
     modes: np.ndarray
 
 
-def steps(tree: int, first: bool) -> list[tuple[int, list[tuple[int, Pair]]]]:
-    """Level and frames of each step; frame -1 is left out where there is none."""
+def steps(tree: int, first: bool) -> list[Step]:
+    """The steps of a tree; frame -1 is left out where there is none."""
     if not first:
         return TREES[tree]
     return [
-        (level, [(f, (None if p == -1 else p, q)) for f, (p, q) in frames])
-        for level, frames in TREES[tree]
+        Step(s.kind, s.finer, [(f, (None if p == -1 else p, q)) for f, (p, q) in s.frames])
+        for s in TREES[tree]
     ]
 
 
-def lattices(rows: int, columns: int) -> list[tuple[list[tuple[int, int]], list[tuple[int, int]]]]:
-    """Blocks and the offsets of their neighbours, lattice by lattice."""
-    grid = [(r, c) for r in range(rows) for c in range(columns)]
-    found: list[tuple[list[tuple[int, int]], list[tuple[int, int]]]]
-    found = [([(r, c) for r, c in grid if r % 64 == 0 and c % 64 == 0], [])]
-    for s in (64, 32, 16, 8, 4, 2):
-        g = s // 2
-        found.append(
-            (
-                [(r, c) for r, c in grid if r % s == g and c % s == g],
-                [(-g, -g), (-g, g), (g, -g), (g, g)],
-            )
-        )
-        found.append(
-            (
-                [(r, c) for r, c in grid if (r % s, c % s) in ((g, 0), (0, g))],
-                [(-g, 0), (g, 0), (0, -g), (0, g)],
-            )
-        )
-    return [(blocks, offsets) for blocks, offsets in found if blocks]
+def along(parent: Field, side: int, e: int) -> np.ndarray:
+    """The vectors of a parent to one of its references, for a distance e in time."""
+    o = parent.references[side]
+    assert o is not None
+    d = o - parent.frame
+    v = parent.vectors[side, :, ::2, ::2]
+    return np.asarray((2 * v * e * (1 if d > 0 else -1) + abs(d)) // (2 * abs(d)))
 
 
-def hints(
-    frames: list[tuple[int, Pair]], fields: dict[int, Field], rows: int, columns: int
-) -> np.ndarray | None:
-    """Expected vectors [frame, reference, component, rows, columns]; None if the step has none."""
-    expected = np.zeros((len(frames), 2, 2, rows, columns), np.int64)
-    any_parent = False
-    for i, (f, (p, q)) in enumerate(frames):
-        known = [fields[x] for x in (q, p) if x is not None and x in fields]
-        if not known:
-            continue
-        any_parent = True
-        own = {x for x in (p, q) if x is not None}
-        parent = ([k for k in known if own & set(k.references)] or known)[0]
-        existing = [side for side in (0, 1) if parent.references[side] is not None]
-        side = ([k for k in existing if parent.references[k] in own] or existing)[0]
-        o = parent.references[side]
-        assert o is not None
-        d = o - parent.frame
-        v = parent.vectors[side, :, ::2, ::2]
-        for k, reference in enumerate((p, q)):
-            if reference is not None:
-                e = reference - f
-                hint = (2 * v * e * (1 if d > 0 else -1) + abs(d)) // (2 * abs(d))
-                expected[i, k] = np.clip(hint, -8192, 8192)
-    return expected if any_parent else None
-
-
-def still(frames: list[tuple[int, Pair]], rows: int, columns: int) -> list[Field]:
-    """Fields of a step without coded vectors."""
+def hints(f: int, pair: Pair, fields: dict[int, Field]) -> list[np.ndarray]:
+    """Expected vectors [reference, component, rows, columns] of a frame, of each parent."""
+    own = {x for x in pair if x is not None}
+    parents = [fields[x] for x in (pair[1], pair[0]) if x is not None and x in fields]
+    near = [p for p in parents if own & set(p.references)]
     found = []
-    for f, (p, q) in frames:
-        mode = 0 if p is not None and q is not None else 1 if q is None else 2
-        vectors = np.zeros((2, 2, 2 * rows, 2 * columns), np.int64)
-        found.append(Field(f, (p, q), vectors, np.full((rows, columns), mode)))
+    for parent in near + [p for p in parents if not own & set(p.references)]:
+        exist = [k for k in (0, 1) if parent.references[k] is not None]
+        sides = [k for k in exist if parent.references[k] in own]
+        sides += [k for k in exist if parent.references[k] not in own]
+        expected = np.zeros((2, 2, *parent.modes.shape), np.int64)
+        for k, reference in enumerate(pair):
+            if reference is not None:
+                expected[k] = along(parent, sides[0], reference - f)
+                if len(sides) == 2:
+                    lacks = parent.modes == 2 - sides[0]
+                    expected[k] = np.where(
+                        lacks, along(parent, sides[1], reference - f), expected[k]
+                    )
+        found.append(np.clip(expected, -8192, 8192))
     return found
 
 
-def spread_class(spread: int) -> int:
-    return min(7, int(spread).bit_length())
+def still(f: int, pair: Pair, rows: int, columns: int) -> Field:
+    """A field that is not coded."""
+    mode = BI if None not in pair else FIRST if pair[1] is None else SECOND
+    vectors = np.zeros((2, 2, 2 * rows, 2 * columns), np.int64)
+    return Field(f, pair, vectors, np.full((rows, columns), mode))
 
 
-class StepMotion:
-    """The four parts of a step's motion."""
+@dataclass
+class Unit:
+    """16x16 samples whose motion is known: mode, size of the block (1 in parts, else 2, 3, 4),
+    whether that was merged, and vectors by reference and part."""
+
+    mode: int
+    size: int
+    merged: int
+    vectors: list[list[Vector]]
+
+
+@dataclass
+class Guess:
+    """What a block may do."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    votes: int = 0
+    predictors: tuple[list[Vector], list[Vector]] = field(default_factory=lambda: ([], []))
+
+    def predict(self, side: int, vector: Vector) -> None:
+        known = self.predictors[side]
+        if vector not in known and len(known) < 3:
+            known.append(vector)
+
+    def add(self, mode: int, first: Vector, second: Vector) -> None:
+        for i, (m, a, b) in enumerate(self.candidates):
+            if m == mode and (mode == SECOND or a == first) and (mode == FIRST or b == second):
+                self.votes += i == 0
+                return
+        if len(self.candidates) < 6:
+            self.candidates.append((mode, first, second))
+        if mode != SECOND:
+            self.predict(0, first)
+        if mode != FIRST:
+            self.predict(1, second)
+
+
+class FrameMotion:
+    """Reads the motion of a frame."""
 
     def __init__(
-        self,
-        reader: Reader,
-        tables: list[Table | None],
-        frames: list[tuple[int, Pair]],
-        expected: np.ndarray | None,
-        rows: int,
-        columns: int,
+        self, reader: Decisions, pair: Pair, expected: list[np.ndarray], rows: int, columns: int
     ) -> None:
-        self.reader, self.tables, self.frames = reader, tables, frames
-        self.rows, self.columns, self.hints = rows, columns, expected
-        self.count = len(frames)
-        self.lattices = lattices(rows, columns)
-        self.exists = np.array([[r is not None for r in pair] for _, pair in frames])
+        self.reader, self.pair, self.rows, self.columns = reader, pair, rows, columns
+        self.hints = [h.transpose(2, 3, 0, 1).tolist() for h in expected]
+        self.units: dict[tuple[int, int], Unit] = {}
+        self.whole = BI if None not in pair else FIRST if pair[1] is None else SECOND
 
-    def inside(self, r: int, c: int, offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        near = [(r + a, c + b) for a, b in offsets]
-        return [(y, x) for y, x in near if 0 <= y < self.rows and 0 <= x < self.columns]
+    def read(self, f: int) -> Field:
+        for r in range(0, self.rows, 4):
+            for c in range(0, self.columns, 4):
+                self.block(r, c, 4)
+        vectors = np.zeros((2, 2, 2 * self.rows, 2 * self.columns), np.int64)
+        modes = np.zeros((self.rows, self.columns), np.int64)
+        for (r, c), unit in self.units.items():
+            modes[r, c] = unit.mode
+            for side in (0, 1):
+                for q in range(4):
+                    vectors[side, :, 2 * r + q // 2, 2 * c + q % 2] = unit.vectors[side][q]
+        return Field(f, self.pair, vectors, modes)
 
-    def read(self) -> list[Field]:
-        modes = self.modes()
-        vectors, classes = self.vectors(modes)
-        split = self.splits(classes)
-        fine = self.children(vectors, classes, split, modes)
-        require(int(np.abs(fine).max()) <= 8192, "a vector")
-        return [Field(f, pair, fine[i], modes[i]) for i, (f, pair) in enumerate(self.frames)]
+    def beside(self, r: int, c: int) -> list[Unit]:
+        """The units to the left and above."""
+        return [self.units[at] for at in ((r, c - 1), (r - 1, c)) if at in self.units]
 
-    def modes(self) -> np.ndarray:
-        modes = np.zeros((self.count, self.rows, self.columns), np.int64)
-        modes[self.exists[:, 0] & ~self.exists[:, 1]] = 1
-        modes[~self.exists[:, 0]] = 2
-        both = [i for i in range(self.count) if self.exists[i].all()]
-        for blocks, offsets in self.lattices:
-            index = np.zeros((len(both), len(blocks)), np.int64)
-            for i, frame in enumerate(both):
-                for j, (r, c) in enumerate(blocks):
-                    near = [modes[frame, y, x] for y, x in self.inside(r, c, offsets)]
-                    n, a, b = (near.count(mode) for mode in (0, 1, 2))
-                    index[i, j] = 153 + 3 * n + 1 + np.sign(b - a)
-            symbols = self.reader.call(index, self.tables)
-            require(bool((np.abs(symbols) <= 1).all()), "a mode")
-            for i, frame in enumerate(both):
-                for j, (r, c) in enumerate(blocks):
-                    modes[frame, r, c] = symbols[i, j] + 1
-        return modes
+    def block(self, r: int, c: int, size: int) -> None:
+        if r >= self.rows or c >= self.columns:
+            return
+        if size > 1 and self.split(r, c, size):
+            half = size // 2
+            for y in (r, r + half):
+                for x in (c, c + half):
+                    self.block(y, x, half)
+            return
+        unit = self.motion(r, c, size)
+        require(max(abs(v) for s in unit.vectors for q in s for v in q) <= 8192, "a vector")
+        for y in range(r, r + size):
+            for x in range(c, c + size):
+                self.units[y, x] = unit
 
-    def used(self, modes: np.ndarray, frame: int, side: int, r: int, c: int) -> bool:
-        return bool(self.exists[frame, side]) and modes[frame, r, c] != 2 - side
+    def split(self, r: int, c: int, size: int) -> bool:
+        if r + size > self.rows or c + size > self.columns:
+            return True
+        smaller = sum(u.size < 2 + size // 2 for u in self.beside(r, c))
+        spread = 0
+        if self.hints:
+            hint = np.array(self.hints[0])
+            block = hint[r : r + size, c : c + size]
+            far = int(np.abs(block - hint[r, c]).max())
+            spread = 1 + (far > 0) + (far > 2)
+        return bool(self.reader.bit(12 * (size // 4) + 4 * smaller + spread))
 
-    def vectors(self, modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors [frame, reference, component, rows, columns] of blocks, and the larger spread
-        class of both references [frame, rows, columns]."""
-        vectors = np.zeros((self.count, 2, 2, self.rows, self.columns), np.int64)
-        sizes = np.zeros((self.count, 2, self.rows, self.columns), np.int64)
-        classes = np.zeros((self.count, 2, self.rows, self.columns), np.int64)
-        for blocks, offsets in self.lattices:
-            shape = (self.count, 2, len(blocks))
-            prediction = np.zeros((*shape, 2), np.int64)
-            base, coded = np.zeros(shape, np.int64), np.zeros(shape, bool)
-            for i, k, j in np.ndindex(shape):
-                r, c = blocks[j]
-                coded[i, k, j] = self.used(modes, i, k, r, c)
-                near = self.inside(r, c, offsets)
-                prediction[i, k, j], spread = self.predict(vectors[i, k], i, k, r, c, near, offsets)
-                classes[i, k, r, c] = e = spread_class(spread)
-                z = sum(int(sizes[i, k, y, x]) for y, x in near)
-                alone = not offsets or self.hints is None
-                base[i, k, j] = (72 if alone else 0) + 1 + 3 * e + min(2, (z + 2) // 3)
-            dy = self.reader.call(np.where(coded, base, 0), self.tables)
-            index = np.where(coded, base + np.where(dy == 0, 24, 48), 0)
-            dx = self.reader.call(index, self.tables)
-            for i, k, j in np.ndindex(shape):
-                r, c = blocks[j]
-                vectors[i, k, :, r, c] = prediction[i, k, j] + (dy[i, k, j], dx[i, k, j])
-                sizes[i, k, r, c] = abs(dy[i, k, j]) + abs(dx[i, k, j])
-        return vectors, classes.max(1)
+    def guess(self, r: int, c: int, size: int) -> Guess:
+        found = Guess()
+        below, right = r + size - 1, c + size - 1
 
-    def predict(
-        self,
-        known: np.ndarray,
-        i: int,
-        k: int,
-        r: int,
-        c: int,
-        near: list[tuple[int, int]],
-        offsets: list[tuple[int, int]],
-    ) -> tuple[list[int], int]:
-        """Prediction and spread of a block; known [component, rows, columns]."""
-        hint = None if self.hints is None else [int(h) for h in self.hints[i, k, :, r, c]]
-        if not offsets:
-            return ([0, 0], 64) if hint is None else (hint, 4)
-        medians, spread = [], 0
-        for component in (0, 1):
-            values = [int(known[component, y, x]) for y, x in near]
-            values += [sum(values) // len(values)] * (4 - len(values))
-            if hint is not None:
-                values.append(hint[component])
-            values.sort()
-            medians.append(values[2] if len(values) == 5 else (values[1] + values[2]) // 2)
-            spread = max(spread, values[-1] - values[0])
-        return medians, spread
+        def neighbour(y: int, x: int, part: int) -> None:
+            unit = self.units.get((y, x))
+            if unit is not None:
+                found.add(unit.mode, unit.vectors[0][part], unit.vectors[1][part])
 
-    def splits(self, classes: np.ndarray) -> np.ndarray:
-        split = np.zeros((self.count, self.rows, self.columns), np.int64)
-        for blocks, offsets in self.lattices:
-            index = np.zeros((self.count, len(blocks)), np.int64)
-            for i, j in np.ndindex(index.shape):
-                r, c = blocks[j]
-                n = sum(int(split[i, y, x]) for y, x in self.inside(r, c, offsets))
-                index[i, j] = 168 + 3 * n + min(2, classes[i, r, c] // 2)
-            flags = self.reader.call(index, self.tables)
-            require(bool(((flags == 0) | (flags == 1)).all()), "a split flag")
-            for i, j in np.ndindex(index.shape):
-                split[(i, *blocks[j])] = flags[i, j]
-        return split
+        def expected(hint: list[list[list[list[int]]]]) -> None:
+            y, x = min(r + size // 2, self.rows - 1), min(c + size // 2, self.columns - 1)
+            first, second = hint[y][x]
+            found.add(self.whole, (first[0], first[1]), (second[0], second[1]))
 
-    def children(
-        self, vectors: np.ndarray, classes: np.ndarray, split: np.ndarray, modes: np.ndarray
-    ) -> np.ndarray:
-        """Vectors [frame, reference, component, 2 rows, 2 columns]."""
-        index = np.zeros((self.count, 2, 2, self.rows, 2, self.columns, 2), np.int64)
-        for i, k, r, c in np.ndindex(self.count, 2, self.rows, self.columns):
-            if split[i, r, c] and self.used(modes, i, k, r, c):
-                index[i, k, :, r, :, c, :] = 145 + classes[i, r, c]
-                index[i, k, :, r, 0, c, 0] = 0
-        difference = self.reader.call(index, self.tables)
-        fine = vectors[:, :, :, :, None, :, None] + difference
-        return fine.reshape(self.count, 2, 2, 2 * self.rows, 2 * self.columns)
+        neighbour(below, c - 1, 3)
+        neighbour(r - 1, right, 3)
+        for hint in self.hints[:1]:
+            expected(hint)
+        neighbour(r - 1, right + 1, 2)
+        neighbour(below + 1, c - 1, 1)
+        neighbour(r - 1, c - 1, 3)
+        for hint in self.hints[1:]:
+            expected(hint)
+        found.add(self.whole, (0, 0), (0, 0))
+        found.predict(0, (0, 0))
+        found.predict(1, (0, 0))
+        return found
+
+    def motion(self, r: int, c: int, size: int) -> Unit:
+        guess, beside, bit = self.guess(r, c, size), self.beside(r, c), self.reader.bit
+        around = sum(u.merged for u in beside)
+        merged = bit(24 + 9 * (size // 2) + 3 * around + min(guess.votes, 2))
+        if merged:
+            number = 0
+            while number < len(guess.candidates) - 1:
+                if not bit(51 + (3 + number if number else min(guess.votes, 3))):
+                    break
+                number += 1
+            mode, *chosen = guess.candidates[number]
+        else:
+            mode, chosen = self.mode(beside), []
+            for side in (0, 1):
+                taken = mode in (BI, 1 + side)
+                chosen.append(self.vector(guess, side, mode, chosen) if taken else (0, 0))
+        for side in (0, 1):
+            if mode == 2 - side:
+                chosen[side] = guess.predictors[side][0]
+        unit = Unit(mode, 2 + size // 2, merged, [[v] * 4 for v in chosen])
+        if size == 1:
+            self.parts(r, c, unit)
+        return unit
+
+    def mode(self, beside: list[Unit]) -> int:
+        if self.whole != BI:
+            return self.whole
+        count = [sum(u.mode == mode for u in beside) for mode in (BI, FIRST, SECOND)]
+        if self.reader.bit(61 + count[BI]):
+            return BI
+        more = int(np.sign(count[SECOND] - count[FIRST]))
+        return SECOND if self.reader.bit(64 + 1 + more) else FIRST
+
+    def vector(self, guess: Guess, side: int, mode: int, chosen: list[Vector]) -> Vector:
+        if side == 1 and mode == BI:
+            guess.predict(1, (-chosen[0][0], -chosen[0][1]))
+        known = guess.predictors[side]
+        number = 0
+        while number < len(known) - 1 and self.reader.bit(67 + 3 * side + number):
+            number += 1
+        group = 0
+        if len(known) > 1:
+            spread = max(abs(a - b) for v in known for a, b in zip(v, known[0], strict=True))
+            group = 1 + (spread > 2) + (spread > 8) + (spread > 32)
+        return self.moved(known[number], group)
+
+    def moved(self, base: Vector, group: int) -> Vector:
+        """A vector by its difference from another one."""
+        y = self.difference(group, 0)
+        x = self.difference(group, 1 if y == 0 else 2)
+        return base[0] + y, base[1] + x
+
+    def difference(self, group: int, component: int) -> int:
+        if not self.reader.bit(88 + 3 * group + component):
+            return 0
+        length = 1
+        while length < 15 and self.reader.bit(106 + 15 * group + length - 1):
+            length += 1
+        size = 1
+        if length > 1:
+            size = 2 + self.reader.bit(196 + length - 1)
+            size = size * (1 << (length - 2)) + self.reader.raw(length - 2)
+        return -size if self.reader.raw(1) else size
+
+    def parts(self, r: int, c: int, unit: Unit) -> None:
+        bit = self.reader.bit
+        around = sum(u.size == 1 for u in self.beside(r, c))
+        if not bit(73 + 3 * unit.merged + around):
+            return
+        sides = [unit.mode - 1]
+        if unit.mode == BI:
+            sides = [0] if bit(79) else []
+            if not sides or bit(79):
+                sides.append(1)
+        for side in sides:
+            own, changed = unit.vectors[side], 0
+            for q in (1, 2, 3):
+                if bit(80 + 2 * (q - 1) + changed):
+                    continue
+                changed = 1
+                own[q] = self.part(r, c, side, q, own)
+        if any(v != own[0] for own in unit.vectors for v in own):
+            unit.size = 1
+
+    def part(self, r: int, c: int, side: int, q: int, own: list[Vector]) -> Vector:
+        above, left = self.units.get((r - 1, c)), self.units.get((r, c - 1))
+        places: list[Vector | None]
+        if q == 1:
+            places = [above.vectors[side][3], above.vectors[side][2]] if above else []
+        elif q == 2:
+            places = [own[1], left.vectors[side][3] if left else None]
+        else:
+            places = [own[2], own[1]]
+        for place, vector in enumerate(places):
+            if vector is not None and vector != own[0] and self.reader.bit(86 + place):
+                return vector
+        return self.moved(own[0], 5)

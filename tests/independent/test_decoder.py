@@ -55,7 +55,16 @@ def assert_alike(path: Path, wanted: list[Planes]) -> None:
 
 
 def test_the_decoder_is_independent() -> None:
-    for name in ("container", "entropy", "model", "motion", "latents", "prediction", "decoder"):
+    for name in (
+        "container",
+        "entropy",
+        "ranges",
+        "model",
+        "motion",
+        "latents",
+        "prediction",
+        "decoder",
+    ):
         for node in ast.walk(ast.parse((HERE / f"{name}.py").read_text())):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -71,7 +80,7 @@ def test_the_decoder_is_independent() -> None:
 def test_golden_files(name: str) -> None:
     path = GOLDEN / f"{name}.stp"
     file = parse(path.read_bytes())
-    assert file.foot["frames"] == sum(len(chunk.pts) for chunk in file.chunks) == 19
+    assert file.foot["frames"] == sum(len(chunk.pts) for chunk in file.chunks) == 27
     assert_alike(path, decoded(file, MODELS / f"{file.model}.safetensors"))
 
 
@@ -95,15 +104,18 @@ def test_the_dump_of_the_page(tmp_path: Path) -> None:
 
 PLANS: dict[str, list[Plan]] = {
     "all trees": [
-        (True, 8, 20, 2, True),
-        (False, 8, 40, 0, True),
-        (False, 3, 50, 1, False),
-        (False, 8, 30, 2, True),
-        (True, 1, 63, 1, True),
-        (True, 2, 0, 0, False),
+        (True, 8, 20, 2, True, 0),
+        (False, 8, 40, 0, True, 1),
+        (False, 16, 25, 3, True, 4),
+        (False, 3, 50, 1, False, 2),
+        (False, 8, 30, 2, True, 3),
+        (False, 11, 30, 3, False, 2),
+        (True, 1, 63, 1, True, 0),
+        (True, 16, 30, 3, True, 0),
+        (True, 2, 0, 0, False, 4),
     ],
-    "one": [(True, 8, 33, 0, True)],
-    "short": [(True, 8, 20, 1, True), (False, 5, 45, 0, True)],
+    "one": [(True, 8, 33, 0, True, 2)],
+    "short": [(True, 8, 20, 1, True, 0), (False, 5, 45, 0, True, 1)],
 }
 
 
@@ -138,9 +150,10 @@ def test_made_up_files(
     else:
         write_model(model_path, {**PLAIN, **model}, seed=4)
         monkeypatch.setenv("STCODEC_MODELS", str(tmp_path))
-    pictures, drawn = invent_file(path, model_path, size, bit_depth, PLANS[plan])
+    pictures, drawn, decided = invent_file(path, model_path, size, bit_depth, PLANS[plan])
     assert sum(inventor.symbols for inventor in drawn) > 1000
     assert sum(inventor.escapes for inventor in drawn) > 0
+    assert sum(deciding.count for deciding in decided) > 1000
     assert len(parse(path.read_bytes()).chunks) == len(drawn)
     assert_alike(path, pictures)
 
