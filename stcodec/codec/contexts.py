@@ -39,7 +39,9 @@ class Contexts:
         """What is known when a chunk begins; None where the chunk before is missing. The `first`
         chunk of a segment knows nothing."""
         if first:
-            self._before = Known()
+            # Nothing of an earlier segment is left, should this chunk turn out to be damaged.
+            self._before = None
+            return Known()
         if self._before is None:
             return None
         return Known(dict(self._before.magnitudes), dict(self._before.fields))
