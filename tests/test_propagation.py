@@ -65,7 +65,8 @@ def test_still_parts_come_out_better_for_it(monkeypatch: pytest.MonkeyPatch) -> 
     def errors() -> np.ndarray:
         encoder = ChunkEncoder(load_model("stc-1"), 96, 64, 8, CodecSettings(24))
         for start in (0, 8, 16):
-            run = encoder.start(encoder.prepare(pictures[start : start + 8], start == 0))
+            (prepared,) = encoder.prepare(pictures[start : start + 8], start == 0)
+            run = encoder.start(prepared)
             encoder.finish(run)
         last = run.pictures[7].y[0, 0].numpy() * 255
         error = (last - pictures[-1][0]) ** 2

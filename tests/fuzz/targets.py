@@ -234,7 +234,8 @@ def seeds(name: str) -> list[bytes]:
     if name == "models":
         whole = _model_bytes()
         return [whole[8 : 8 + int.from_bytes(whole[:8], "little")]]
-    return [_payloads()]
+    # The second: a chunk that follows on a damaged first one.
+    return [_payloads(), b"\6" + b"\1" * 34]
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
