@@ -48,19 +48,10 @@ class Contexts:
         """What is known when a chunk begins; None where the chunk before is missing, or did not get
         as far as `keep`. The `first` chunk of a segment knows nothing."""
         if first:
-<<<<<<< HEAD
             self._before = Known()
             self.motion.restart()
         known, self._before = self._before, None
         return known
-=======
-            # Nothing of an earlier segment is left, should this chunk turn out to be damaged.
-            self._before = None
-            return Known()
-        if self._before is None:
-            return None
-        return Known(dict(self._before.magnitudes), dict(self._before.fields))
->>>>>>> d191df02a0e99e4143ac9dca4bcdb9bbe3389e37
 
     def keep(self, known: Known, length: int) -> None:
         """Keep of a chunk of so many frames what the next one goes by: its last frame."""
