@@ -36,4 +36,5 @@ def test_hostile_files_are_refused_in_a_line(path: Path, tmp_path: Path) -> None
         assert done.returncode in (1, 3), done.stderr
         assert "Traceback" not in done.stderr and "unexpected" not in done.stderr
         assert len(done.stderr) < 2000 and str(path) in done.stderr
+        assert "format version" not in done.stderr, "a file of this version has to be hostile"
     assert len(HOSTILE) > 5

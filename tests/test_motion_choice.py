@@ -179,10 +179,10 @@ def cost_of(current: torch.Tensor, references: Pair, motion: Fields, hints: np.n
     blocks = residual.reshape(height // 8, 8, width // 8, 8).transpose(0, 2, 1, 3)
     sizes = np.abs(basis @ blocks @ basis.T) / (255 * STEP)
     options = [sizes**2]
-    for x in tuning.TANGENTS:
-        slope = BIT * tuning.BITS_PER_OCTAVE / (math.log(2) * x)
-        bits = tuning.FIRST_BITS + tuning.BITS_PER_OCTAVE * math.log2(x)
-        options.append(tuning.ROUNDING_ERROR + BIT * bits + slope * (sizes - x))
+    for t in tuning.TANGENTS:
+        slope = BIT * tuning.BITS_PER_OCTAVE / (math.log(2) * t)
+        bits = tuning.FIRST_BITS + tuning.BITS_PER_OCTAVE * math.log2(t)
+        options.append(tuning.ROUNDING_ERROR + BIT * bits + slope * (sizes - t))
     pair = references[0] is not None, references[1] is not None
     return float(np.min(options, axis=0).sum()) + BIT * bits_of(motion, pair, hints)
 

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stcodec.codec import candidate_kernels, range_kernels, vector_kernels, vectors
+from stcodec.codec.candidate_kernels import LIMIT
 from stcodec.codec.model_files import load_model
 from stcodec.codec.motion import BI, FIRST, SECOND, Fields
 from stcodec.codec.range_kernels import PRICE, SPENT
 from stcodec.codec.tree import Step
 from stcodec.codec.vectors import (
-    LIMIT,
     CodedField,
     FieldShape,
     MotionContexts,

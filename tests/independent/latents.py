@@ -111,7 +111,8 @@ class FrameSymbols:
             scalars[r, c, 5 + mode] = 32
         scalars[..., 8:10] = logs(roughness(field, rows, columns))
         wide = np.pad(bands(references), ((1, 1), (1, 1), (0, 0)))
-        box = sum(wide[a : a + rows, b : b + columns] for a in range(3) for b in range(3))
+        near = [wide[a : a + rows, b : b + columns] for a in range(3) for b in range(3)]
+        box = np.sum(near, axis=0)
         return np.concatenate([logs(references), logs(box), scalars], axis=-1)
 
     def known(self, lattice: Lattice) -> np.ndarray:
