@@ -75,8 +75,8 @@ def test_pictures_are_those_that_were_meant(
     assert (tmp_path / "plain.stp").read_bytes() == (tmp_path / "checked.stp").read_bytes()
     read = ChunkReader.read
 
-    def other(self: ChunkReader, payload: bytes, first: bool) -> ChunkSymbols:
-        symbols = read(self, payload, first)
+    def other(self: ChunkReader, payload: bytes, first: bool, levels: int) -> ChunkSymbols:
+        symbols = read(self, payload, first, levels)
         for frame in symbols.frames:
             frame.values.values.mul_(3)
         return symbols

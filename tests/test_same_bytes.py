@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import stcodec
-from tests.conftest import run
 from tests.media import clip, write_clip
 
 
@@ -33,12 +34,10 @@ def test_threads(source: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
 def test_cores(source: Path, tmp_path: Path) -> None:
-    def on(cores: set[int]) -> Callable[[], None]:
-        return lambda: os.sched_setaffinity(0, cores)
-
     all_cores = os.sched_getaffinity(0)
     for name, cores in (("one", {min(all_cores)}), ("all", all_cores)):
         target = tmp_path / f"{name}.stp"
-        done = run("encode", "--model", "dct", source, target, preexec_fn=on(cores))
-        assert done.returncode == 0, done.stderr
+        command = [sys.executable, "-m", "stcodec", "encode", "--model", "dct", source, target]
+        on = functools.partial(os.sched_setaffinity, 0, cores)
+        subprocess.run(command, check=True, capture_output=True, preexec_fn=on)
     assert (tmp_path / "one.stp").read_bytes() == (tmp_path / "all.stp").read_bytes()

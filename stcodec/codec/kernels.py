@@ -61,10 +61,10 @@ def _modules() -> Loops | None:
 
 
 def cached() -> bool:
-    """Whether what the compiler made of the loops lies on this machine."""
+    """Whether what the compiler made of the loops lies on this machine, or there is no compiler."""
     found = _modules()
     if found is None:
-        return False
+        return True
     from stcodec.common.compiled import is_cached
 
     outer = found.compensation.add_prediction, found.indices.band_sums, found.indices.gather

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from numba import njit
+try:
+    from numba import njit
+except ImportError:  # Then they run as they are, slowly.
+    njit = None
 
 Function = TypeVar("Function", bound=Callable[..., object])
 _FAST = {"contract"}
@@ -32,6 +35,8 @@ def compiled(function: Function) -> Function:
     """Compile at the first call, which takes seconds; the result is kept beside the function's file
     or in the user's cache, if either can be written, and is good as long as no loop's text changes.
     Products and sums may be fused."""
+    if njit is None:
+        return function
     try:
         made = njit(nogil=True, fastmath=_FAST, cache=True)(function)
     except RuntimeError:
@@ -47,6 +52,8 @@ def inner(function: Function) -> Function:
     It makes no arrays, so none are counted: counting costs more than most of these functions do.
     """
     jit: Any = njit
+    if jit is None:
+        return function
     made: Function
     try:
         made = jit(nogil=True, fastmath=_FAST, _nrt=False)(function)
@@ -57,7 +64,7 @@ def inner(function: Function) -> Function:
 
 def inlined(function: Function) -> Function:
     """Have compiled callers take the function in: a call costs as much as a row of samples."""
-    return njit(inline="always")(function)
+    return function if njit is None else njit(inline="always")(function)
 
 
 def cache_folder(function: Any) -> Path | None:

@@ -15,7 +15,7 @@ import torch
 from stcodec.codec.chunk import ChunkReader, ChunkSymbols, FrameSymbols
 from stcodec.codec.model_files import Model, load_model
 from stcodec.codec.motion import BLOCK
-from stcodec.codec.patches import MOTION_BLOCK, Geometry
+from stcodec.codec.patches import CHUNK_FRAMES, MOTION_BLOCK, Geometry
 from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.files import named
 from stcodec.common.threads import run_ahead
@@ -33,7 +33,7 @@ _QUARTERS = 4  # of a sample, in a vector
 
 @dataclass(frozen=True)
 class Look:
-    """One coded frame: its place among the 8 of its chunk, its kind (1 key, 2 level 1), and of each
+    """One coded frame: its place among the 8 of its moment, its kind (1 key, 2 level 1), and of each
     cell, float32 [rows, columns]: `energy`, the sum of what symbols stand for, in units of the
     step; `dy` and `dx`, its motion against that of the whole picture, in luma samples per frame;
     `camera`: how far the whole picture moved, in luma samples."""
@@ -53,7 +53,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Moment:
-    """What was seen of a chunk: from `start` to `end`, in seconds after the first picture; `times`
+    """What was seen of a chunk, or of half of a longer one: from `start` to `end`, in seconds after the first picture; `times`
     and `first`: of its pictures, and the number of the first one; no looks where nothing is
     predicted."""
 
@@ -93,13 +93,13 @@ def _moments(source: StpInput, work: Arithmetic) -> Iterator[Moment]:
             origin = chunk.pts[0] if origin is None else origin
             times = tuple(float((pts - origin) * base) for pts in chunk.pts)
             end = float((chunk.pts[-1] + chunk.durations[-1] - origin) * base)
-            looks = tuple(
-                _look(frame, model, geometry)
-                for frame in symbols.frames
-                if frame.fields is not None and frame.step.frames[0] < len(times)
-            )
-            yield Moment(times[0], end, shown, times, looks)
-            shown += len(times)
+            for at in range(0, len(times), CHUNK_FRAMES):
+                part = times[at : at + CHUNK_FRAMES]
+                frames = [f for f in symbols.frames if 0 <= f.step.frames[0] - at < len(part)]
+                looks = tuple(_look(f, at, model, geometry) for f in frames if f.fields is not None)
+                until = (*times, end)[at + len(part)]
+                yield Moment(part[0], until, shown, part, looks)
+                shown += len(part)
 
 
 def _chunks(source: StpInput) -> Iterator[tuple[int, records.VideoChunk]]:
@@ -124,7 +124,8 @@ def cells_of(samples: int) -> int:
     return -(-samples // CELL)
 
 
-def _look(frame: FrameSymbols, model: Model, geometry: Geometry) -> Look:
+def _look(frame: FrameSymbols, before: int, model: Model, geometry: Geometry) -> Look:
+    """What is seen of a frame; before: frames of its chunk that belong to an earlier moment."""
     assert frame.fields is not None
     rows, columns = geometry.blocks
     patch, (high, wide) = model.config.patch, geometry.grid
@@ -137,7 +138,8 @@ def _look(frame: FrameSymbols, model: Model, geometry: Geometry) -> Look:
     # Without what pads the picture.
     inside = np.s_[: cells_of(geometry.height), : cells_of(geometry.width)]
     energy = _in_cells(energy, rows, columns)[inside]
-    return Look(frame.step.frames[0], frame.step.kind, energy, dy[inside], dx[inside], camera)
+    place = frame.step.frames[0] - before
+    return Look(place, frame.step.kind, energy, dy[inside], dx[inside], camera)
 
 
 def _in_cells(grid: np.ndarray, rows: int, columns: int) -> np.ndarray:

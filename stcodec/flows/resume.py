@@ -83,9 +83,11 @@ class Earlier:
         begun = Beginning(reader.header, reader.streams, reader.metadata, reader.blobs)
         if begun != self._begun:
             raise self._other()
+        rest: records.VideoChunk | None = None
         for kept in itertools.islice(reader, self._count):
-            item = next(items, None)
+            item, rest = next(items, None) if rest is None else rest, None
             if isinstance(item, records.VideoChunk) and isinstance(kept, records.VideoChunk):
+                item, rest = _divided(item, len(kept.pts))
                 item = dataclasses.replace(item, payload=kept.payload)
             if item != kept:
                 raise self._other()
@@ -99,6 +101,18 @@ class Earlier:
         assert self._source is not None
         name = self._source.name
         return StcodecError(f"{name}: is not what this encode would have written: remove it")
+
+
+def _divided(
+    chunk: records.VideoChunk, count: int
+) -> tuple[records.VideoChunk, records.VideoChunk | None]:
+    """The first pictures of what may have become one chunk or two, and the others, if any."""
+    if count >= len(chunk.pts):
+        return chunk, None
+    pts, durations = chunk.pts, chunk.durations
+    rest = records.VideoChunk(False, pts[count:], durations[count:], b"")
+    first = dataclasses.replace(chunk, pts=pts[:count], durations=durations[:count])
+    return first, rest
 
 
 def _whole(source: BinaryIO) -> int:
