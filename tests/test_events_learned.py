@@ -65,10 +65,11 @@ def test_the_wrong_way_is_an_event(road: Path) -> None:
 def test_another_place_is_an_event(road: Path) -> None:
     ((start, end),) = spans(road, "beside", passing(30, y=150))
     assert 22 <= start <= 38
-    assert 65 <= end <= 81
+    assert 65 <= end <= 89
 
 
 def test_what_does_not_fit_is_refused(road: Path, bee_stp: Path, tmp_path: Path) -> None:
+    spans(road, "usual", passing(20))
     other = tmp_path / "other.json"
     values = json.loads((road / "road.json").read_text())
     values["hours"]["any"]["spread"]["1"][0][0] = 0

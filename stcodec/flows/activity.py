@@ -33,8 +33,8 @@ _QUARTERS = 4  # of a sample, in a vector
 
 @dataclass(frozen=True)
 class Look:
-    """One coded frame: its place among the 8 of its moment, its kind (1 key, 2 level 1), and of each
-    cell, float32 [rows, columns]: `energy`, the sum of what symbols stand for, in units of the
+    """One coded frame: its place among the 8 of its moment, its kind (1 key, 2 level 1), and of
+    each cell, float32 [rows, columns]: `energy`, the sum of what symbols stand for, in units of the
     step; `dy` and `dx`, its motion against that of the whole picture, in luma samples per frame;
     `camera`: how far the whole picture moved, in luma samples."""
 
@@ -53,9 +53,9 @@ class Look:
 
 @dataclass(frozen=True)
 class Moment:
-    """What was seen of a chunk, or of half of a longer one: from `start` to `end`, in seconds after the first picture; `times`
-    and `first`: of its pictures, and the number of the first one; no looks where nothing is
-    predicted."""
+    """What was seen of a chunk, or of half of a longer one: from `start` to `end`, in seconds after
+    the first picture; `times` and `first`: of its pictures, and the number of the first one; no
+    looks where nothing is predicted."""
 
     start: float
     end: float

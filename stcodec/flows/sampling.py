@@ -14,6 +14,8 @@ import torch
 
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import Model
+from stcodec.codec.patches import CHUNK_FRAMES
+from stcodec.codec.tree import LONGEST
 from stcodec.common.files import named
 from stcodec.common.values import Packet, PathLike, VideoInfo
 from stcodec.container import stp
@@ -26,7 +28,7 @@ from stcodec.options import EncodeOptions
 from stcodec.quality.metrics import Quality, QualityMeter
 from stcodec.quality.vmaf import VmafMeter
 
-# A sample is two chunks, one that starts a segment and one that does not.
+# A sample is what starts a segment and what comes after that: 8 pictures and 16.
 _RUN = 2
 _MOST_RUNS, _FEWEST_RUNS = 8, 2
 _MOST_BYTES = 400e6
@@ -85,7 +87,9 @@ def survey(source: PathLike, options: EncodeOptions, model: Model) -> Survey:
             header = make_header(info, model, 0)
         writer = stp.Writer(sink, header, part.streams, video.metadata, blobs)
         width, height = info.width, info.height
-        run_bytes = 8 * _RUN * width * height * 1.5 * (2 if info.bit_depth > 8 else 1)
+        run_bytes = (
+            (CHUNK_FRAMES + LONGEST) * width * height * 1.5 * (2 if info.bit_depth > 8 else 1)
+        )
         most = int(max(_FEWEST_RUNS, min(_MOST_RUNS, _MOST_BYTES / run_bytes)))
         for item in chunks(part.items):
             if isinstance(item, Packet):
