@@ -69,7 +69,7 @@ def test_another_place_is_an_event(road: Path) -> None:
 
 
 def test_what_does_not_fit_is_refused(road: Path, bee_stp: Path, tmp_path: Path) -> None:
-    spans(road, "usual", passing(20))
+    spans(road, "any", passing(20))
     other = tmp_path / "other.json"
     values = json.loads((road / "road.json").read_text())
     values["hours"]["any"]["spread"]["1"][0][0] = 0
@@ -79,8 +79,8 @@ def test_what_does_not_fit_is_refused(road: Path, bee_stp: Path, tmp_path: Path)
         (("events", bee_stp, "--normal", bee_stp), 3, "bee.stp: not what events --learn writes"),
         (("events", bee_stp, "--normal", other), 3, "other.json: not what events --learn writes"),
         (("events", "--learn", bee_stp), 2, "-o"),
-        (("events", "--learn", bee_stp, road / "usual.stp", "-o", tmp_path / "x.json"), 2, "160x"),
-        (("events", "--learn", road / "usual.stp", "-o", road / "road.json"), 4, "exists"),
+        (("events", "--learn", bee_stp, road / "any.stp", "-o", tmp_path / "x.json"), 2, "160x"),
+        (("events", "--learn", road / "any.stp", "-o", road / "road.json"), 4, "exists"),
     ):
         done = run(*arguments)
         assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
