@@ -228,4 +228,4 @@ def is_steady(pictures: Sequence[SourcePicture], settings: SearchSettings) -> bo
     far, first, second = (
         float(np.sum(found.coarse(a, b, reach, (1,))[1])) for a, b in ((2, 0), (1, 0), (2, 1))
     )
-    return far < tuning.LONGER_STEP * (first + second) / 2
+    return far <= tuning.LONGER_STEP * (first + second) / 2
