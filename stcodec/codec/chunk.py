@@ -116,7 +116,11 @@ class ChunkRun:
 
 
 class ChunkWriter:
-    """Writes the chunks of a video in order; frames of one step are worked on side by side."""
+    """Writes the chunks of a video in order; frames of one step are worked on side by side.
+
+    every_picture: make those of the last step, too, from which nothing is predicted."""
+
+    every_picture = True
 
     def __init__(
         self, model: Model, geometry: Geometry, device: torch.device, workers: Workers
@@ -162,15 +166,19 @@ class ChunkWriter:
         magnitudes = dict(run.known.magnitudes)  # of the step itself nothing
         pictures = dict(run.pictures)
 
-        def write(i: int, single: Step) -> tuple[Coder, Tensor, Frames]:
+        def write(i: int, single: Step) -> tuple[Coder, Tensor, Frames | None]:
             own = run.coder.branch()
             with torch.no_grad():
                 part = None if fields is None else fields.take(i)
-                return own, *self._write_frame(own, run, single, part, magnitudes, pictures)
+                whole = self.every_picture or single.level < steps[-1].level
+                return own, *self._write_frame(own, run, single, part, magnitudes, pictures, whole)
 
+        steps = run.plan.steps()
         written = self._workers.map(write, range(len(step.frames)), step.singles())
         for frame, (own, magnitude, picture) in zip(step.frames, written, strict=True):
-            run.known.magnitudes[frame], run.pictures[frame] = magnitude, picture
+            run.known.magnitudes[frame] = magnitude
+            if picture is not None:
+                run.pictures[frame] = picture
             run.coder.join(own)
             bits = run.stats.latent_bits
             bits[step.kind] = bits.get(step.kind, 0.0) + own.bits
@@ -200,9 +208,10 @@ class ChunkWriter:
         fields: Fields | None,
         magnitudes: Mapping[int, Tensor],
         pictures: Mapping[int, Frames],
-    ) -> tuple[Tensor, Frames]:
-        """Code the latents of the one frame of a step; the magnitudes of its symbols, and its
-        picture."""
+        whole: bool,
+    ) -> tuple[Tensor, Frames | None]:
+        """Code the latents of the one frame of a step; the magnitudes of its symbols and, if it is
+        to be `whole`, its picture."""
         quality = self._network.quality_of(run.plan.quality, step.kind) + run.plan.finer(step)
         context = self.contexts.of_frame(step, quality, fields, magnitudes)
         prediction = self.reconstruction.predict(step, quality, fields, pictures)
@@ -212,8 +221,9 @@ class ChunkWriter:
             quantiser = run.guide.quantiser(step)
             sizes = prediction.step_sizes
             written = self.latents.write(coder, context, latents, sizes, quantiser)
-        picture = self.reconstruction.restore(written.means, prediction)
-        return written.magnitudes, picture
+        if not whole:
+            return written.magnitudes, None
+        return written.magnitudes, self.reconstruction.restore(written.means, prediction)
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,10 @@ class ChunkEncoder:
         payload = self._chunks.finish(run)
         return EncodedChunk(payload, run.plan.count, run.stats)
 
+    def leave_out_pictures(self) -> None:
+        """Make no pictures from which nothing is predicted; `ChunkRun.pictures` lacks them then."""
+        self._chunks.every_picture = False
+
     def motion_seen(self) -> np.ndarray:
         """How often each outcome of each decision on motion has been written, int32 [SETS,
         CONTEXTS, 2] (see `vectors.MotionContexts`): training fits where they start."""

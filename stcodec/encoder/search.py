@@ -62,12 +62,17 @@ class SourcePicture:
 
     @functools.cached_property
     def phases(self) -> np.ndarray:
-        """Quarter-sample phases [4, 4, H, W], with margins."""
+        """Quarter-sample phases [4, 4, H, W], with margins: 16 times the picture (see
+        `let_go`)."""
         margin = sample_kernels.MARGIN
         padded = np.pad(self.sizes[0], (margin + 2, margin + 3), mode="edge")
         out = np.empty((4, 4, padded.shape[0] - 5, padded.shape[1] - 5), np.uint8)
         sample_kernels.phase_planes(padded, out)
         return out
+
+    def let_go(self) -> None:
+        """Forget the phases, which are made again where they are wanted after all."""
+        self.__dict__.pop("phases", None)
 
     def reference(self, size: int) -> search_kernels.Reference:
         """This picture at 1 / 2**size of the full size, to be predicted from."""
@@ -194,10 +199,20 @@ def search_pictures(
             torch.from_numpy(vectors.astype(np.int16))[None], torch.from_numpy(modes)[None]
         )
 
-    references = sorted({r for _, *both in pairs for r in both if r is not None})
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(lambda r: found.pictures[r].phases, references))
-        return list(pool.map(fields, pairs))
+    made: list[Fields] = []
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads) as pool:
+        # A few pairs at a time, since phases take memory: what later pairs do not use is let go.
+        for start in range(0, len(pairs), threads):
+            now, later = pairs[start : start + threads], pairs[start + threads :]
+            wanted, kept = (
+                {r for _, *both in some for r in both if r is not None} for some in (now, later)
+            )
+            list(pool.map(lambda r: found.pictures[r].phases, sorted(wanted)))
+            made += pool.map(fields, now)
+            for number in wanted - kept:
+                found.pictures[number].let_go()
+    return made
 
 
 def choose_tree(pictures: Sequence[SourcePicture], settings: SearchSettings) -> int:

@@ -223,10 +223,10 @@ def _coders(
     settings = CodecSettings(options.quality, options.motion == "mctf", options.effort)
     size, depth = (info.width, info.height), info.bit_depth
     workers = work.share(info.width * info.height)
-    return (
-        ChunkEncoder(model, *size, depth, settings, work.device, workers),
-        Proof(model, size, depth, work.device, workers, options.verify),
-    )
+    encoder = ChunkEncoder(model, *size, depth, settings, work.device, workers)
+    if not options.verify:
+        encoder.leave_out_pictures()
+    return encoder, Proof(model, size, depth, work.device, workers, options.verify)
 
 
 def check_larger(
