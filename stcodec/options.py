@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from stcodec.common.files import Overwrite
+from stcodec.common.tracks import TrackChoice, parse_tracks
 from stcodec.errors import UsageError
 
 AUTO_DEVICE = "auto"
@@ -124,6 +125,16 @@ class EncodeOptions(_Checked):
     motion: str = _option("mctf", "mctf, or none: take everything as standing still.")
     effort: int = _option(1, "How hard the encoder searches: 0, 1 or 2 (docs/efforts.md).", 0, 2)
     audio: str = _option("copy", "Sound: copy (as it is), aac[:kbit/s], opus[:kbit/s] or none.")
+    tracks: str | None = _option(
+        None,
+        "Tracks to keep, by kind: video:0,audio:eng,subtitles:none. Numbers count from 0 within a "
+        "kind; also languages, all, none, default and forced; a kind not named stays as usual.",
+    )
+    video_track: str | None = _option(
+        None, "The video to encode, as in --tracks; usually the one marked as default."
+    )
+    audio_tracks: str | None = _option(None, "Sound to keep, as in --tracks: 1,ger.")
+    subtitle_tracks: str | None = _option(None, "Subtitles to keep, as in --tracks: eng,forced.")
     start: float | None = _option(None, _START, 0, 1e9)
     end: float | None = _option(None, _END, 0, 1e9)
     framerate: Fraction | None = _option(
@@ -172,8 +183,19 @@ class EncodeOptions(_Checked):
             raise UsageError("an encode to a size cannot be resumed: it takes several passes")
         if parse_audio(self.audio).codec == "auto":
             raise UsageError("audio cannot be auto here: copy keeps it as it is")
+        if self.chosen_tracks().audio not in (None, ("none",)) and self.audio == "none":
+            raise UsageError("no sound at all, and a choice of it, exclude each other")
         if self.motion not in ("mctf", "none"):
             raise UsageError(f"motion must be mctf or none, not {self.motion!r}")
+
+    def chosen_tracks(self) -> TrackChoice:
+        """What the four options of tracks say. UsageError."""
+        return parse_tracks(
+            self.tracks,
+            video=self.video_track,
+            audio=self.audio_tracks,
+            subtitle=self.subtitle_tracks,
+        )
 
 
 RATES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}

@@ -100,6 +100,10 @@ def coding_options(command: Any) -> Any:
     for decorator in (
         click.option("--strict", is_flag=True, help=help_text(EncodeOptions, "strict")),
         audio_options(EncodeOptions),
+        option(EncodeOptions, "subtitle_tracks", "--subtitle-tracks", "--subtitles"),
+        option(EncodeOptions, "audio_tracks", "--audio-tracks", "--audio-track"),
+        option(EncodeOptions, "video_track", "--video-track"),
+        option(EncodeOptions, "tracks", "--tracks"),
         option(EncodeOptions, "framerate", "--framerate", "--fps", type=Rate()),
         part_options(EncodeOptions),
         option(EncodeOptions, "effort", "--effort", type=int),

@@ -242,7 +242,12 @@ def check_larger(
 
 def opened_video(file: PathLike | BinaryIO | CountedReader, options: EncodeOptions) -> VideoReader:
     """The video, read as the options ask for."""
-    return VideoReader(file, rate=options.framerate, strict=options.strict)
+    return VideoReader(
+        file,
+        rate=options.framerate,
+        strict=options.strict,
+        tracks=options.chosen_tracks(),
+    )
 
 
 @dataclass(frozen=True)

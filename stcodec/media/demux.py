@@ -10,7 +10,6 @@ from typing import Any, BinaryIO
 
 import av
 from av.error import FFmpegError
-from av.stream import Discard
 
 from stcodec.common.files import (
     CountedReader,
@@ -19,16 +18,16 @@ from stcodec.common.files import (
     stream_name,
 )
 from stcodec.common.sequences import find_sequence
+from stcodec.common.tracks import TrackChoice
 from stcodec.common.values import Attachment, Packet, PathLike, StreamInfo
 from stcodec.errors import InputError, UsageError
 from stcodec.media.continuity import Continuity, DecodingOrder
 from stcodec.media.interleaving import Interleaving
 from stcodec.media.packets import cover, describe, is_cover, reason
+from stcodec.media.selection import choose
 
 CARRY = ("all", "none")
 """Whether streams beside the video, chapters and attachments are read."""
-# Any text file passes for a picture of a text terminal.
-_NO_VIDEO_FORMATS = {"tty"}
 # Formats without time stamps.
 _TIMELESS = {
     "image2",
@@ -47,7 +46,7 @@ _TIMELESS = {
 class Demuxer:
     """An open media file; `close` it.
 
-    container, video: PyAV's container and its first video stream that is no cover; streams: what is
+    container, video: PyAV's container and the video stream of `tracks`; streams: what is
     carried, none where `carry` is "none"; decoders: of the sound among them that has no
     description, by number; lost_sound: why other sound is left out; covers: those met so far;
     joined: whether a jump in the times has been met, so that what the file says of its length is
@@ -64,18 +63,19 @@ class Demuxer:
         rate: Fraction | None,
         notes: list[str],
         strict: bool = False,
+        tracks: TrackChoice | None = None,
     ) -> None:
         self.name, self._notes, self._strict = _name(source), notes, strict
         self.container = _open(source, self.name, rate, notes)
         try:
             _check_rate(self.container, self.name, rate, notes)
-            self.video = _first_video(self.container, self.name, notes)
+            choice = tracks or TrackChoice()
+            self.video, carried = choose(self.container, self.name, choice, notes)
             # Threads that decode a frame each tell of damage frames later, and at the end not at
             # all.
             self.video.thread_type = "SLICE" if strict else "AUTO"
             self._everything = carry == "all"
-            chosen = _carried(self.container) if self._everything else []
-            infos, self.lost_sound = _describe_all(chosen, notes)
+            infos, self.lost_sound = _describe_all(carried if self._everything else [], notes)
         except BaseException:
             self.container.close()
             raise
@@ -228,35 +228,6 @@ def _check_rate(container: Any, name: str, rate: Fraction | None, notes: list[st
         )
     if rate is None and form == "image2" and find_sequence(name) is not None:
         notes.append("taken as 25 frames/s, for want of --framerate")
-
-
-def _first_video(container: Any, name: str, notes: list[str]) -> Any:
-    """The video stream to code; InputError where there is none."""
-    if container.format.name in _NO_VIDEO_FORMATS:
-        raise InputError(f"{name}: is no media file")
-    videos = [s for s in container.streams.video if not is_cover(s)]
-    if not videos:
-        alone = " beside a cover" if container.streams.video else ""
-        raise InputError(f"{name}: holds no video{alone}")
-    first = videos[0]
-    if len(videos) > 1:
-        others = ", ".join(str(s.index) for s in videos[1:])
-        notes.append(f"of several video streams the first is coded, left out: {others}")
-    if first.codec_context is None:
-        raise InputError(f"{name}: its video codec is not known")
-    return first
-
-
-def _carried(container: Any) -> list[Any]:
-    """The streams that can be carried."""
-    chosen = []
-    for s in container.streams:
-        # What the demuxer itself discards are the titles of chapters, as text. A time code is in
-        # the video's metadata too.
-        twice = s.discard == Discard.all or (s.type == "data" and "timecode" in s.metadata)
-        if s.type in ("audio", "subtitle", "data") and not twice:
-            chosen.append(s)
-    return chosen
 
 
 def _describe_all(streams: list[Any], notes: list[str]) -> tuple[dict[int, StreamInfo], list[str]]:

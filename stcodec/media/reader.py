@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any, BinaryIO
 
 from stcodec.common.files import CountedReader
+from stcodec.common.tracks import TrackChoice
 from stcodec.common.values import Extras, Packet, PathLike, Picture
 from stcodec.errors import InputError, UsageError
 from stcodec.media.conversion import Plan, plan_encode
@@ -26,15 +27,17 @@ _SCALED = "pictures of another size were scaled to that of the first one"
 
 
 class VideoReader:
-    """Pictures of the first video stream in order of presentation, and packets of carried streams,
-    as they come.
+    """Pictures of a video stream in order of presentation, and packets of carried streams, as they
+    come.
 
     A context manager. `carry` is "all" or "none"; `rate`: frames per second, for files without time
     stamps alone; `strict`: whether a packet that cannot be decoded is an error, or noted and left
-    out. `info` describes the video, `streams` what is carried, `metadata` is text by name;
-    `extras` are the chapters, attachments and covers. Raises InputError for anything that is not a
-    readable video, UsageError for a `carry` or `rate` that makes no sense; a file that turns out
-    to be cut off yields what can be decoded, then raises.
+    out; `tracks`: which streams, by default the video that the file marks as the default one, else
+    the first, and all others. `info` describes the video, `streams` what is carried, `metadata` is
+    text by name; `extras` are the chapters, attachments and covers. Raises InputError for anything
+    that is not a readable video, UsageError for a `carry` or `rate` that makes no sense and for
+    tracks that are not there; a file that turns out to be cut off yields what can be decoded, then
+    raises.
     """
 
     def __init__(
@@ -43,11 +46,12 @@ class VideoReader:
         carry: str = "all",
         rate: Fraction | None = None,
         strict: bool = False,
+        tracks: TrackChoice | None = None,
     ) -> None:
         if carry not in CARRY:
             raise UsageError(f"carry must be one of {', '.join(CARRY)}, not {carry!r}")
         self._notes: list[str] = []
-        self._demuxer = demuxer = Demuxer(source, carry, rate, self._notes, strict)
+        self._demuxer = demuxer = Demuxer(source, carry, rate, self._notes, strict, tracks)
         self.name, self.streams = demuxer.name, demuxer.streams
         try:
             self._items = demuxer.items()
