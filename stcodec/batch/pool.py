@@ -120,7 +120,8 @@ class LocalPool:
             if process is None or process.poll() is not None:
                 command = [sys.executable, "-m", "stcodec.batch.worker"]
                 pipe = subprocess.PIPE
-                process = subprocess.Popen(
+                # This Python, and a module of this package.
+                process = subprocess.Popen(  # noqa: S603
                     command, stdin=pipe, stdout=pipe, text=True, encoding="utf-8"
                 )
                 self._processes[slot] = process

@@ -93,7 +93,8 @@ def _file(function: Any) -> Any:
 def run_apart(program: str) -> None:
     """Run a Python program in a process of its own: what a compiler takes of memory stays there."""
     with contextlib.suppress(OSError):
-        subprocess.run(
+        # This Python, and a program of this package.
+        subprocess.run(  # noqa: S603
             [sys.executable, "-c", program],
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -103,7 +103,7 @@ def _moments(source: StpInput, work: Arithmetic) -> Iterator[Moment]:
 
 
 def _chunks(source: StpInput) -> Iterator[tuple[int, records.VideoChunk]]:
-    """Chunks with their numbers, from 1."""
+    """Chunks with their numbers, from 0."""
     for item in source.reader:
         if not isinstance(item, Packet):
             yield source.reader.chunks_read, item

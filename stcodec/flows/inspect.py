@@ -255,19 +255,14 @@ def _find_lost(path: PathLike, work: Arithmetic, lost: list[Lost]) -> None:
 def _verified(
     path: PathLike, deep: bool, max_pixels: int | None, work: Arithmetic
 ) -> Iterator[ChunkReport]:
-    from stcodec.codec.decoder import ChunkDecoder
-    from stcodec.codec.model_files import load_model
     from stcodec.flows.compiling import compile_decoder
+    from stcodec.flows.reading import new_decoder
 
     compile_decoder()
     with open_input(path) as stream, named(path):
         reader = stp.Reader(stream)
-        header = reader.header
-        check_pixels(header, input_size(path), max_pixels)
-        model = load_model(header.model_id, work.device, header.model_sha256)
-        size = header.width, header.height
-        workers = work.share(header.width * header.height)
-        decoder = ChunkDecoder(model, *size, header.bit_depth, work.device, workers)
+        check_pixels(reader.header, input_size(path), max_pixels)
+        decoder = new_decoder(reader.header, work)
         usable = False
         for item in reader:
             if not isinstance(item, records.VideoChunk):

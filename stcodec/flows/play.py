@@ -46,7 +46,8 @@ def play(source: PathLike, options: DecodeOptions, command: list[str]) -> tuple[
     ):
         # The first picture before the window opens: what cannot be decoded shows none.
         first = next(items, None)
-        player = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        # A player that was found on PATH; nothing of the file is among its arguments.
+        player = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)  # noqa: S603
         assert player.stdin is not None
         try:
             # A player that is closed before the end closes its pipe.

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from stcodec.codec.chunk import ChunkSymbols
-from stcodec.codec.decoder import ChunkDecoder
-from stcodec.codec.model_files import Model, load_model
+from stcodec.codec.model_files import load_model
 from stcodec.codec.patches import integers_from_frames
 from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.devices import choose_device
@@ -28,6 +27,7 @@ from stcodec.container.stp import Reader
 from stcodec.errors import DamagedFileError, UsageError
 from stcodec.flows.budget import check_pixels
 from stcodec.flows.compiling import compile_decoder
+from stcodec.flows.reading import new_decoder
 from stcodec.options import AUTO_DEVICE
 
 _IMPORTED_BY = os.getpid()
@@ -184,14 +184,9 @@ class _Decoding:
             self._reader = Reader(self._stream)
             check_pixels(self._reader.header, input_size(path), max_pixels)
             self._reader.read_index()  # what is read of a segment is compared with it
-            header = self._reader.header
             self._work = _arithmetic(device, threads)
-            where = self._work.device
             compile_decoder()
-            model: Model = load_model_once(header.model_id, where, header.model_sha256)
-            size = header.width, header.height
-            workers = self._work.share(header.width * header.height)
-            self._decoder = ChunkDecoder(model, *size, header.bit_depth, where, workers)
+            self._decoder = new_decoder(self._reader.header, self._work, load_model_once)
         except BaseException:
             self._stream.close()
             raise

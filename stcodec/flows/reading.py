@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from stcodec.codec.chunk import ChunkSymbols
 from stcodec.codec.decoder import ChunkDecoder
-from stcodec.codec.model_files import load_model
+from stcodec.codec.model_files import Model, load_model
 from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.devices import choose_device
 from stcodec.common.files import input_size, is_standard_stream, named, open_input
@@ -120,6 +120,17 @@ def read_stp(
     return StpInput(name, reader, thinning.info(info), index, entry, thinning)
 
 
+def new_decoder(
+    header: records.Header, work: Arithmetic, load: Callable[..., Model] = load_model
+) -> ChunkDecoder:
+    """The decoder that a file with this header needs, which computes as `work` does; `load` gives
+    its model. ModelError."""
+    model = load(header.model_id, work.device, header.model_sha256)
+    size = header.width, header.height
+    workers = work.share(header.width * header.height)
+    return ChunkDecoder(model, *size, header.bit_depth, work.device, workers)
+
+
 def input_name(source: PathLike) -> str:
     """What messages call it."""
     return "standard input" if is_standard_stream(source) else os.fspath(source)
@@ -149,11 +160,8 @@ def _find_entry(
 
 
 def _decoded(source: StpInput, work: Arithmetic) -> Iterator[Picture | Packet]:
-    header, entry, base = source.reader.header, source.entry, source.info.time_base
-    model = load_model(header.model_id, work.device, header.model_sha256)
-    size = header.width, header.height
-    workers = work.share(header.width * header.height)
-    decoder = ChunkDecoder(model, *size, header.bit_depth, work.device, workers)
+    entry, base = source.entry, source.info.time_base
+    decoder = new_decoder(source.reader.header, work)
     shown, thinning = 0, source.thinning
     if entry is not None:
         source.reader.seek(entry.offset)
@@ -184,7 +192,7 @@ def _decoded(source: StpInput, work: Arithmetic) -> Iterator[Picture | Packet]:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """A chunk and its number in the file, from 1."""
+    """A chunk and its number, from 0, among those that are read."""
 
     number: int
     chunk: records.VideoChunk

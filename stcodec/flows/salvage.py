@@ -10,8 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from stcodec.codec.chunk import ChunkSymbols
-from stcodec.codec.decoder import ChunkDecoder
-from stcodec.codec.model_files import load_model
 from stcodec.common.arithmetic import Arithmetic
 from stcodec.common.devices import choose_device
 from stcodec.common.files import input_size, named, open_input
@@ -23,7 +21,7 @@ from stcodec.container.stp import Reader
 from stcodec.errors import DamagedFileError, UsageError
 from stcodec.flows.budget import check_pixels
 from stcodec.flows.compiling import compile_decoder
-from stcodec.flows.reading import StpInput, input_name
+from stcodec.flows.reading import StpInput, input_name, new_decoder
 
 # Pictures that are shown for one gap at most: an hour of them. A time stamp costs a file nothing.
 _MOST_HELD = 100_000
@@ -258,7 +256,7 @@ class SalvagedInput(StpInput):
         return work.steps(self._decoded(work))
 
     def _decoded(self, work: Arithmetic) -> Iterator[Picture | Packet]:
-        decoder = new_decoder(self.reader, work)
+        decoder = new_decoder(self.reader.header, work)
         recovery = Recovery(self.left, decoder.read)
         shown, packets, times = _black(self), False, False
         for item in recovery:
@@ -276,15 +274,6 @@ class SalvagedInput(StpInput):
         if not recovery.whole and not (packets and times):
             raise DamagedFileError(f"{self.name}: no picture of it can be decoded")
         self.lost.extend(recovery.lost)
-
-
-def new_decoder(reader: Reader, work: Arithmetic) -> ChunkDecoder:
-    """The decoder that a file needs. ModelError."""
-    header = reader.header
-    model = load_model(header.model_id, work.device, header.model_sha256)
-    size = header.width, header.height
-    workers = work.share(header.width * header.height)
-    return ChunkDecoder(model, *size, header.bit_depth, work.device, workers)
 
 
 def _black(source: StpInput) -> Planes:
@@ -316,7 +305,7 @@ def open_damaged(source: PathLike, max_pixels: int | None = None) -> Iterator[Sa
 def find_lost(source: PathLike, work: Arithmetic) -> tuple[Lost, ...]:
     """What is lost of a damaged file, by its symbols alone."""
     with open_damaged(source, 1 << 32) as opened:
-        recovery = Recovery(opened.left, new_decoder(opened.reader, work).read)
+        recovery = Recovery(opened.left, new_decoder(opened.reader.header, work).read)
         for _ in recovery:
             pass
         return recovery.lost

@@ -46,7 +46,8 @@ def available() -> str | None:
         if path is None:
             continue
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            done = subprocess.run(
+            # A program that was found on PATH or belongs to a package, and no shell.
+            done = subprocess.run(  # noqa: S603
                 [path, "-hide_banner", "-filters"],
                 capture_output=True,
                 stdin=subprocess.DEVNULL,
@@ -74,7 +75,8 @@ def vmaf(
     ffmpeg = _required()
     inputs = [f"file:{os.path.abspath(path)}" for path in (distorted, reference)]
     with tempfile.TemporaryDirectory(prefix="stcodec-vmaf-") as folder:
-        done = subprocess.run(
+        # Names of files are whole, and FFmpeg is told that they are files.
+        done = subprocess.run(  # noqa: S603
             _command(ffmpeg, inputs, threads),
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -105,7 +107,7 @@ class VmafMeter:
         pipes = [os.pipe(), os.pipe()]  # distorted, reference
         try:
             with open(os.path.join(self._folder.name, "errors"), "wb") as errors:
-                self._process = subprocess.Popen(
+                self._process = subprocess.Popen(  # noqa: S603 (numbers of pipes alone)
                     _command(ffmpeg, [f"pipe:{read}" for read, _ in pipes], threads),
                     cwd=self._folder.name,
                     pass_fds=[read for read, _ in pipes],
