@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from stcodec.common.files import Overwrite
+from stcodec.common.shape import Shape, parse_crop, parse_scale
 from stcodec.common.tracks import TrackChoice, parse_tracks
 from stcodec.errors import UsageError
 
@@ -138,7 +139,32 @@ class EncodeOptions(_Checked):
     start: float | None = _option(None, _START, 0, 1e9)
     end: float | None = _option(None, _END, 0, 1e9)
     framerate: Fraction | None = _option(
-        None, "Frames per second of an image sequence (a/%04d.png) or a raw stream.", 0.001, 10000
+        None,
+        "Frames per second that an image sequence (a/%04d.png) or a raw stream is taken at.",
+        0.001,
+        10000,
+    )
+    scale: str | None = _option(
+        None,
+        "Another size of the picture as it is shown: 1280:720, 1280:-2 (the height that fits, as a "
+        "multiple of 2) or 720p (the shorter side).",
+    )
+    crop: str | None = _option(
+        None,
+        "A part of the picture as it is shown (turned by its rotation), before it is scaled: "
+        "width:height:x:y from the upper left corner, or width:height for the middle.",
+    )
+    fps: Fraction | None = _option(
+        None,
+        "Frames per second: pictures are left out or repeated. Pictures without times, such as an "
+        "image sequence, are taken at this rate.",
+        0.001,
+        10000,
+    )
+    deinterlace: bool = _option(
+        False,
+        "Make whole pictures of interlaced ones; with an --fps of twice their rate, one of each "
+        "field.",
     )
     strict: bool = _option(
         False, "Fail (exit code 3) at the first packet of the video that cannot be decoded."
@@ -185,8 +211,18 @@ class EncodeOptions(_Checked):
             raise UsageError("audio cannot be auto here: copy keeps it as it is")
         if self.chosen_tracks().audio not in (None, ("none",)) and self.audio == "none":
             raise UsageError("no sound at all, and a choice of it, exclude each other")
+        self.shape()
         if self.motion not in ("mctf", "none"):
             raise UsageError(f"motion must be mctf or none, not {self.motion!r}")
+
+    def shape(self) -> Shape:
+        """What is to become of the pictures. UsageError."""
+        return Shape(
+            None if self.scale is None else parse_scale(self.scale),
+            None if self.crop is None else parse_crop(self.crop),
+            self.fps,
+            self.deinterlace,
+        )
 
     def chosen_tracks(self) -> TrackChoice:
         """What the four options of tracks say. UsageError."""

@@ -247,6 +247,7 @@ def opened_video(file: PathLike | BinaryIO | CountedReader, options: EncodeOptio
         rate=options.framerate,
         strict=options.strict,
         tracks=options.chosen_tracks(),
+        shape=options.shape(),
     )
 
 

@@ -50,8 +50,9 @@ class Demuxer:
     carried, none where `carry` is "none"; decoders: of the sound among them that has no
     description, by number; lost_sound: why other sound is left out; covers: those met so far;
     joined: whether a jump in the times has been met, so that what the file says of its length is
-    no length. `notes` takes what a user
-    should know. rate: frames per second of a file without time stamps; strict: whether a packet
+    no length; is_timeless: whether the file has no time stamps. `notes` takes what a user should
+    know. rate: frames per second of a file without time stamps, fps: the same for want of it, which
+    other files may be given, too; strict: whether a packet
     that cannot be decoded is an error, or noted and left out. Raises InputError for anything that
     is no readable video, UsageError for a rate where the file has its own.
     """
@@ -64,11 +65,13 @@ class Demuxer:
         notes: list[str],
         strict: bool = False,
         tracks: TrackChoice | None = None,
+        fps: Fraction | None = None,
     ) -> None:
         self.name, self._notes, self._strict = _name(source), notes, strict
-        self.container = _open(source, self.name, rate, notes)
+        self.container = _open(source, self.name, rate or fps, notes)
         try:
-            _check_rate(self.container, self.name, rate, notes)
+            self.is_timeless = _is_timeless(self.container)
+            _check_rate(self.container, self.name, rate, fps, notes)
             choice = tracks or TrackChoice()
             self.video, carried = choose(self.container, self.name, choice, notes)
             # Threads that decode a frame each tell of damage frames later, and at the end not at
@@ -218,15 +221,22 @@ def _open(
         raise InputError(f"{name}: {reason(error)}") from error
 
 
-def _check_rate(container: Any, name: str, rate: Fraction | None, notes: list[str]) -> None:
-    """UsageError for a rate where the file has its own time stamps."""
+def _is_timeless(container: Any) -> bool:
     form = container.format.name
-    timeless = form in _TIMELESS or form.endswith("_pipe")
-    if rate is not None and not timeless:
+    return form in _TIMELESS or form.endswith("_pipe")
+
+
+def _check_rate(
+    container: Any, name: str, rate: Fraction | None, fps: Fraction | None, notes: list[str]
+) -> None:
+    """UsageError for a rate where the file has its own time stamps."""
+    if rate is not None and not _is_timeless(container):
         raise UsageError(
-            f"{name}: has its own frame rate; --framerate is for image sequences and raw streams"
+            f"{name}: has its own frame rate; --framerate is for image sequences and raw streams "
+            "(--fps converts)"
         )
-    if rate is None and form == "image2" and find_sequence(name) is not None:
+    sequence = container.format.name == "image2" and find_sequence(name) is not None
+    if rate is None and fps is None and sequence:
         notes.append("taken as 25 frames/s, for want of --framerate")
 
 

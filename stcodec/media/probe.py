@@ -32,14 +32,20 @@ _CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
 def describe_video(
-    container: Any, stream: Any, frame: Any, samples: SampleFormat, notes: list[str]
+    container: Any,
+    stream: Any,
+    frame: Any,
+    samples: SampleFormat,
+    notes: list[str],
+    deinterlaced: bool = False,
 ) -> VideoInfo:
     """The video `stream` of `container`, by what they say and by its first `frame`. Adds to
-    `notes`, which become those of the description."""
+    `notes`, which become those of the description. deinterlaced: whether fields become
+    pictures."""
     notes += samples.notes()
     notes += lost_side_data(frame)
     order = field_order(frame, stream)
-    if order != PROGRESSIVE:
+    if order != PROGRESSIVE and not deinterlaced:
         notes.append(
             "interlaced pictures are coded as they are, fields woven, and marked as interlaced"
         )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, BinaryIO
 
 from stcodec.common.files import CountedReader
+from stcodec.common.shape import Shape
 from stcodec.common.tracks import TrackChoice
 from stcodec.common.values import Extras, Packet, PathLike, Picture
 from stcodec.errors import InputError, UsageError
 from stcodec.media.conversion import Plan, plan_encode
 from stcodec.media.demux import CARRY, Demuxer
+from stcodec.media.filters import FrameFilter
 from stcodec.media.probe import announced_end, describe_video, file_extras, file_tags
 from stcodec.media.samples import SampleFormat
 from stcodec.media.times import TimeRepair
@@ -47,11 +50,15 @@ class VideoReader:
         rate: Fraction | None = None,
         strict: bool = False,
         tracks: TrackChoice | None = None,
+        shape: Shape | None = None,
     ) -> None:
         if carry not in CARRY:
             raise UsageError(f"carry must be one of {', '.join(CARRY)}, not {carry!r}")
         self._notes: list[str] = []
-        self._demuxer = demuxer = Demuxer(source, carry, rate, self._notes, strict, tracks)
+        shape = shape or Shape()
+        self._demuxer = demuxer = Demuxer(
+            source, carry, rate, self._notes, strict, tracks, shape.fps
+        )
         self.name, self.streams = demuxer.name, demuxer.streams
         try:
             self._items = demuxer.items()
@@ -60,8 +67,13 @@ class VideoReader:
             self._samples = SampleFormat.of(first)
             container = demuxer.container
             self.metadata = file_tags(container)
-            self.info = describe_video(container, demuxer.video, first, self._samples, self._notes)
+            self.info = describe_video(
+                container, demuxer.video, first, self._samples, self._notes, shape.deinterlace
+            )
             self._place(leading)
+            if demuxer.is_timeless and rate is None:
+                shape = replace(shape, fps=None)  # the rate that it was read at
+            self._filter = None if shape.is_plain else self._filtered(shape)
             everything = carry == "all"
             self.extras = (
                 file_extras(container, demuxer.covers, self._notes) if everything else Extras()
@@ -97,6 +109,16 @@ class VideoReader:
             for before, frame in enumerate(reversed(leading)):
                 frame.pts = end - before * self._nominal()
 
+    def _filtered(self, shape: Shape) -> FrameFilter:
+        """Have the frames go through filters, which change the description."""
+        chain = FrameFilter(shape, self.info, self.name, self._nominal(), self._notes)
+        self._items = chain.apply(itertools.chain(self._early, self._items))
+        self._early, leading = self._beginning()
+        self._first = leading[0]
+        self._samples = SampleFormat.of(self._first)
+        self.info = chain.info(self._first, self._samples)
+        return chain
+
     @property
     def start(self) -> Fraction:
         """When the first picture is shown, in seconds."""
@@ -124,7 +146,7 @@ class VideoReader:
         if (last := times.finish()) is not None:
             yield last
         self._compare_duration(times)
-        if times.repaired:
+        if times.repaired or (self._filter is not None and self._filter.repaired):
             self._notes.append("time stamps that did not increase were repaired")
 
     def plan(self, choice: AudioChoice) -> Plan:
