@@ -9,6 +9,7 @@ from there.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from stcodec.codec.transform import dct_basis, luma_grid
 QUALITY_LEVELS = 64
 COARSEST_STEP, FINEST_STEP = 96 / 255, 2 / 255
 _QUALITY_KNOTS = 8
+_BAND_PATCHES = 4096  # see `_by_bands`
 Quality = TypeVar("Quality", int, Tensor)
 
 
@@ -88,9 +90,12 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, width, rows, columns] -> the same shape."""
-        x = self.project(
-            self.depthwise(nn.functional.leaky_relu(self.expand(x), 0.1, inplace=True))
-        ).add_(x)
+        wide = self.depthwise(nn.functional.leaky_relu(self.expand(x), 0.1, inplace=True))
+        return _by_bands(self._pointwise, wide, x)
+
+    def _pointwise(self, wide: Tensor, x: Tensor) -> Tensor:
+        """What follows the depthwise convolution; patch by patch."""
+        x = self.project(wide).add_(x)
         value, gate = self.gate(x).chunk(2, dim=1)
         return self.merge(value * gate.clamp(0.0, 1.0)).add_(x)
 
@@ -129,9 +134,20 @@ class Trunk(nn.Module):
         self.condition = Condition(width)
         self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
 
-    def forward(self, x: Tensor, quality: Tensor, kind: Tensor) -> Tensor:
-        """Features [N, width, rows, columns] of inputs [N, inputs, rows, columns]."""
-        return self.blocks(self.condition(self.enter(x), quality, kind))
+    def forward(
+        self,
+        inputs: Callable[..., Tensor],
+        grids: Sequence[Tensor],
+        quality: Tensor,
+        kind: Tensor,
+    ) -> Tensor:
+        """Features [N, width, rows, columns] of what `inputs` makes of grids [N, C, rows, columns]
+        patch by patch: [N, inputs, rows, columns]."""
+
+        def enter(*parts: Tensor) -> Tensor:
+            return self.condition(self.enter(inputs(*parts)), quality, kind)
+
+        return self.blocks(_by_bands(enter, *grids))
 
 
 class Memory(nn.Module):
@@ -233,6 +249,26 @@ def _cat(parts: list[Tensor]) -> Tensor:
     return torch.cat([part.permute(0, 2, 3, 1) for part in parts], dim=-1).permute(0, 3, 1, 2)
 
 
+def _by_bands(work: Callable[..., Tensor], *grids: Tensor) -> Tensor:
+    """`work(*grids)` of grids [N, C, rows, columns], where that goes patch by patch.
+
+    On a CPU some rows at a time: what is made in between is small then.
+    """
+    rows, columns = grids[0].shape[2:]
+    height = max(1, _BAND_PATCHES // columns)
+    if rows <= height or torch.is_grad_enabled() or grids[0].device.type != "cpu":
+        return work(*grids)
+    out: Tensor | None = None
+    for top in range(0, rows, height):
+        band = work(*(grid[:, :, top : top + height] for grid in grids))
+        if out is None:
+            shape = *band.shape[:2], rows, columns
+            out = torch.empty(shape, dtype=band.dtype, memory_format=torch.channels_last)
+        out[:, :, top : top + height] = band
+    assert out is not None
+    return out
+
+
 def compress(x: Tensor) -> Tensor:
     """Coefficients in units of the step -> network input: linear around zero, logarithmic far
     out."""
@@ -306,16 +342,16 @@ class Network(nn.Module):
         """Coefficients -> patch vectors; the inverse of `transform`."""
         return (coefficients.permute(0, 2, 3, 1) @ self.basis).permute(0, 3, 1, 2)
 
-    def _flatten_dc(self, x: Tensor) -> Tensor:
-        """Take the mean of the 3x3 neighbourhood off the DC rows: the networks see contrast, not
-        brightness."""
+    def _contrast(self, x: Tensor) -> Tensor:
+        """The DC rows of coefficients, less the mean of the 3x3 neighbourhood: the networks see
+        contrast, not brightness."""
         dc = x[:, : self._dc]
         # Not `pad`: the compiler is wrong about the layout of its gradient.
         wide = torch.cat([dc[..., :1], dc, dc[..., -1:]], dim=3)
         mean = nn.functional.avg_pool2d(
             torch.cat([wide[:, :, :1], wide, wide[:, :, -1:]], dim=2), 3, 1
         )
-        return _cat([dc - mean, x[:, self._dc :]])
+        return dc - mean
 
     def predict(
         self, predicted: Tensor, state: Tensor, step: Tensor, quality: Tensor, kind: Tensor
@@ -328,9 +364,14 @@ class Network(nn.Module):
         """
         if not self.config.width:
             return predicted
-        inputs = compress(self._flatten_dc(predicted) / step)
-        features = self.prior(_cat([inputs, state]), quality, kind)
-        return predicted + step * self.prior_out(features)
+
+        def inputs(dc: Tensor, predicted: Tensor, state: Tensor) -> Tensor:
+            own = _cat([dc, predicted[:, self._dc :]])
+            return _cat([compress(own / step), state])
+
+        grids = self._contrast(predicted), predicted, state
+        features = self.prior(inputs, grids, quality, kind)
+        return self._corrected(predicted, step, self.prior_out, features)
 
     def restore(
         self,
@@ -345,11 +386,17 @@ class Network(nn.Module):
         from."""
         if not self.config.width:
             return decoded, None
-        parts = [
-            self._flatten_dc(decoded) / step,
-            (decoded - mean) / step,
-            (decoded - predicted) / step,
-        ]
-        inputs = _cat([compress(part) for part in parts])
-        features = self.filter(inputs, quality, kind)
-        return decoded + step * self.filter_out(features), features
+
+        def inputs(dc: Tensor, decoded: Tensor, mean: Tensor, predicted: Tensor) -> Tensor:
+            own = _cat([dc, decoded[:, self._dc :]])
+            parts = own, decoded - mean, decoded - predicted
+            return _cat([compress(part / step) for part in parts])
+
+        grids = self._contrast(decoded), decoded, mean, predicted
+        features = self.filter(inputs, grids, quality, kind)
+        return self._corrected(decoded, step, self.filter_out, features), features
+
+    @staticmethod
+    def _corrected(x: Tensor, step: Tensor, out: Pointwise, features: Tensor) -> Tensor:
+        """Coefficients and what a network says about them, in units of the step."""
+        return _by_bands(lambda x, features: x + step * out(features), x, features)

@@ -17,8 +17,7 @@ Step = TypeVar("Step")
 # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX of glibc's malloc.h, and what they are set to:
 # glibc takes no more than half a heap of 64 MiB for the second one.
 _MALLOC = ((-1, 256 << 20), (-3, 32 << 20), (-8, 1))
-_MOST_PIXELS = 3 << 20  # one picture of 1080p
-_SMALL_PIXELS = 1280 * 720
+_MOST_PIXELS = 4 << 20  # two pictures of 1080p
 
 
 class _State(NamedTuple):
@@ -72,14 +71,14 @@ class Arithmetic:
     def __exit__(self, *exception: object) -> None:
         self._outside.pop().set()
 
-    def share(self, pixels: int) -> int:
-        """How many frames of so many pixels to work on at the same time; the operations of each
-        then take their share of the cores.
+    def share(self, pixels: int, most_pixels: int = _MOST_PIXELS) -> int:
+        """How many frames of so many pixels to work on at the same time, of `most_pixels` in all;
+        the operations of each then take their share of the cores.
 
         Threads of one operation that wait for a busy core cost more than they bring.
         """
         # Each frame of 1080p in the works takes some hundred megabytes, so that large ones are few.
-        most = max(1, min(4, _MOST_PIXELS // pixels))
+        most = max(1, min(4, most_pixels // pixels))
         threads = self._inside.threads
         workers = min(threads, most) if self.device.type == "cpu" else 1
         self._inside = self._inside._replace(threads=max(1, threads // workers))
@@ -118,8 +117,3 @@ def keep_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in _MALLOC:
             mallopt(parameter, value)
-
-
-def is_small(pixels: int) -> bool:
-    """Whether pictures of so many pixels are so small that time matters more than memory."""
-    return pixels <= _SMALL_PIXELS

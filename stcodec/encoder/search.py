@@ -199,20 +199,25 @@ def search_pictures(
             torch.from_numpy(vectors.astype(np.int16))[None], torch.from_numpy(modes)[None]
         )
 
-    made: list[Fields] = []
+    made: dict[int, Fields] = {}
     threads = torch.get_num_threads()
+    # A few pairs at a time, since phases take memory: what later pairs do not use is let go. In the
+    # order of the tree its last step would want the phases of all references.
+    by_time = sorted(range(len(pairs)), key=lambda i: pairs[i][0])
     with ThreadPoolExecutor(threads) as pool:
-        # A few pairs at a time, since phases take memory: what later pairs do not use is let go.
         for start in range(0, len(pairs), threads):
-            now, later = pairs[start : start + threads], pairs[start + threads :]
+            numbers = by_time[start : start + threads]
+            now, later = (
+                [pairs[i] for i in some] for some in (numbers, by_time[start + threads :])
+            )
             wanted, kept = (
                 {r for _, *both in some for r in both if r is not None} for some in (now, later)
             )
             list(pool.map(lambda r: found.pictures[r].phases, sorted(wanted)))
-            made += pool.map(fields, now)
+            made.update(zip(numbers, pool.map(fields, now), strict=True))
             for number in wanted - kept:
                 found.pictures[number].let_go()
-    return made
+    return [made[i] for i in range(len(pairs))]
 
 
 def choose_tree(pictures: Sequence[SourcePicture], settings: SearchSettings) -> int:

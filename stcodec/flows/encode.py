@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol
 from stcodec.codec.model_files import Model, load_model
 from stcodec.codec.patches import CHUNK_FRAMES
 from stcodec.codec.tree import LONGEST
-from stcodec.common.arithmetic import Arithmetic, flush_denormals, is_small
+from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.devices import choose_device
 from stcodec.common.files import (
     Broken,
@@ -42,6 +42,8 @@ from stcodec.flows.proof import Proof, read_back
 from stcodec.flows.resume import Beginning, Earlier, check_resume, key_of
 from stcodec.media.reader import VideoReader
 from stcodec.options import EncodeOptions, parse_audio
+
+_MOST_PIXELS = 3 << 20  # of the frames that are coded side by side; others are searched meanwhile
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,7 @@ def _coders(
 ) -> tuple[ChunkEncoder, Proof]:
     settings = CodecSettings(options.quality, options.motion == "mctf", options.effort)
     size, depth = (info.width, info.height), info.bit_depth
-    workers = work.share(info.width * info.height)
+    workers = work.share(info.width * info.height, _MOST_PIXELS)
     encoder = ChunkEncoder(model, *size, depth, settings, work.device, workers)
     if not options.verify:
         encoder.leave_out_pictures()
@@ -303,7 +305,7 @@ def _coded(
     control: QualityControl | None,
 ) -> Iterator[Packet | records.VideoChunk]:
     """Code each chunk, and check that; its last frames in a thread, while the next chunk is
-    started, unless memory matters more than time or `control` wants to know the size first."""
+    started, unless `control` wants to know the size first."""
     quality, size = None, 0
 
     def code(item: tuple[Cut | Packet, PreparedChunk | None]) -> Callable[[], EncodedChunk] | None:
@@ -311,7 +313,7 @@ def _coded(
         cut, prepared = item
         if isinstance(cut, Packet) or prepared is None:
             return None
-        if control is None and is_small(encoder.width * encoder.height):
+        if control is None:
             started = encoder.start(prepared)
             return lambda: proof.finish(encoder, started)
         if control is not None and quality is None:
