@@ -25,6 +25,8 @@ Written by `python docs/make_cli.py`; the text is what `--help` prints.
 | 5 | target out of reach |
 | 130 | interrupted |
 
+Of several files, `info` and `verify` look at all, and end with the highest exit code of any.
+
 An error is one line on stderr. An error that stcodec did not foresee says so and asks for a report:
 its exit code is 1, and with `-v`, or with `STCODEC_DEBUG=1` in the environment, a traceback comes
 first. Ctrl-C, SIGTERM and SIGHUP end a command with exit code 130 once it has removed what is not
@@ -34,7 +36,9 @@ complete; more of them within two seconds change nothing.
 
 An output has its name only when it is complete. One that exists is replaced with `-y`, refused with
 `-n`, and otherwise a person at a terminal is asked. `-` is standard output, which is refused where
-it is a terminal. `encode`, `concat` and `split` write `.stp` files, and refuse a name with the
+it is a terminal. An output that a command takes as its last argument can be given as `-o` as well.
+`decode film.stp` alone makes `film.decoded.mp4`, never `film.mp4`, which may be what the film was
+made of. `encode`, `concat` and `split` write `.stp` files, and refuse a name with the
 ending of another kind of video or of a picture, with `-y` too: `encode in.mp4 out.mp4` is a
 mistake, and would be a file that no player opens.
 
@@ -52,10 +56,11 @@ else; a byte of a file's name that is not UTF-8 becomes U+FFFD.
 |---|---|---|
 | progress | encode, decode, batch | `input`, `output`; `frames` done, of `total` (null: not known); at most two a second and file, none with `--quiet` or `--progress none` |
 | tried | encode to a target | `quality`; what samples say of it: `output_bytes`, `psnr`, `ms_ssim`, `vmaf` (null: not measured); none with `--quiet` |
-| encoded | encode, batch | `input`, `output`, `frames`, `width`, `height`, `duration`, `input_bytes` (null: not known), `output_bytes`, `seconds`, `notes` |
-| decoded | decode, batch | the same but `duration` and `output_bytes`; of `decode --salvage` also `lost`: a list of `what` ("pictures", or a text), `start`, `end` (null: to the end), `frames` (null: not known, or no pictures) |
+| encoded | encode, batch | `input`, `output`, `frames`, `width`, `height`, `duration`, `input_bytes` (null: not known), `output_bytes`, `seconds`, `notes`; `untouched`: but for the coding of pictures, nothing was left out, mended or converted; `removed`: the input was, by `--remove-source` |
+| decoded | decode, batch | `input`, `output`, `frames`, `width`, `height`, `input_bytes`, `seconds`, `notes`; of `decode --salvage` also `lost`: a list of `what` ("pictures", or a text), `start`, `end` (null: to the end), `frames` (null: not known, or no pictures) |
 | info | info | `path`, `width`, `height`, `frames`, `duration`, `streams`, `metadata`, `chapters`, `attachments` and what else `info` prints |
 | verified | verify | `input`, `intact`, `chunks`, `frames`, `damaged` (a list of `chunk`, `message`), `lost` as above |
+| failed | info, verify | of several files, one each that fails: `input`, `message`, `exit_code` that the command would have for it alone |
 | sampled | sample | `input`, `quality`, `output_bytes`, `bit_rate`, `psnr`, `ms_ssim`, `sampled_frames`, `frames`, `duration` |
 | compared | compare | `reference`, `distorted`, `width`, `height`, `bit_depth`, `matched_by`, `frames`, `bits_per_pixel`, `notes`; `summary`: of each metric `mean`, `min`, percentiles `p1` and `p5`, `worst` picture; `scores`: of each metric, by picture, with the `numbers` and `times` of the reference's pictures |
 | joined | concat | `inputs`, `output`, `frames`, `output_bytes`, `notes` |

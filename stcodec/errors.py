@@ -8,6 +8,7 @@ StcodecError                 1
 |-- ModelError               1   a model is missing or is not the one a file names
 |-- OutputExistsError        4
 `-- TargetError              5   a size or quality that cannot be met
+    `-- LargerError          5   the output would be larger than the input
 """
 
 from __future__ import annotations
@@ -53,3 +54,7 @@ class TargetError(StcodecError):
     """A requested size, bitrate or quality cannot be met."""
 
     exit_code = 5
+
+
+class LargerError(TargetError):
+    """The output would be larger than the input, where that is not wanted."""

@@ -36,6 +36,9 @@ _START = "Leave out what comes before this time (seconds, or [h:]m:s)."
 _END = "Leave out what comes after this time."
 
 
+_KEEP_TIME = "Give the output the times (of change and of access) that the input has."
+
+
 def _check_part(start: float | None, end: float | None) -> None:
     if end is not None and end <= (start or 0.0):
         raise UsageError("the end must come after the start")
@@ -172,6 +175,12 @@ class EncodeOptions(_Checked):
     no_larger: bool = _option(
         False, "Fail (exit code 5) rather than write a file larger than the input."
     )
+    keep_time: bool = _option(False, _KEEP_TIME)
+    remove_source: bool = _option(
+        False,
+        "Remove the input once all of its output has been decoded; it stays where anything was "
+        "left out, mended or converted.",
+    )
     verify: bool = _option(
         False, "Decode what is written, and compare the pictures with those that were meant."
     )
@@ -205,6 +214,8 @@ class EncodeOptions(_Checked):
         _check_part(self.start, self.end)
         names = (*TARGETS, "quality")
         check_goals([n for n in names if getattr(self, n) != default(EncodeOptions, n)])
+        if self.remove_source and (self.start is not None or self.end is not None):
+            raise UsageError("the source of a part is not removed: the rest would be lost")
         if self.resume and (self.target_size is not None or self.target_bitrate is not None):
             raise UsageError("an encode to a size cannot be resumed: it takes several passes")
         if parse_audio(self.audio).codec == "auto":
@@ -273,6 +284,7 @@ class DecodeOptions(_Checked):
         "Of a damaged file, decode all that is left; the last picture stands where others are lost "
         "(exit code 3 if any are).",
     )
+    keep_time: bool = _option(False, _KEEP_TIME)
     overwrite: Overwrite = _option(Overwrite.NO, "Replace an existing output.")
 
     def __post_init__(self) -> None:

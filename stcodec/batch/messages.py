@@ -19,7 +19,7 @@ def line(event: Event, number: int, of: int) -> str | None:
         speed = entry.result["frames"] / seconds if seconds else 0.0
         what = f"{printable(entry.task.target)}: {_outcome(entry)}, {speed:.1f} frames/s"
         return f"[{number}/{of}] {what}"
-    if event.kind == "failed":
+    if event.kind == "failed" or (event.kind == "skipped" and event.values):
         return f"[{number}/{of}] {printable(entry.reason)}"
     if event.kind == "progress":
         frames, total = event.values["frames"], event.values["total"]

@@ -13,6 +13,12 @@ _NAMES = """3g2 3gp asf avi divx dv f4v flv gif m2ts m2v m4v mj2 mkv mov mp4 mpe
 ogm ogv qt rm rmvb ts vob webm wmv y4m"""
 VIDEOS = frozenset(f".{name}" for name in _NAMES.split())
 CODED = frozenset([".stp"])
+NAMES = ("stem", "full")
+"""How outputs of an encode are named: by `film.mp4`, "stem" makes `film.stp`, "full"
+`film.mp4.stp`."""
+DECODED = ".decoded"
+"""What the name of a video has that is decoded beside its `.stp` file, where the source of that may
+be under the same name."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +38,19 @@ class Plan:
 
 
 def make_plan(
-    inputs: Sequence[str], output: str, *, decode: bool, ending: str, recursive: bool
+    inputs: Sequence[str],
+    output: str,
+    *,
+    decode: bool,
+    ending: str,
+    recursive: bool,
+    names: str = "stem",
 ) -> Plan:
     """Look for files in `inputs`, folders or files; the folders under an input are mirrored in
     `output`.
 
-    Hidden files and folders, links to folders, and `output` itself are passed over. UsageError
-    where two inputs have the same output, or an output would replace an input.
+    names: see `NAMES`. Hidden files and folders, links to folders, and `output` itself are passed
+    over. UsageError where two inputs have the same output, or an output would replace an input.
     """
     problems: list[tuple[str, str]] = []
     wanted = CODED if decode else VIDEOS
@@ -52,11 +64,13 @@ def make_plan(
                 problems.append((name, f"{name}: no such file"))
                 continue
         for source, place in found:
-            target = os.path.splitext(place)[0] + ending
+            target = _target(source, place, output, decode=decode, ending=ending, names=names)
             other = tasks.setdefault(target, source)
             if os.path.realpath(other) != os.path.realpath(source):
+                way_out = "" if decode or names == "full" else " (--names full keeps them apart)"
                 raise UsageError(
-                    f"{other} and {source} have the same output {os.path.join(output, target)}"
+                    f"{other} and {source} have the same output "
+                    f"{os.path.join(output, target)}{way_out}"
                 )
     sources = {os.path.realpath(source) for source in tasks.values()}
     for target, source in tasks.items():
@@ -65,6 +79,15 @@ def make_plan(
                 f"the output of {source} would replace the input {os.path.join(output, target)}"
             )
     return Plan(tuple(Task(source, target) for target, source in tasks.items()), tuple(problems))
+
+
+def _target(source: str, place: str, output: str, *, decode: bool, ending: str, names: str) -> str:
+    """The name of an output; place: that of its source, under `output`."""
+    stem = os.path.splitext(place)[0] if decode or names == "stem" else place
+    beside = os.path.realpath(os.path.join(output, os.path.dirname(place)))
+    if decode and beside == os.path.realpath(os.path.dirname(source) or os.curdir):
+        stem += DECODED
+    return stem + ending
 
 
 def _search(

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from stcodec.batch.state import from_json, to_json
-from stcodec.batch.worker import Record
+from stcodec.batch.worker import ENDS, Record
 
 _SECONDS_TO_END = 15
 
@@ -52,7 +52,7 @@ class LocalPool:
                 number, record = records.get(timeout=1)
             except queue.Empty:
                 continue
-            left -= "done" in record or "failed" in record
+            left -= bool(ENDS & set(record))
             yield number, record
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from stcodec.batch.settings import CORES_PER_JOB
-from stcodec.batch.worker import Record, execute
+from stcodec.batch.worker import ENDS, Record, execute
 from stcodec.errors import StcodecError, UsageError
 
 _TRIES_AFTER_A_LOST_NODE = 1
@@ -120,7 +120,7 @@ class RayPool:
                         "failed": f"{jobs[number]['source']}: {_first_line(error)}",
                         "exit_code": 1,
                     }
-                if "done" in record or "failed" in record:
+                if ENDS & set(record):
                     del self._running[stream]
                 yield number, record
 

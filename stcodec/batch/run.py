@@ -16,11 +16,12 @@ from stcodec.batch.ray_pool import RayPool
 from stcodec.batch.settings import CORES_PER_JOB, Settings, remembered
 from stcodec.batch.state import State, digest, signature
 from stcodec.common.threads import cores
-from stcodec.errors import InputError, OutputExistsError
+from stcodec.errors import DamagedFileError, InputError, OutputExistsError
+from stcodec.flows import sources
 from stcodec.options import DecodeOptions, EncodeOptions
 
 # What changes how fast an output is made, not what it is.
-_INDIFFERENT = ("overwrite", "threads", "device")
+_INDIFFERENT = ("overwrite", "threads", "device", "keep_time", "remove_source")
 
 
 @dataclass
@@ -41,7 +42,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class Event:
-    """kind: "started", "progress", "encoded", "decoded", "skipped" or "failed"."""
+    """kind: "started", "progress", "encoded", "decoded", "skipped" (values: only where it was tried
+    first) or "failed"."""
 
     kind: str
     entry: Entry
@@ -66,16 +68,21 @@ class Batch:
             decode=settings.decode,
             ending=settings.ending,
             recursive=settings.recursive,
+            names=settings.names,
         )
-        if not found.tasks and not found.problems:
-            what = ".stp file" if settings.decode else "video"
-            raise InputError(f"{', '.join(settings.inputs)}: no {what} found")
         part, parts = settings.part
         self._state = State(settings.output, f"-{part}-of-{parts}" if parts > 1 else "")
+        gone = self._removed()
+        if not found.tasks and not found.problems and not gone:
+            what = ".stp file" if settings.decode else "video"
+            raise InputError(f"{', '.join(settings.inputs)}: no {what} found")
         mine = slice(part - 1, None, parts)
         self.entries = [
-            Entry(Task(path, ""), "failed", why, 3) for path, why in found.problems[mine]
+            Entry(Task(path, ""), "failed", why, 3)
+            for path, why in found.problems[mine]
+            if os.path.abspath(path) not in {entry.task.source for entry in gone}
         ]
+        self.entries += gone
         self.entries += [self._look(task) for task in found.tasks[mine]]
         self.waiting = [e for e in self.entries if e.state == "waiting"]
         wanted = settings.jobs or max(1, cores() // CORES_PER_JOB)
@@ -85,14 +92,13 @@ class Batch:
         """What is to be done about a file, before any work."""
         path = Path(self.settings.output, task.target)
         if not os.path.lexists(path):
+            larger = self._state.larger.get(task.target)
+            if larger is not None and self._same(task, larger):
+                return Entry(task, "skipped", f"{task.source}: {larger['reason']}")
             return Entry(task)
         known = self._state.done.get(task.target)
         if known is not None and self._same(task, known):
-            if (
-                path.is_file()
-                and path.stat().st_size == known["output_bytes"]
-                and digest(path) == known["sha256"]
-            ):
+            if _is_intact(path, known):
                 return Entry(task, "skipped", "done and intact")
             return Entry(task, reason="damaged since it was made", replaces=True)
         if self.settings.overwrite and path.is_file():
@@ -103,6 +109,25 @@ class Batch:
             else "already exists"
         )
         return Entry(task, "failed", f"{path}: {why} (-y overwrites)", OutputExistsError.exit_code)
+
+    def _removed(self) -> list[Entry]:
+        """Those of the inputs that an earlier run has removed."""
+        roots = [os.path.abspath(name) for name in self.settings.inputs]
+        entries = []
+        for target, known in self._state.done.items():
+            source = known["input"]
+            if not known.get("removes") or os.path.lexists(source):
+                continue
+            if any(source == root or source.startswith(os.path.join(root, "")) for root in roots):
+                path = Path(self.settings.output, target)
+                task = Task(source, target)
+                if _is_intact(path, known):
+                    why = "done and intact, and its source was removed"
+                    entries.append(Entry(task, "skipped", why))
+                else:
+                    why = f"{path}: damaged since it was made, and its source was removed"
+                    entries.append(Entry(task, "failed", why, DamagedFileError.exit_code))
+        return entries
 
     def _same(self, task: Task, known: dict[str, Any]) -> bool:
         """Would the output be made of the same input with the same options?"""
@@ -136,12 +161,14 @@ class Batch:
             threads = max(1, (settings.options.get("threads") or cores()) // self.jobs)
             jobs = [self._job(number, entry, threads) for number, entry in enumerate(self.waiting)]
             before = [self._signature(e) for e in self.waiting]
+            found = [sources.signature(e.task.source) for e in self.waiting]
             for number, record in workers.run(jobs):
                 entry = self.waiting[number]
                 if "done" in record:
                     entry.result = record["done"]
                     try:
                         self._finish(entry, jobs[number]["target"], before[number])
+                        self._remove(entry, found[number])
                         yield Event(
                             "decoded" if settings.decode else "encoded", entry, entry.result
                         )
@@ -149,6 +176,11 @@ class Batch:
                         yield _failed(
                             entry, f"{error.filename2 or error.filename}: {error.strerror}", 1
                         )
+                elif "larger" in record:
+                    why = record["larger"].removeprefix(f"{entry.task.source}: ")
+                    state.add("larger", reason=why, **self._known(entry), **before[number])
+                    entry.state, entry.reason = "skipped", f"{entry.task.source}: {why}"
+                    yield Event("skipped", entry, {"tried": True})
                 elif "failed" in record:
                     final = os.path.join(settings.output, entry.task.target)
                     yield _failed(
@@ -194,15 +226,39 @@ class Batch:
             )
         self._state.add(
             "done",
-            input=os.path.abspath(entry.task.source),
-            output=entry.task.target,
-            options=self._options,
             output_bytes=entry.result["output_bytes"],
             sha256=sha256,
+            removes=self._removes(entry),
+            **self._known(entry),
             **before,
         )
         os.replace(made, target)
         entry.state = "done"
+
+    def _known(self, entry: Entry) -> dict[str, Any]:
+        """What is written down of every file."""
+        source = os.path.abspath(entry.task.source)
+        return {"input": source, "output": entry.task.target, "options": self._options}
+
+    def _removes(self, entry: Entry) -> bool:
+        """Whether a source is to go; its output has been proved then."""
+        return bool(self.settings.options.get("remove_source") and entry.result["untouched"])
+
+    def _remove(self, entry: Entry, before: sources.Signature | None) -> None:
+        """Remove a source, if that is wanted and it may go; else its notes say why not."""
+        if not self.settings.options.get("remove_source"):
+            return
+        why = sources.remove(entry.task.source, before, entry.result["untouched"])
+        entry.result["removed"] = why is None
+        entry.result["notes"] = [*entry.result["notes"], *([] if why is None else [why])]
+
+
+def _is_intact(path: Path, known: dict[str, Any]) -> bool:
+    return (
+        path.is_file()
+        and path.stat().st_size == known["output_bytes"]
+        and digest(path) == known["sha256"]
+    )
 
 
 def _failed(entry: Entry, message: str, code: int) -> Event:

@@ -21,7 +21,7 @@ class Settings:
     """What a batch is to do. options: fields of EncodeOptions, or of DecodeOptions if `decode`;
     jobs: files at a time, 0: one for every 4 cores; overwrite: replace outputs that this batch did
     not make as it would now; part: (k, n) takes every n-th file from the k-th on, so that n
-    machines share the work."""
+    machines share the work; names: see `plan.NAMES`."""
 
     inputs: tuple[str, ...]
     output: str
@@ -32,6 +32,7 @@ class Settings:
     overwrite: bool = False
     jobs: int = 0
     part: tuple[int, int] = (1, 1)
+    names: str = "stem"
 
 
 def resumed(settings: Settings) -> Settings:
@@ -44,6 +45,7 @@ def resumed(settings: Settings) -> Settings:
         raise UsageError(f"{settings.output}: there is no batch to resume")
     if not settings.inputs:
         same = {name: known[name] for name in ("recursive", "decode", "ending")}
+        same["names"] = known.get("names", "stem")
         settings = dataclasses.replace(settings, inputs=tuple(known["inputs"]), **same)
     if settings.decode == known["decode"]:
         settings = dataclasses.replace(settings, options={**known["options"], **settings.options})
@@ -60,6 +62,8 @@ def check(settings: Settings) -> None:
         where = "with encoding" if settings.decode else "with --decode"
         raise UsageError(f"{flag(min(foreign))} goes {where} only")
     check_goals(settings.options, flag)
+    if settings.options.get("remove_source") and settings.part[1] > 1:
+        raise UsageError("--remove-source and --part exclude each other: parts count what is there")
 
 
 def remembered(settings: Settings) -> dict[str, Any]:
@@ -70,5 +74,6 @@ def remembered(settings: Settings) -> dict[str, Any]:
         "recursive": settings.recursive,
         "decode": settings.decode,
         "ending": settings.ending,
+        "names": settings.names,
         "options": settings.options,
     }

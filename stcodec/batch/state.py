@@ -50,9 +50,10 @@ def signature(path: str | os.PathLike[str]) -> dict[str, int]:
 class State:
     """The state of the batches that write into the folder `output`; reading it changes nothing.
 
-    `done`: what is known of each output, by its path under `output`; `settings`: those of the last
-    run. A process killed while it wrote leaves a torn last line, which is passed over. Processes
-    that write at the same time have a `part` each.
+    `done`: what is known of each output, by its path under `output`; `larger`: the same of those
+    that would have been larger than their inputs, which was not wanted; `settings`: those of the
+    last run. A process killed while it wrote leaves a torn last line, which is passed over.
+    Processes that write at the same time have a `part` each.
     """
 
     def __init__(self, output: str, part: str = "") -> None:
@@ -60,6 +61,7 @@ class State:
         self._part = part
         self._log: TextIO | None = None
         self.done: dict[str, dict[str, Any]] = {}
+        self.larger: dict[str, dict[str, Any]] = {}
         self.settings: dict[str, Any] | None = None
         records = []
         for path in self._folder.glob("state*.jsonl"):
@@ -69,8 +71,8 @@ class State:
                     records.append((float(record["time"]), record["record"], record))
         # What is said of an output last holds, whichever part has said it.
         for _, kind, record in sorted(records, key=lambda r: r[0]):
-            if kind == "done" and "output" in record:
-                self.done[record["output"]] = record
+            if kind in ("done", "larger") and "output" in record:
+                self._remember(kind, record)
             elif kind == "settings":
                 self.settings = record
 
@@ -107,8 +109,14 @@ class State:
         self._log.write(to_json({"record": record, "time": time.time(), **values}) + "\n")
         self._log.flush()
         os.fsync(self._log.fileno())
-        if record == "done":
-            self.done[values["output"]] = values
+        if record in ("done", "larger"):
+            self._remember(record, values)
+
+    def _remember(self, kind: str, record: dict[str, Any]) -> None:
+        """The last that is known of an output."""
+        now, before = (self.done, self.larger) if kind == "done" else (self.larger, self.done)
+        now[record["output"]] = record
+        before.pop(record["output"], None)
 
 
 def _lock(stream: TextIO) -> None:

@@ -15,19 +15,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from stcodec.batch.state import digest, from_json, to_json
-from stcodec.errors import DamagedFileError, StcodecError
+from stcodec.errors import DamagedFileError, LargerError, StcodecError
 from stcodec.terminal.failures import describe
 
 _SECONDS_BETWEEN_RECORDS = 0.5
 _SECONDS_TO_END = 10
 Record = dict[str, Any]
 """A job, or news of one."""
+ENDS = frozenset(["done", "larger", "failed"])
+"""What one of the last records of a job has."""
 
 
 def execute(job: Record) -> Iterator[Record]:
     """Do a job: {source, target, decode, options, threads, slot}. Yields {"progress": [frames,
-    total]} and at the end {"done": {...}} or {"failed": message, "exit_code": code}; raises nothing
-    but what interrupts."""
+    total]} and at the end {"done": {...}}, {"larger": message} or {"failed": message, "exit_code":
+    code}; raises nothing but what interrupts."""
     last = time.monotonic()
     try:
         for step in _steps(job):
@@ -36,6 +38,8 @@ def execute(job: Record) -> Iterator[Record]:
             elif time.monotonic() - last >= _SECONDS_BETWEEN_RECORDS:
                 last = time.monotonic()
                 yield {"progress": [step.frames, step.total]}
+    except LargerError as error:
+        yield {"larger": str(error)}
     except StcodecError as error:
         yield {"failed": str(error), "exit_code": error.exit_code}
     except Exception as error:
@@ -46,16 +50,21 @@ def execute(job: Record) -> Iterator[Record]:
 
 def _steps(job: Record) -> Iterator[Any]:
     from stcodec.common.values import Progress
+    from stcodec.flows import sources
     from stcodec.flows.decode import decode_steps
+    from stcodec.flows.encode import EncodeResult
     from stcodec.flows.targets import search_steps
     from stcodec.options import DecodeOptions, EncodeOptions
 
     source, target = job["source"], job["target"]
     options = {**job["options"], "threads": job["threads"], "device": _device(job)}
     steps: Iterator[Any]
+    removes = False
     if job["decode"]:
         steps = decode_steps(source, target, DecodeOptions(**options))
     else:
+        # Its name comes first; then the batch removes the source.
+        removes = options.pop("remove_source", False)
         steps = search_steps(source, target, EncodeOptions(**options))
     for step in steps:
         if isinstance(step, Progress):
@@ -63,6 +72,8 @@ def _steps(job: Record) -> Iterator[Any]:
         elif dataclasses.is_dataclass(step) and hasattr(step, "notes"):
             if lost := getattr(step, "lost", ()):
                 raise DamagedFileError(f"{source}: {lost[0]}; what is left is in {target}")
+            if isinstance(step, EncodeResult) and removes:
+                sources.prove(target, step.frames)
             result = dataclasses.asdict(step)
             yield {**result, "output_bytes": os.path.getsize(target), "sha256": digest(target)}
 

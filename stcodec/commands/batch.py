@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from stcodec.batch.plan import NAMES
 from stcodec.commands.decode import decode as decode_command
 from stcodec.commands.encode import encode as encode_command
 from stcodec.commands.shared import (
@@ -48,6 +49,14 @@ _ENDINGS = ("mp4", "mkv", "mov", "y4m")
     help="What --decode makes.",
 )
 @click.option(
+    "--names",
+    type=click.Choice(NAMES),
+    default="stem",
+    show_default=True,
+    help="Outputs by the stem of a name (film.stp) or the full one (film.mp4.stp), which keeps "
+    "IMG_1.MOV and IMG_1.MP4 apart.",
+)
+@click.option(
     "--jobs",
     type=click.IntRange(0),
     default=0,
@@ -81,6 +90,7 @@ def batch(
     recursive: bool,
     decoding: bool,
     ending: str,
+    names: str,
     jobs: int,
     part: tuple[int, int],
     ray: str | None,
@@ -102,6 +112,8 @@ def batch(
 
     if given_options({"ending": ending}) and not decoding:
         raise UsageError("--to needs --decode")
+    if given_options({"names": names}) and decoding:
+        raise UsageError("--names is for encoding")
     chosen = settings.Settings(
         inputs,
         output,
@@ -112,6 +124,7 @@ def batch(
         overwrite=overwrite is not None,
         jobs=jobs,
         part=part,
+        names=names,
     )
     if resume:
         chosen = settings.resumed(chosen)

@@ -7,12 +7,15 @@ from typing import Any
 
 import click
 
+from stcodec.batch.plan import DECODED
 from stcodec.commands.shared import (
     audio_options,
     check_stdout,
     default_target,
     device_options,
+    one_target,
     option,
+    output_option,
     output_options,
     part_options,
     policy,
@@ -20,7 +23,7 @@ from stcodec.commands.shared import (
     stages,
 )
 from stcodec.commands.types import FILE
-from stcodec.options import RATES, DecodeOptions
+from stcodec.options import RATES, DecodeOptions, help_text
 from stcodec.terminal import summaries
 from stcodec.terminal.progress import ProgressReport
 from stcodec.terminal.report import Reporter
@@ -29,6 +32,7 @@ from stcodec.terminal.report import Reporter
 @click.command()
 @click.argument("source", type=FILE, metavar="IN.stp")
 @click.argument("target", type=FILE, metavar="[OUT]", required=False)
+@output_option("OUT")
 @option(DecodeOptions, "codec", "--codec")
 @option(DecodeOptions, "crf", "--crf", type=float)
 @audio_options(DecodeOptions)
@@ -38,11 +42,13 @@ from stcodec.terminal.report import Reporter
 @option(DecodeOptions, "rate", "--rate", type=click.Choice(list(RATES)))
 @option(DecodeOptions, "keep_partial", "--keep-partial", is_flag=True)
 @option(DecodeOptions, "salvage", "--salvage", is_flag=True)
+@click.option("--keep-time", is_flag=True, help=help_text(DecodeOptions, "keep_time"))
 @progress_option
 @output_options
 def decode(
     source: str,
     target: str | None,
+    named: str | None,
     overwrite: str | None,
     shown: str,
     quiet: bool,
@@ -52,8 +58,11 @@ def decode(
 ) -> None:
     """Decode IN.stp into OUT: .mp4, .mkv, .mov, .y4m, or "-" for YUV4MPEG2 on standard output; or
     pictures such as frames/%04d.png, numbered from 1 (.png and .tif with 16 bits where the video
-    has more than 8, .jpg, .bmp)."""
-    target = default_target(source, target, ".mp4")
+    has more than 8, .jpg, .bmp).
+
+    Without a name for it, film.stp becomes film.decoded.mp4: film.mp4 may be what it was made of.
+    """
+    target = default_target(source, one_target(target, named), f"{DECODED}.mp4")
     check_stdout(target, as_json)
     said = Reporter(as_json, quiet)
     from stcodec.common.values import Progress

@@ -12,7 +12,9 @@ from stcodec.commands.shared import (
     coding_options,
     default_target,
     given_options,
+    one_target,
     option,
+    output_option,
     output_options,
     policy,
     progress_option,
@@ -28,6 +30,7 @@ from stcodec.terminal.report import Reporter
 @click.command()
 @click.argument("source", type=FILE, metavar="IN")
 @click.argument("target", type=FILE, metavar="[OUT.stp]", required=False)
+@output_option("OUT.stp")
 @coding_options
 @option(EncodeOptions, "target_size", "--target-size", type=Amount())
 @option(EncodeOptions, "target_bitrate", "--target-bitrate", type=Amount())
@@ -35,6 +38,8 @@ from stcodec.terminal.report import Reporter
 @option(EncodeOptions, "min_ssim", "--min-ssim", type=float)
 @option(EncodeOptions, "min_vmaf", "--min-vmaf", type=float)
 @click.option("--no-larger", is_flag=True, help=help_text(EncodeOptions, "no_larger"))
+@click.option("--keep-time", is_flag=True, help=help_text(EncodeOptions, "keep_time"))
+@click.option("--remove-source", is_flag=True, help=help_text(EncodeOptions, "remove_source"))
 @click.option("--verify", is_flag=True, help=help_text(EncodeOptions, "verify"))
 @click.option("--resume", is_flag=True, help=help_text(EncodeOptions, "resume"))
 @progress_option
@@ -42,6 +47,7 @@ from stcodec.terminal.report import Reporter
 def encode(
     source: str,
     target: str | None,
+    named: str | None,
     overwrite: str | None,
     shown: str,
     quiet: bool,
@@ -52,7 +58,7 @@ def encode(
     """Encode the video IN ("-" reads standard input) into OUT.stp ("-" writes standard output)."""
     # The options class cannot tell a quality that was asked for from the default.
     check_goals(given_options(options), flag)
-    target = default_target(source, target, ".stp")
+    target = default_target(source, one_target(target, named), ".stp")
     check_target(target, as_json)
     said = Reporter(as_json, quiet)
     from stcodec.common.values import Progress
@@ -75,3 +81,5 @@ def encode(
     for line in result.notes:
         said.note(f"{source}: {line}")
     summaries.encoded(said, source, target, result)
+    if result.removed:
+        said.result(f"{source}: removed")

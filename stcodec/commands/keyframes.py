@@ -6,7 +6,9 @@ import click
 
 from stcodec.commands.shared import (
     json_option,
+    one_target,
     option,
+    output_option,
     overwrite_options,
     policy,
     quiet_option,
@@ -20,7 +22,8 @@ from stcodec.terminal.report import Reporter
 
 @click.command()
 @click.argument("source", type=FILE, metavar="FILE.stp")
-@click.argument("folder", type=FILE, metavar="DIR")
+@click.argument("folder", type=FILE, metavar="[DIR]", required=False)
+@output_option("DIR")
 @click.option(
     "--per",
     type=click.Choice(["event", "segment"]),
@@ -42,7 +45,8 @@ from stcodec.terminal.report import Reporter
 @json_option
 def keyframes(
     source: str,
-    folder: str,
+    folder: str | None,
+    named: str | None,
     per: str,
     ending: str,
     threads: int,
@@ -56,6 +60,9 @@ def keyframes(
     from stcodec.flows import keyframes
     from stcodec.flows.library import Video
 
+    folder = one_target(folder, named)
+    if folder is None:
+        raise UsageError("a folder for the pictures must be named")
     if source == "-":
         raise UsageError("pictures of a pipe cannot be chosen: a file is needed")
     check_input(source)

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from stcodec.batch.plan import VIDEOS
-from stcodec.commands.types import Rate, Time
+from stcodec.commands.types import FILE, Rate, Time
 from stcodec.common.files import Overwrite
 from stcodec.common.sequences import (
     PICTURE_ENDINGS,
@@ -172,7 +172,7 @@ def output_options(command: Any) -> Any:
 
 
 # Options of a command that say how it deals with its one output, not what that is.
-_OF_OUTPUT = frozenset(["overwrite", "quiet", "verbose", "as_json", "shown", "resume"])
+_OF_OUTPUT = frozenset(["named", "overwrite", "quiet", "verbose", "as_json", "shown", "resume"])
 
 
 def options_of(*commands: click.Command) -> Callable[[Any], Any]:
@@ -252,6 +252,25 @@ def stages(verbose: bool) -> Any:
     note("seconds by stage: " + ", ".join(f"{k} {v:.2f}" for k, v in sorted(times.seconds.items())))
 
 
+def output_option(metavar: str) -> Callable[[Any], Any]:
+    """`-o`, for who names outputs so; see `one_target`."""
+    return click.option(
+        "-o",
+        "--output",
+        "named",
+        type=FILE,
+        metavar=metavar,
+        help=f"Another way to name {metavar}.",
+    )
+
+
+def one_target(positional: str | None, named: str | None) -> str | None:
+    """The output that the user named, by either way. UsageError for both."""
+    if positional is not None and named is not None:
+        raise UsageError(f"two outputs are named: {positional} and {named}")
+    return positional if named is None else named
+
+
 def default_target(source: str, target: str | None, ending: str) -> str:
     """`target`, or the source's name with another ending. UsageError for standard input without a
     target."""
@@ -269,7 +288,11 @@ def check_target(target: str, as_json: bool = False) -> None:
     if target != "-":
         ending = os.path.splitext(target)[1].lower()
         if ending in VIDEOS or ending in PICTURE_ENDINGS:
-            raise UsageError(f"{target}: what is written is a .stp file, not {ending}")
+            name = os.path.splitext(target)[0] + ".stp"
+            raise UsageError(
+                f"{target}: what is written is a .stp file, not {ending}: name it {name} "
+                f"(and stcodec decode {name} makes a video of it)"
+            )
         return
     check_stdout(target, as_json)
 

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import click
 
+from stcodec.commands.several import for_each, paths_argument
 from stcodec.commands.shared import json_option, option, quiet_option
-from stcodec.commands.types import FILE
 from stcodec.options import DecodeOptions
 from stcodec.terminal import summaries
 from stcodec.terminal.report import Reporter
 
 
 @click.command()
-@click.argument("path", type=FILE, metavar="FILE.stp")
+@paths_argument("FILE.stp...")
 @click.option("--deep", is_flag=True, help="Decode the pictures too.")
 @option(DecodeOptions, "max_pixels", "--max-pixels", type=int)
 @json_option
 @quiet_option()
-def verify(path: str, deep: bool, max_pixels: int | None, quiet: bool, as_json: bool) -> None:
-    """Check that FILE.stp is intact; exit code 3, the numbers of the bad
-    chunks and the times of what is lost if it is not."""
+def verify(
+    paths: tuple[str, ...], deep: bool, max_pixels: int | None, quiet: bool, as_json: bool
+) -> None:
+    """Check that each FILE.stp is intact; exit code 3, the numbers of the bad
+    chunks and the times of what is lost if one is not.
+
+    Of several files, those that fail do not stop the others; the exit code is the highest.
+    """
+    said = Reporter(as_json, quiet)
+    for_each(paths, said, lambda path: _verify(said, path, deep, max_pixels))
+
+
+def _verify(said: Reporter, path: str, deep: bool, max_pixels: int | None) -> None:
+    """Check one file, and say what came of it. DamagedFileError."""
     from stcodec.errors import DamagedFileError
     from stcodec.flows import inspect
     from stcodec.flows.salvage import Lost
@@ -39,7 +50,6 @@ def verify(path: str, deep: bool, max_pixels: int | None, quiet: bool, as_json: 
     except DamagedFileError as error:
         problem = error
     summaries.lost(path, lost)
-    intact = problem is None
-    summaries.verified(Reporter(as_json, quiet), path, chunks, frames, damaged, lost, intact)
+    summaries.verified(said, path, chunks, frames, damaged, lost, problem is None)
     if problem is not None:
         raise problem

@@ -24,6 +24,7 @@ from stcodec.common.timing import stage
 from stcodec.common.values import Extras, PathLike, Picture, Progress
 from stcodec.container.extras import unpack_extras
 from stcodec.errors import DamagedFileError
+from stcodec.flows import sources
 from stcodec.flows.reading import StpInput, open_stp
 from stcodec.flows.salvage import Lost, SalvagedInput, open_damaged
 from stcodec.media.writer import open_writer, output_format
@@ -59,6 +60,8 @@ def decode_steps(
     check_input(source)
     format = output_format(target)
     check_output(target, options.overwrite, source)
+    if options.keep_time:
+        sources.check_plain(source, target, "--keep-time")
     start = time.perf_counter()
     said = notes if notes is not None else []
     with contextlib.ExitStack() as stack:
@@ -95,6 +98,8 @@ def decode_steps(
         said.extend(writer.notes)
     if damage is not None:
         raise DamagedFileError(f"{damage}; {frames} pictures before that are kept") from damage
+    if options.keep_time:
+        sources.keep_time(source, target)
     if format == "pictures" and (others := len(existing_pictures(target)) - frames) > 0:
         said.append(f"{others} pictures that were there before are still there")
     yield DecodeResult(

@@ -37,7 +37,7 @@ from stcodec.container.extras import pack_extras
 from stcodec.encoder import tuning
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings, EncodedChunk, PreparedChunk
 from stcodec.encoder.scene_cuts import SceneCutDetector
-from stcodec.errors import InputError, TargetError, UsageError
+from stcodec.errors import InputError, LargerError, UsageError
 from stcodec.flows.proof import Proof, read_back
 from stcodec.flows.resume import Beginning, Earlier, check_resume, key_of
 from stcodec.media.reader import VideoReader
@@ -49,7 +49,8 @@ _MOST_PIXELS = 3 << 20  # of the frames that are coded side by side; others are 
 @dataclass(frozen=True)
 class EncodeResult:
     """What an encode came to. ratio: input bytes over output bytes (None for a pipe); seconds: wall
-    clock."""
+    clock; untouched: but for the coding of its pictures, nothing of the input was left out, mended
+    or converted; removed: the input is no longer there."""
 
     frames: int
     input_bytes: int | None
@@ -59,6 +60,8 @@ class EncodeResult:
     height: int
     duration: float
     notes: tuple[str, ...]
+    untouched: bool = False
+    removed: bool = False
 
     @property
     def ratio(self) -> float | None:
@@ -177,6 +180,7 @@ def _encode(
         height=info.height,
         duration=float((span[1] - span[0]) * info.time_base),
         notes=tuple(notes),
+        untouched=not video.notes,
     )
 
 
@@ -234,9 +238,9 @@ def _coders(
 def check_larger(
     source: PathLike, options: EncodeOptions, size: int, input_bytes: int | None
 ) -> None:
-    """TargetError as soon as the output is larger than the input, where that is not wanted."""
+    """LargerError as soon as the output is larger than the input, where that is not wanted."""
     if options.no_larger and input_bytes is not None and size > input_bytes:
-        raise TargetError(
+        raise LargerError(
             f"{os.fspath(source)}: "
             f"the output would have more than the {input_bytes} bytes of the input"
         )

@@ -23,7 +23,10 @@ from stcodec.options import EncodeOptions
 # Bytes at the start and at the end of a source that are looked at.
 _LOOKED_AT = 1 << 20
 # Options on which no byte of the output depends.
-_WITHOUT_EFFECT = ("threads", "device", "model", "overwrite", "resume", "verify", "no_larger")
+_WITHOUT_EFFECT = (
+    *("threads", "device", "model", "overwrite", "resume", "verify", "no_larger"),
+    *("keep_time", "remove_source"),
+)
 
 Content = records.VideoChunk | Packet
 

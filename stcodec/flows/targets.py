@@ -27,11 +27,12 @@ from stcodec.common.files import (
 )
 from stcodec.common.values import PathLike, Progress
 from stcodec.errors import TargetError
+from stcodec.flows import sources
 from stcodec.flows.compiling import compile_once
 from stcodec.flows.encode import EncodeResult, check_larger, encode_steps
 from stcodec.flows.rate_control import QUALITIES, Control
 from stcodec.flows.sampling import Survey, Trial, survey, try_quality
-from stcodec.options import TARGETS, EncodeOptions
+from stcodec.options import TARGETS, EncodeOptions, flag
 
 Step = Progress | Trial | EncodeResult
 
@@ -67,13 +68,45 @@ def search_steps(
     tell: Callable[[str], None] | None = None,
 ) -> Generator[Step, None, None]:
     """Encode as `encode.encode_steps` does, but to the target that the options name, if any: also
-    yields what was tried. `tell`: see `compile_once`.
+    yields what was tried. `tell`: see `compile_once`. After that the input's times are kept, or it
+    is removed, if the options ask for it.
 
     TargetError, and no output, where quality 0 is still too large or quality 63 not good enough.
     """
     check_input(source)
     check_output(target, options.overwrite, source)
+    for name in ("keep_time", "remove_source"):
+        if getattr(options, name):
+            sources.check_plain(source, target, flag(name))
     compile_once(options, tell)
+    before = sources.signature(source)
+    for step in _steps(source, target, options, notes):
+        if isinstance(step, EncodeResult):
+            step = _ended(source, target, options, before, step)
+        yield step
+
+
+def _ended(
+    source: PathLike,
+    target: PathLike,
+    options: EncodeOptions,
+    before: sources.Signature | None,
+    result: EncodeResult,
+) -> EncodeResult:
+    """What is done once the output is complete."""
+    if options.keep_time:
+        sources.keep_time(source, target)
+    if not options.remove_source:
+        return result
+    sources.prove(target, result.frames)
+    why = sources.remove(source, before, result.untouched)
+    more = () if why is None else (why,)
+    return dataclasses.replace(result, removed=why is None, notes=(*result.notes, *more))
+
+
+def _steps(
+    source: PathLike, target: PathLike, options: EncodeOptions, notes: list[str] | None
+) -> Iterator[Step]:
     if all(getattr(options, name) is None for name in TARGETS):
         yield from encode_steps(source, target, options, notes)
         return

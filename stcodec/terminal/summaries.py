@@ -40,6 +40,8 @@ def encoded(said: Reporter, source: str, target: str, result: EncodeResult) -> N
         **_made(source, target, result),
         duration=result.duration,
         output_bytes=result.output_bytes,
+        untouched=result.untouched,
+        removed=result.removed,
     )
     rate = 8 * result.output_bytes / result.duration / 1000 if result.duration else 0.0
     ratio = ""
