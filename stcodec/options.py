@@ -170,7 +170,9 @@ class EncodeOptions(_Checked):
         "field.",
     )
     strict: bool = _option(
-        False, "Fail (exit code 3) at the first packet of the video that cannot be decoded."
+        False,
+        "Fail (exit code 3) where the input is cut off or a packet of its video cannot be decoded, "
+        "instead of a note and what is left.",
     )
     no_larger: bool = _option(
         False, "Fail (exit code 5) rather than write a file larger than the input."

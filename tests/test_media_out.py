@@ -13,7 +13,6 @@ import pytest
 
 from stcodec.common.values import Picture, VideoInfo
 from stcodec.errors import InputError, StcodecError, UsageError
-from stcodec.media.reader import VideoReader
 from stcodec.media.writer import open_writer, output_format
 from tests.conftest import psnr
 from tests.media import (
@@ -139,41 +138,6 @@ def test_errors_name_the_file_and_the_reason(tmp_path: Path) -> None:
         assert message.startswith(f"{path}: ")
         assert "\n" not in message
         assert len(message) > len(str(path)) + 5
-
-
-def cut_off(path: Path) -> Path:
-    short = path.with_name(f"cut-{path.name}")
-    short.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    return short
-
-
-def test_a_cut_off_mp4_yields_what_decodes_then_raises(tmp_path: Path) -> None:
-    options, front = {"x264-params": "keyint=10"}, {"movflags": "faststart"}
-    frames = clip(50, 160, 120)
-    path = cut_off(
-        write_clip(tmp_path / "a.mp4", frames, "libx264", options=options, container_options=front)
-    )
-    count = 0
-
-    def count_pictures(reader: VideoReader) -> None:
-        nonlocal count
-        for _ in reader:
-            count += 1
-
-    with VideoReader(path) as reader, pytest.raises(InputError, match=f"{path.name}: .*cut off"):
-        count_pictures(reader)
-    assert 10 <= count < 50
-
-
-@pytest.mark.parametrize("count", [20, 150])
-def test_a_cut_off_matroska_file_is_noted(tmp_path: Path, count: int) -> None:
-    options = {"x264-params": "keyint=10"}
-    whole = write_clip(tmp_path / "a.mkv", clip(count, 32, 32), "libx264", options=options)
-    reader, pictures, _ = read(whole)
-    assert (len(pictures), reader.notes) == (count, ())
-    reader, pictures, _ = read(cut_off(whole))
-    assert 5 <= len(pictures) < count
-    assert any("cut off" in n for n in reader.notes)
 
 
 def test_an_output_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:

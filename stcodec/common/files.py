@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -316,15 +316,17 @@ class ReadInterruptedError(Exception):
 
 
 class InterruptibleReader:
-    """A stream for FFmpeg to read from, whose `read` raises ReadInterruptedError when interrupted;
-    everything else is the stream's.
+    """A stream for FFmpeg to read from, whose `read` raises ReadInterruptedError when interrupted,
+    and shows what it gives to `seen`; everything else is the stream's.
 
     PyAV passes errors of reading on, but loses KeyboardInterrupt, which is not one: the video would
     seem to end there.
     """
 
-    def __init__(self, stream: BinaryIO | CountedReader) -> None:
-        self._stream = stream
+    def __init__(
+        self, stream: BinaryIO | CountedReader, seen: Callable[[bytes], None] | None = None
+    ) -> None:
+        self._stream, self._seen = stream, seen
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -332,9 +334,12 @@ class InterruptibleReader:
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes."""
         try:
-            return self._stream.read(size)
+            data = self._stream.read(size)
         except KeyboardInterrupt as error:
             raise ReadInterruptedError from error
+        if self._seen is not None:
+            self._seen(data)
+        return data
 
 
 def stream_name(stream: BinaryIO | CountedReader) -> str:

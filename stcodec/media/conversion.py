@@ -62,7 +62,8 @@ class AudioConverter:
 
     choice: "aac" or "opus", with bits per second or None for a rate by the number of channels.
     decoder: PyAV's, for a stream that its description does not describe. ValueError or FFmpegError
-    where the stream cannot be decoded or encoded. Damaged packets become silence.
+    where the stream cannot be decoded or encoded. Damaged packets become silence; `damaged`: how
+    many have.
     """
 
     def __init__(self, info: StreamInfo, choice: AudioChoice, decoder: Any = None) -> None:
@@ -94,7 +95,7 @@ class AudioConverter:
             format=self._encoder.format, layout=self._layout, rate=self._rate
         )
         self._next: int | None = None
-        self._number = 0
+        self._number = self.damaged = 0
         parameters = {"sample_rate": self._rate, "channels": channels, "layout": self._layout}
         self.info = replace(
             info,
@@ -114,6 +115,7 @@ class AudioConverter:
         try:
             frames = self._decoder.decode(coded)
         except FFmpegError:
+            self.damaged += 1
             return []
         return self._encode(frames)
 
@@ -250,6 +252,11 @@ class Plan:
             if (place := self.places[number]) is not None
             for p in converter.finish()
         ]
+
+    @property
+    def damaged(self) -> int:
+        """Packets of sound that could not be decoded, so far."""
+        return sum(c.damaged for c in self.converters.values() if isinstance(c, AudioConverter))
 
     def apply(self, items: Iterable[Picture | Packet]) -> Iterator[Picture | Packet]:
         """`items` with the packets that come out."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, BinaryIO
 
 import av
-from av.error import FFmpegError
+from av.error import FFmpegError, InvalidDataError
+from av.format import Flags
 
 from stcodec.common.files import (
     CountedReader,
@@ -25,6 +27,7 @@ from stcodec.media.continuity import Continuity, DecodingOrder
 from stcodec.media.interleaving import Interleaving
 from stcodec.media.packets import cover, describe, is_cover, reason
 from stcodec.media.selection import choose
+from stcodec.media.shortfall import Skimmer
 
 CARRY = ("all", "none")
 """Whether streams beside the video, chapters and attachments are read."""
@@ -68,8 +71,12 @@ class Demuxer:
         fps: Fraction | None = None,
     ) -> None:
         self.name, self._notes, self._strict = _name(source), notes, strict
-        self.container = _open(source, self.name, rate or fps, notes)
+        self._skimmer = Skimmer()
+        self._damage, self._indexed = _Damage(), 0
+        self.container = _open(source, self.name, rate or fps, notes, self._skimmer)
         try:
+            if strict and (short := self.shortfall):
+                raise InputError(f"{self.name}: {short}")
             self.is_timeless = _is_timeless(self.container)
             _check_rate(self.container, self.name, rate, fps, notes)
             choice = tracks or TrackChoice()
@@ -91,6 +98,7 @@ class Demuxer:
         }
         self._covers: dict[int, Attachment] = {}
         self._order = DecodingOrder()
+        self._has_gaps = bool(self.container.format.flags & Flags.ts_discont.value)
         self.joined = False
 
     def close(self) -> None:
@@ -103,43 +111,27 @@ class Demuxer:
         return tuple(self._covers.values())
 
     def items(self) -> Iterator[Any]:
-        """Decoded frames of the video and carried packets, as they come. What can be decoded of a
-        file that was cut off comes before InputError."""
+        """Decoded frames of the video and carried packets, as they come. What cannot be decoded is
+        noted, or InputError where `strict`."""
         wanted = [self.video, *(self.container.streams[i] for i in self._numbers)]
         if self._everything:
             videos = self.container.streams.video
             wanted += [s for s in videos if is_cover(s) and s is not self.video]
-        last_byte = max((e.pos + e.size for s in wanted for e in s.index_entries), default=0)
-        damaged = 0
         rate = self.video.guessed_rate
         continuity = Continuity(self.container, Fraction(rate) if rate else None)
         order = Interleaving()
-        try:
-            for packet in self.container.demux(wanted):
-                continuity.mend(packet)
-                if packet.stream.index != self.video.index:
-                    yield from order.aside(self._aside(packet))
-                    continue
-                order.video(packet.pts)
-                try:
-                    for frame in packet.decode():
-                        yield from order.before(frame.pts)
-                        yield frame
-                except FFmpegError as error:
-                    damaged += 1
-                    if self._strict:
-                        raise InputError(f"{self.name}: {self._damage(packet, error)}") from error
-        except ReadInterruptedError:
-            raise KeyboardInterrupt from None
-        except (FFmpegError, OSError) as error:
-            if not isinstance(error, EOFError):
-                raise InputError(f"{self.name}: {reason(error)}") from error
+        for packet in self._packets(wanted):
+            continuity.mend(packet)
+            if packet.stream.index != self.video.index:
+                yield from order.aside(self._aside(packet))
+                continue
+            order.video(packet.pts)
+            for frame in self._decoded(packet):
+                yield from order.before(frame.pts)
+                yield frame
         yield from order.rest()
-        if 0 < self.container.size < last_byte:
-            missing = last_byte - self.container.size
-            raise InputError(f"{self.name}: is cut off, at least {missing} bytes are missing")
-        if damaged:
-            self._notes.append(_damaged(damaged))
+        self._indexed = max((e.pos + e.size for s in wanted for e in s.index_entries), default=0)
+        self._notes += self._damage.notes(self.shortfall is not None)
         if continuity.jumps:
             self.joined = True
             self._notes.append("the times jump, as where recordings were joined: made continuous")
@@ -148,11 +140,63 @@ class Demuxer:
             what = "1 packet of sound was" if count == 1 else f"{count} packets of sound were"
             self._notes.append(f"{what} not later than the one before: their times were repaired")
 
-    def _damage(self, packet: Any, error: FFmpegError) -> str:
-        """What cannot be decoded, where and why."""
-        pts, start = packet.pts, self.video.start_time or 0
-        where = "" if pts is None else f" at {float((pts - start) * packet.time_base):.2f} s"
-        return f"a video packet{where} cannot be decoded ({reason(error)})"
+    def _packets(self, wanted: list[Any]) -> Iterator[Any]:
+        """Packets of the streams, up to what cannot be read."""
+        packets = self.container.demux(wanted)
+        while True:
+            try:
+                packet = next(packets, None)
+            except ReadInterruptedError:
+                raise KeyboardInterrupt from None
+            except EOFError:
+                return
+            except InvalidDataError as error:
+                if self._strict:
+                    raise InputError(f"{self.name}: {reason(error)}") from error
+                self._damage.unreadable = True
+                return
+            except (FFmpegError, OSError) as error:
+                raise InputError(f"{self.name}: {reason(error)}") from error
+            if packet is None:
+                return
+            yield packet
+
+    def _decoded(self, packet: Any) -> list[Any]:
+        """The frames that a packet of the video completes."""
+        if not packet.size and (packet.pts, packet.dts) != (None, None):
+            return []  # the picture before stands on, as Theora and screen codecs say it
+        cut = packet.is_corrupt and not self._has_gaps
+        try:
+            frames = [] if cut else packet.decode()
+        except ReadInterruptedError:
+            raise KeyboardInterrupt from None
+        except EOFError:
+            return []
+        except FFmpegError as error:
+            self._damage.packets += 1
+            if self._strict:
+                raise InputError(f"{self.name}: {_undecodable(packet, reason(error))}") from error
+            return []
+        if cut:
+            self._damage.cut += 1
+            if self._strict:
+                raise InputError(f"{self.name}: {_undecodable(packet, 'it is cut off')}")
+        damaged = sum(frame.is_corrupt for frame in frames)
+        self._damage.pictures += damaged
+        if damaged and self._strict:
+            raise InputError(f"{self.name}: {_undecodable(packet, 'the picture is damaged')}")
+        return list(frames)
+
+    @property
+    def shortfall(self) -> str | None:
+        """What the file promises and does not hold, as far as it has been read."""
+        size = self.container.size
+        beyond = self._indexed - size if size > 0 else 0
+        missing = max(self._skimmer.missing, beyond)
+        if missing <= 0:
+            return None
+        what = "1 byte is" if missing == 1 else f"{missing} bytes are"
+        return f"is cut off: at least {what} missing"
 
     def _aside(self, packet: Any) -> Iterator[Packet]:
         """What becomes of a packet that is not the video's."""
@@ -184,9 +228,38 @@ class Demuxer:
         )
 
 
-def _damaged(count: int) -> str:
-    what = "1 video packet" if count == 1 else f"{count} video packets"
-    return f"{what} cannot be decoded: the pictures are left out (--strict refuses such a file)"
+@dataclass
+class _Damage:
+    """What could not be read. packets: of the video that cannot be decoded; cut: those that are
+    not whole; pictures: decoded in part; unreadable: whether the file could not be read to its
+    end."""
+
+    packets: int = 0
+    cut: int = 0
+    pictures: int = 0
+    unreadable: bool = False
+
+    def notes(self, known: bool) -> list[str]:
+        """Lines for a user. known: whether the file is known to be cut off, so that its last packet
+        is no news."""
+        said = []
+        packets = self.packets + (0 if known else self.cut)
+        if packets:
+            what = "1 video packet" if packets == 1 else f"{packets} video packets"
+            said.append(f"{what} cannot be decoded: the pictures are left out")
+        if self.pictures:
+            what = "1 picture is" if self.pictures == 1 else f"{self.pictures} pictures are"
+            said.append(f"{what} damaged, and taken as far as they can be decoded")
+        if self.unreadable and not known:
+            said.append("what follows cannot be read, and is left out")
+        return [f"{line} (--strict refuses such a file)" for line in said]
+
+
+def _undecodable(packet: Any, why: str) -> str:
+    """What cannot be decoded, where and why."""
+    pts, start = packet.pts, packet.stream.start_time or 0
+    where = "" if pts is None else f" at {float((pts - start) * packet.time_base):.2f} s"
+    return f"a video packet{where} cannot be decoded ({why})"
 
 
 def _name(source: PathLike | BinaryIO | CountedReader) -> str:
@@ -198,6 +271,7 @@ def _open(
     name: str,
     rate: Fraction | None,
     notes: list[str],
+    skimmer: Skimmer,
 ) -> Any:
     """PyAV's container. InputError where FFmpeg cannot read the file."""
     options = {} if rate is None else {"framerate": f"{rate.numerator}/{rate.denominator}"}
@@ -211,8 +285,15 @@ def _open(
                     f"{sequence.missing} is missing: "
                     f"{sequence.beyond} pictures after it are left out"
                 )
+        elif os.path.isfile(source):
+            with open(source, "rb") as stream:
+                skimmer.skim(stream, os.path.getsize(source))
+    elif isinstance(source, CountedReader) or not source.seekable():
+        file = InterruptibleReader(source, skimmer.feed)
     else:
         file = InterruptibleReader(source)
+        skimmer.skim(source, source.seek(0, os.SEEK_END))
+        source.seek(0)
     try:
         return av.open(file, metadata_errors="replace", options=options)
     except ReadInterruptedError:

@@ -39,8 +39,8 @@ class VideoReader:
     the first, and all others. `info` describes the video, `streams` what is carried, `metadata` is
     text by name; `extras` are the chapters, attachments and covers. Raises InputError for anything
     that is not a readable video, UsageError for a `carry` or `rate` that makes no sense and for
-    tracks that are not there; a file that turns out to be cut off yields what can be decoded, then
-    raises.
+    tracks that are not there. A file that turns out to be cut off or damaged yields what can be
+    decoded, with a note; if `strict`, it raises.
     """
 
     def __init__(
@@ -55,6 +55,8 @@ class VideoReader:
         if carry not in CARRY:
             raise UsageError(f"carry must be one of {', '.join(CARRY)}, not {carry!r}")
         self._notes: list[str] = []
+        self._strict = strict
+        self._plans: list[Plan] = []
         shape = shape or Shape()
         self._demuxer = demuxer = Demuxer(
             source, carry, rate, self._notes, strict, tracks, shape.fps
@@ -128,7 +130,11 @@ class VideoReader:
     def notes(self) -> tuple[str, ...]:
         """What a user should know about how the input was read, complete once iteration has
         ended."""
-        return tuple(self._notes)
+        damaged = sum(plan.damaged for plan in self._plans)
+        if not damaged:
+            return tuple(self._notes)
+        what = "1 packet" if damaged == 1 else f"{damaged} packets"
+        return *self._notes, f"{what} of sound cannot be decoded, and became silence"
 
     def __iter__(self) -> Iterator[Picture | Packet]:
         """Pictures with strictly increasing pts, and packets; once only."""
@@ -145,7 +151,7 @@ class VideoReader:
                 yield before
         if (last := times.finish()) is not None:
             yield last
-        self._compare_duration(times)
+        self._compare_promise(times)
         if times.repaired or (self._filter is not None and self._filter.repaired):
             self._notes.append("time stamps that did not increase were repaired")
 
@@ -160,6 +166,7 @@ class VideoReader:
         if choice.codec != "none" and lost and not any(s.kind == "audio" for s in plan.streams):
             raise InputError(f"{self.name}: {lost[0]}: no sound remains, is --no-audio meant?")
         self._notes += notes
+        self._plans.append(plan)
         return plan
 
     def _nominal(self) -> int:
@@ -167,16 +174,18 @@ class VideoReader:
         rate = self.info.frame_rate
         return max(1, round(1 / rate / self.info.time_base)) if rate else 1
 
-    def _compare_duration(self, times: TimeRepair) -> None:
-        """A note where the pictures end well before the stream should, as they do in a file that
-        was cut off."""
-        said = announced_end(self._demuxer.video)
-        if times.end is None or said is None or self._demuxer.joined:
+    def _compare_promise(self, times: TimeRepair) -> None:
+        """A note where there is less than the file promises, as in one that was cut off; InputError
+        where `strict`."""
+        short, said = self._demuxer.shortfall, announced_end(self._demuxer.video)
+        end = None if times.end is None else times.end * self.info.time_base
+        if end is not None and said is not None and not self._demuxer.joined:
+            picture = 1 / (self.info.frame_rate or _USUAL_RATE)
+            if said - end > max(_PICTURES_MISSING * picture, min(Fraction(1), said / 20)):
+                where = f"the pictures end at {float(end):.1f} s of {float(said):.1f} s"
+                short = f"{short or 'is cut off or damaged'}: {where}"
+        if short is None:
             return
-        end = times.end * self.info.time_base
-        picture = 1 / (self.info.frame_rate or _USUAL_RATE)
-        if said - end > max(_PICTURES_MISSING * picture, min(Fraction(1), said / 20)):
-            self._notes.append(
-                f"the pictures end at {float(end):.1f} s, the file announces {float(said):.1f} s: "
-                "is it cut off?"
-            )
+        if self._strict:
+            raise InputError(f"{self.name}: {short}")
+        self._notes.append(f"{short}; what there is, is kept (--strict refuses such a file)")
