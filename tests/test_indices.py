@@ -1,14 +1,17 @@
-"""Table indices: compiled loops and tensors must find the same, to the last one."""
+"""Indices, symbols and what these stand for: loops and tensors must find the same."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from stcodec.codec import kernels
+from stcodec.codec.entropy import in_order
 from stcodec.codec.indices import FrameIndices, StepContext, frequency_groups
 from stcodec.codec.model_files import Model, load_model
+from stcodec.encoder.quantiser import in_loop, with_tensors
 
 ROWS, COLUMNS, CHANNELS = 11, 14, 96
 
@@ -37,26 +40,54 @@ def context(kind: int, generator: torch.Generator) -> StepContext:
     return StepContext(kind, -2, references, modes, spread)
 
 
-def found(model: Model, kind: int) -> list[Tensor]:
-    """The indices of all groups of all passes of a frame with random symbols."""
+def found(model: Model, kind: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Of a frame with random symbols, the indices of all groups of all passes, and what symbols
+    stand for."""
     generator = torch.Generator().manual_seed(kind)
     frame = FrameIndices(context(kind, generator))
-    indices = []
+    indices: list[Tensor] = []
+    values: list[Tensor] = []
     for these in frame.passes():
         for group in frequency_groups(model.config.groups, model.scale_networks, kind):
             indices.append(these.indices(group))
             symbols = sparse(generator, tuple(indices[-1].shape), 1500).to(torch.int32)
-            rows = torch.nonzero(symbols.any(1))[:, 0]
-            these.take(group, rows, symbols[rows])
-    return indices
+            values += these.take(group, symbols, indices[-1], model.network.centroids)
+    return indices, [*values, frame.magnitudes, frame.some]
 
 
 @pytest.mark.parametrize("kind", range(5))
 def test_loops_and_tensors_agree(model: Model, kind: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert kernels.loops() is not None
-    by_loops = found(model, kind)
+    by_loops, looped = found(model, kind)
     with kernels.switched_off():
-        by_tensors = found(model, kind)
+        by_tensors, with_tensors = found(model, kind)
     assert len(by_loops) == len(by_tensors) >= 12
     assert all(torch.equal(a, b) for a, b in zip(by_loops, by_tensors, strict=True))
     assert len(torch.unique(torch.cat([i.view(-1) for i in by_loops]))) > 20
+    assert all(torch.equal(a, b) for a, b in zip(looped, with_tensors, strict=True))
+    assert sum(len(t) for t in looped) > 1000
+
+
+@pytest.mark.parametrize("least", [0, 1])
+def test_symbols_are_chosen_alike(model: Model, least: int) -> None:
+    generator = torch.Generator().manual_seed(least)
+    costs = torch.from_numpy(model.tables.costs())
+    scaled = torch.randn((900, 48), generator=generator) * 3
+    scaled[0, :3] = torch.tensor([1e9, -1e9, 0.0])
+    index = torch.randint(0, len(costs), scaled.shape, generator=generator).to(torch.uint8)
+    price = torch.rand(900, generator=generator) * 0.2 + 0.05
+    symbols, lost = in_loop(scaled, index, least, costs, price)
+    wanted, wanted_lost = with_tensors(scaled, index, least, costs, price)
+    # Where two candidates cost the same, the last bit decides.
+    assert (symbols != wanted).sum() <= 2
+    assert lost == pytest.approx(wanted_lost, rel=1e-3, abs=1e-3)
+    assert (lost > 100) == (least == 0)
+
+
+def test_symbols_are_ordered_alike() -> None:
+    index = np.random.default_rng(0).integers(0, 64, 5000).astype(np.uint8)
+    order, counts = in_order(index, 64)
+    with kernels.switched_off():
+        wanted, wanted_counts = in_order(index, 64)
+    assert np.array_equal(order, wanted)
+    assert np.array_equal(counts, wanted_counts)

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from stcodec.codec import kernels
 from stcodec.errors import DamagedFileError
 
 PRECISION = 24
@@ -130,9 +131,13 @@ class Coder(Protocol):
         ...
 
 
-def _groups(index: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def in_order(index: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the coded symbols sorted by index (stable), and how many there are of each
     index."""
+    loops = kernels.loops()
+    if loops is not None:
+        counts = np.zeros(count, np.int64)
+        return loops.symbols.order(index, counts), counts
     coded = np.flatnonzero(index)
     order = coded[np.argsort(index[coded], kind="stable")]
     return order, np.bincount(index[coded], minlength=count)
@@ -154,7 +159,7 @@ class SymbolWriter:
     def code(self, symbols: np.ndarray | None, index: np.ndarray, tables: Tables) -> np.ndarray:
         """Take `symbols` (int32 [n], |s| < 2**20; 0 wherever the index is 0); see `Coder.code`."""
         assert symbols is not None
-        order, counts = _groups(index, len(tables))
+        order, counts = in_order(index, len(tables))
         values = symbols[order].astype(np.int32)
         self._checked.append(values.astype("<i4").tobytes())
         of = index[order]
@@ -210,8 +215,10 @@ class SymbolWriter:
     def check(self, words: bytes) -> None:
         """DamagedFileError unless `words` give back what was taken, under the same tables."""
         reader = SymbolReader(words)
-        for letters, model in self._calls:
-            reader.expect(letters, model)
+        found = [reader.letters(model, len(letters)) for letters, model in self._calls]
+        wanted = [letters for letters, _ in self._calls]
+        if wanted and not np.array_equal(np.concatenate(found), np.concatenate(wanted)):
+            raise DamagedFileError("the words are not those of the symbols")
         reader.finish()
 
 
@@ -238,7 +245,7 @@ class SymbolReader:
 
     def code(self, symbols: np.ndarray | None, index: np.ndarray, tables: Tables) -> np.ndarray:
         """Decode one symbol per index; see `Coder.code`."""
-        order, counts = _groups(index, len(tables))
+        order, counts = in_order(index, len(tables))
         values = np.empty(order.size, dtype=np.int32)
         start = 0
         supports, models, sizes = tables.supports.tolist(), tables.models, counts.tolist()
@@ -269,10 +276,10 @@ class SymbolReader:
             raise DamagedFileError("a decoded symbol is out of range")
         return -(rest + k) if negative else rest + k
 
-    def expect(self, letters: np.ndarray, model: object) -> None:
-        """DamagedFileError unless these letters come next."""
-        if not np.array_equal(self._coder.decode(model, len(letters)), letters):
-            raise DamagedFileError("the words are not those of the symbols")
+    def letters(self, model: object, count: int) -> np.ndarray:
+        """The next `count` letters, int32, under one model of the library."""
+        letters: np.ndarray = self._coder.decode(model, count)
+        return letters
 
     def finish(self) -> None:
         """Raise DamagedFileError unless every word has been used."""

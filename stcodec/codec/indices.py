@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -64,6 +63,15 @@ def frequency_groups(ends: tuple[int, ...], networks: ScaleNetworks, kind: int) 
     return [Group(number, start, end, network) for number, (start, end, network) in numbered]
 
 
+class Sparse(NamedTuple):
+    """What is not zero of a matrix float [p, C]: at which rows and columns, int64 [k] each, and the
+    values [k]."""
+
+    rows: Tensor
+    columns: Tensor
+    values: Tensor
+
+
 class Pass:
     """One lattice of patches `at` [p] with the neighbours `near` [4 p] (None: there are none)."""
 
@@ -79,13 +87,11 @@ class Pass:
         with stage("scales"):
             return self._frame.inputs.ask(group, self.context_class, self.at, self._known)
 
-    def take(self, group: Group, rows: Tensor, symbols: Tensor) -> None:
-        """Keep symbols [r, outputs] of the patches numbered `rows` of this pass; others' are
-        zero."""
-        sizes = symbols.abs().clamp_(max=scales.LARGEST_MAGNITUDE).to(torch.int16)
-        at = self.at[rows]
-        self._frame.magnitudes[:, group.start : group.end].index_copy_(0, at, sizes)
-        self._frame.some[at] |= symbols.any(1)
+    def take(self, group: Group, symbols: Tensor, index: Tensor, centroids: Tensor) -> Sparse:
+        """Keep symbols int32 [p, outputs] of a group, coded under `index`; what they stand for.
+
+        centroids: see `Network.centroids`."""
+        return self._frame.inputs.take(group.start, symbols, index, self.at, centroids)
 
     def dense_inputs(self) -> Tensor:
         """All inputs of the scale networks [p, inputs], as training wants them."""
@@ -110,7 +116,7 @@ class FrameIndices:
         self.some = torch.zeros(patches + 1, dtype=torch.bool, device=device)
         loops = kernels.loops() if device.type == "cpu" else None
         with stage("scales"):
-            self.inputs = _Tensors(self) if loops is None else _Loops(self, loops.indices)
+            self.inputs = _Tensors(self) if loops is None else _Loops(self, loops)
 
     def passes(self) -> Iterator[Pass]:
         """The passes in order; each sees what those before have taken."""
@@ -158,12 +164,27 @@ class _Tensors:
             lower = scales.log_magnitude(self._frame.magnitudes[at, : group.start])
         return group.network.indices(known, context_class, lower)
 
+    def take(
+        self, start: int, symbols: Tensor, index: Tensor, at: Tensor, centroids: Tensor
+    ) -> Sparse:
+        """See `Pass.take`; the channels from `start` on of the patches `at`."""
+        sizes = symbols.abs().clamp_(max=scales.LARGEST_MAGNITUDE).to(torch.int16)
+        channels = slice(start, start + symbols.shape[1])
+        self._frame.magnitudes[:, channels].index_copy_(0, at, sizes)
+        self._frame.some[at] |= symbols.any(1)
+        row, column = torch.nonzero(symbols, as_tuple=True)
+        some = symbols[row, column].float()
+        large = (some.abs() > 1).long()
+        offset = centroids[index[row, column].long(), large]
+        return Sparse(row, column + start, some + some.sign() * offset)
+
 
 class _Loops:
     """The scale networks in compiled loops."""
 
-    def __init__(self, frame: FrameIndices, loops: ModuleType) -> None:
-        self._loops, self._apart = loops, frame.kind == INTRA
+    def __init__(self, frame: FrameIndices, loops: kernels.Loops) -> None:
+        self._loops, self._apart = loops.indices, frame.kind == INTRA
+        self._take = loops.symbols.take
         context = frame.context
         _, rows, columns, channels = context.references.shape
         references = context.references.view(rows * columns, channels).numpy()
@@ -171,8 +192,8 @@ class _Loops:
             references = references[:0]
         slices = np.array(scales.band_slices(channels), np.int64)
         bands = np.empty((len(references), scales.BANDS), np.int32)
-        loops.band_sums(references, slices, bands)
-        self._frame = loops.Frame(
+        self._loops.band_sums(references, slices, bands)
+        self._frame = self._loops.Frame(
             columns,
             frame.magnitudes.numpy(),
             frame.some.numpy(),
@@ -209,3 +230,19 @@ class _Loops:
             self._frame, at.numpy(), known, group.start, first, second, shifts, most, out
         )
         return torch.from_numpy(out)
+
+    def take(
+        self, start: int, symbols: Tensor, index: Tensor, at: Tensor, centroids: Tensor
+    ) -> Sparse:
+        """See `Pass.take`; the channels from `start` on of the patches `at`."""
+        frame = self._frame
+        arrays = (t.detach().numpy() for t in (symbols, index, at))
+        found = self._take(
+            *arrays,
+            start,
+            centroids.detach().numpy(),
+            scales.LARGEST_MAGNITUDE,
+            frame.magnitudes,
+            frame.some,
+        )
+        return Sparse(*map(torch.from_numpy, found))

@@ -21,6 +21,7 @@ class Loops(NamedTuple):
 
     compensation: ModuleType
     indices: ModuleType
+    symbols: ModuleType
     vectors: ModuleType
 
 
@@ -54,10 +55,15 @@ def switched_off() -> Iterator[None]:
 @functools.cache
 def _modules() -> Loops | None:
     try:
-        from stcodec.codec import compensation_kernels, index_kernels, vector_kernels
+        from stcodec.codec import (
+            compensation_kernels,
+            index_kernels,
+            symbol_kernels,
+            vector_kernels,
+        )
     except ImportError:  # without the compiler's library there are none
         return None
-    return Loops(compensation_kernels, index_kernels, vector_kernels)
+    return Loops(compensation_kernels, index_kernels, symbol_kernels, vector_kernels)
 
 
 def cached() -> bool:
@@ -68,7 +74,7 @@ def cached() -> bool:
     from stcodec.common.compiled import is_cached
 
     outer = found.compensation.add_prediction, found.indices.band_sums, found.indices.gather
-    inner = found.indices.find, found.vectors.code_field
+    inner = found.indices.find, found.symbols.order, found.symbols.take, found.vectors.code_field
     return all(is_cached(function) for function in (*outer, *inner))
 
 
@@ -97,6 +103,7 @@ def warm_up() -> None:
         return
     _warm_up_compensation(found.compensation)
     _warm_up_index(found.indices)
+    _warm_up_symbols(found.symbols)
     _warm_up_vectors(found.vectors)
     _State.ready = True
 
@@ -120,6 +127,14 @@ def _warm_up_index(module: ModuleType) -> None:
     module.gather(frame, at, near, False, inputs)
     layer = np.zeros((60, 8), np.float32), np.zeros(8, np.float32)
     module.find(frame, at, inputs, 6, layer, layer, (6, 8), (255, 63), np.zeros((1, 8), np.uint8))
+
+
+def _warm_up_symbols(module: ModuleType) -> None:
+    index, some = np.ones((1, 2), np.uint8), np.zeros(2, np.bool_)
+    module.order(index.reshape(-1), np.zeros(4, np.int64))
+    centroids, magnitudes = np.zeros((4, 2), np.float32), np.zeros((2, 4), np.int16)
+    at, symbols = np.zeros(1, np.int64), np.ones((1, 2), np.int32)
+    module.take(symbols, index, at, 0, centroids, 1023, magnitudes, some)
 
 
 def _warm_up_vectors(module: ModuleType) -> None:

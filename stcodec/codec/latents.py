@@ -137,14 +137,11 @@ class LatentCoder:
                 symbols, raised = quantise(scaled, index, these.at)
                 index = self._code_floor(coder, index, raised)
                 self._observe(context.kind, group, these, index, symbols, scaled)
-                rows = _coded_rows(index)
-                some = symbols[rows]
                 with stage("entropy"):
-                    flat = some.reshape(-1).cpu().numpy()
-                    coder.code(flat, index[rows].reshape(-1).cpu().numpy(), self._tables)
-                at, some_values = self._dequantise(some, index[rows])
-                values[rows[at[0]], at[1] + group.start] = some_values
-                these.take(group, rows, some)
+                    flat = symbols.reshape(-1).cpu().numpy()
+                    coder.code(flat, index.reshape(-1).cpu().numpy(), self._tables)
+                some = these.take(group, symbols, index, self._network.centroids)
+                values[some.rows, some.columns] = some.values
             rows = torch.nonzero(values.any(1))[:, 0]
             means.put(expected, rows, values[rows])
         return WrittenLatents(means, frame.grid())
@@ -157,16 +154,12 @@ class LatentCoder:
         for these in frame.passes():
             for group in self._groups(context.kind):
                 index = self._code_floor(coder, these.indices(group), None)
-                rows = _coded_rows(index)
-                index = index[rows]
                 with stage("entropy"):
                     read = coder.code(None, index.reshape(-1).cpu().numpy(), self._tables)
                 symbols = torch.from_numpy(np.ascontiguousarray(read)).to(self._device)
-                symbols = symbols.view_as(index)
-                at, values = self._dequantise(symbols, index)
-                where.append(these.at[rows[at[0]]] * channels + at[1] + group.start)
-                what.append(values)
-                these.take(group, rows, symbols)
+                some = these.take(group, symbols.view_as(index), index, self._network.centroids)
+                where.append(these.at[some.rows] * channels + some.columns)
+                what.append(some.values)
         return ReadLatents(SparseValues(torch.cat(where), torch.cat(what)), frame.grid())
 
     def reconstruct(
@@ -204,15 +197,6 @@ class LatentCoder:
             raise DamagedFileError("a decoded index floor is out of range")
         return index.clamp_(min=1) if floor else index
 
-    def _dequantise(self, symbols: Tensor, index: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Where symbols [r, outputs] are not zero (rows, columns), and their values in units of the
-        step."""
-        row, column = torch.nonzero(symbols, as_tuple=True)
-        some = symbols[row, column].float()
-        large = (some.abs() > 1).long()
-        offset = self._network.centroids[index[row, column].long(), large]
-        return (row, column), some + some.sign() * offset
-
     def _observe(
         self, kind: int, group: Group, these: Pass, index: Tensor, symbols: Tensor, scaled: Tensor
     ) -> None:
@@ -234,8 +218,3 @@ def _without(wanted: Tensor, expected: Expected, channels: slice) -> Tensor:
     if expected.rows is None:
         return wanted - delta
     return wanted.clone().index_add_(0, expected.rows, delta, alpha=-1)
-
-
-def _coded_rows(index: Tensor) -> Tensor:
-    """Numbers of the rows of indices [p, outputs] in which any symbol is coded."""
-    return torch.nonzero(index.any(1))[:, 0]

@@ -1,29 +1,34 @@
 """The floating-point networks of the codec, each once, top to bottom.
 
-All of them work at one resolution, one vector per patch, on tensors [N, C, rows, columns] whose
-vectors lie in one piece in memory (torch's channels_last). Every residual branch ends in a
-zero-initialised layer, so that an untrained network *is* the linear DCT codec, and training starts
-from there.
+They are built of the layers of `blocks`. Every residual branch ends in a zero-initialised layer, so
+that an untrained network *is* the linear DCT codec, and training starts from there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from stcodec.codec.blocks import (
+    QUALITY_KNOTS,
+    QUALITY_LEVELS,
+    Memory,
+    Pointwise,
+    Trunk,
+    between_knots,
+    by_bands,
+    concatenate,
+    zeroed,
+)
 from stcodec.codec.patches import PatchSize
 from stcodec.codec.scales import FRAME_KINDS, INTRA_LATTICES, PREDICTORS, SCALE_COUNT
 from stcodec.codec.transform import dct_basis, luma_grid
 
-QUALITY_LEVELS = 64
 COARSEST_STEP, FINEST_STEP = 96 / 255, 2 / 255
-_QUALITY_KNOTS = 8
-_BAND_PATCHES = 4096  # see `_by_bands`
 Quality = TypeVar("Quality", int, Tensor)
 
 
@@ -58,118 +63,6 @@ class ModelConfig:
             raise ValueError("frequency groups must increase and end at the number of channels")
 
 
-class Pointwise(nn.Conv2d):
-    """A 1x1 convolution, as one product of matrices."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs, rows, columns] -> [N, outputs, rows, columns]."""
-        rows = nn.functional.linear(x.permute(0, 2, 3, 1), self.weight[:, :, 0, 0], self.bias)
-        return rows.permute(0, 3, 1, 2)
-
-
-def _zero(layer: Pointwise) -> Pointwise:
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
-
-
-class Block(nn.Module):
-    """Depthwise residual, then a gated feed-forward residual; about 5 width**2 MAC per patch."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.expand = Pointwise(width, width)
-        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
-        self.project = _zero(Pointwise(width, width))
-        self.gate = Pointwise(width, 2 * width)
-        self.merge = _zero(Pointwise(width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, width, rows, columns] -> the same shape."""
-        wide = self.depthwise(nn.functional.leaky_relu(self.expand(x), 0.1, inplace=True))
-        return _by_bands(self._pointwise, wide, x)
-
-    def _pointwise(self, wide: Tensor, x: Tensor) -> Tensor:
-        """What follows the depthwise convolution; patch by patch."""
-        x = self.project(wide).add_(x)
-        value, gate = self.gate(x).chunk(2, dim=1)
-        return self.merge(value * gate.clamp(0.0, 1.0)).add_(x)
-
-
-def _between_knots(knots: Tensor, quality: Tensor) -> Tensor:
-    """Vectors [N, W] at quality float [N], piecewise linear between those of `knots` [8, W], evenly
-    spaced over 0..63."""
-    position = quality.clamp(0, QUALITY_LEVELS - 1) * ((_QUALITY_KNOTS - 1) / (QUALITY_LEVELS - 1))
-    low = position.floor().clamp(max=_QUALITY_KNOTS - 2).long()
-    part = (position - low)[:, None]
-    return knots[low] * (1 - part) + knots[low + 1] * part
-
-
-class Condition(nn.Module):
-    """Per-channel scale and shift from quality (piecewise linear over 8 knots) and kind of
-    frame."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.quality = nn.Parameter(torch.zeros(_QUALITY_KNOTS, 2 * width))
-        self.kind = nn.Parameter(torch.zeros(FRAME_KINDS, 2 * width))
-
-    def forward(self, x: Tensor, quality: Tensor, kind: Tensor) -> Tensor:
-        """x [N, W, ...]; quality float [N] in 0..63; kind int64 [N]."""
-        vector = _between_knots(self.quality, quality) + self.kind[kind]
-        scale, shift = vector[:, :, None, None].chunk(2, dim=1)
-        return x * (1 + scale) + shift
-
-
-class Trunk(nn.Module):
-    """Projection, condition, blocks: what the prior and the filter have in common."""
-
-    def __init__(self, inputs: int, width: int, blocks: int) -> None:
-        super().__init__()
-        self.enter = Pointwise(inputs, width)
-        self.condition = Condition(width)
-        self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
-
-    def forward(
-        self,
-        inputs: Callable[..., Tensor],
-        grids: Sequence[Tensor],
-        quality: Tensor,
-        kind: Tensor,
-    ) -> Tensor:
-        """Features [N, width, rows, columns] of what `inputs` makes of grids [N, C, rows, columns]
-        patch by patch: [N, inputs, rows, columns]."""
-
-        def enter(*parts: Tensor) -> Tensor:
-            return self.condition(self.enter(inputs(*parts)), quality, kind)
-
-        return self.blocks(_by_bands(enter, *grids))
-
-
-class Memory(nn.Module):
-    """Gated recurrent state [1, M, rows, columns] over the key frames of a segment; starts from a
-    learned null."""
-
-    def __init__(self, width: int, channels: int) -> None:
-        super().__init__()
-        self.null = nn.Parameter(torch.zeros(1, channels, 1, 1))
-        self.gate = Pointwise(width + channels, 2 * channels)
-
-    def start(self, n: int, rows: int, columns: int) -> Tensor:
-        """The null memory, [n, channels, rows, columns]."""
-        return self.null.expand(n, -1, rows, columns)
-
-    def forward(self, state: Tensor, features: Tensor) -> Tensor:
-        """The state after a key frame with the filter's features [N, width, rows, columns]."""
-        gate, candidate = self.gate(_cat([features, state])).chunk(2, dim=1)
-        gate = torch.clamp(0.5 + 0.25 * gate, 0.0, 1.0)
-        return state + gate * (candidate.clamp(-4.0, 4.0) - state)
-
-
 class Surroundings(nn.Module):
     """What a patch of an intra frame looks like, from its four decoded neighbours and its own lower
     frequencies.
@@ -182,7 +75,7 @@ class Surroundings(nn.Module):
     def __init__(self, width: int, channels: int, groups: tuple[int, ...], dc: int) -> None:
         super().__init__()
         self._dc, self._groups, self._inputs = dc, groups, 4 * channels
-        self.quality = nn.Parameter(torch.zeros(_QUALITY_KNOTS, 2 * width))
+        self.quality = nn.Parameter(torch.zeros(QUALITY_KNOTS, 2 * width))
         self.lattice = nn.Parameter(torch.zeros(INTRA_LATTICES, 2 * width))
         # Diagonal neighbours, direct ones.
         self.enter = nn.ModuleList(nn.Linear(4 * channels + 1, width) for _ in range(2))
@@ -221,7 +114,7 @@ class Surroundings(nn.Module):
         contrast = (near * near).sum(2, keepdim=True) * 0.25
         gain = (contrast + 1.0).sqrt()
         x = self.enter[lattice % 2](torch.cat([near / gain, gain.log()], dim=2))
-        vector = _between_knots(self.quality, quality) + self.lattice[lattice]
+        vector = between_knots(self.quality, quality) + self.lattice[lattice]
         scale, shift = vector[:, None].chunk(2, dim=2)
         x = x * (1 + scale) + shift
         for first, second in zip(self.mix[::2], self.mix[1::2], strict=True):
@@ -242,31 +135,6 @@ class Surroundings(nn.Module):
         x = nn.functional.leaky_relu(x, 0.1)
         x = x + self.middle[group](x)
         return self.end[group](nn.functional.leaky_relu(x, 0.1)) * size
-
-
-def _cat(parts: list[Tensor]) -> Tensor:
-    """Along the channels; the vectors lie in one piece whatever the parts' layout is."""
-    return torch.cat([part.permute(0, 2, 3, 1) for part in parts], dim=-1).permute(0, 3, 1, 2)
-
-
-def _by_bands(work: Callable[..., Tensor], *grids: Tensor) -> Tensor:
-    """`work(*grids)` of grids [N, C, rows, columns], where that goes patch by patch.
-
-    On a CPU some rows at a time: what is made in between is small then.
-    """
-    rows, columns = grids[0].shape[2:]
-    height = max(1, _BAND_PATCHES // columns)
-    if rows <= height or torch.is_grad_enabled() or grids[0].device.type != "cpu":
-        return work(*grids)
-    out: Tensor | None = None
-    for top in range(0, rows, height):
-        band = work(*(grid[:, :, top : top + height] for grid in grids))
-        if out is None:
-            shape = *band.shape[:2], rows, columns
-            out = torch.empty(shape, dtype=band.dtype, memory_format=torch.channels_last)
-        out[:, :, top : top + height] = band
-    assert out is not None
-    return out
 
 
 def compress(x: Tensor) -> Tensor:
@@ -301,9 +169,9 @@ class Network(nn.Module):
         self.centroids = nn.Parameter(torch.zeros(SCALE_COUNT, 2))
         if config.width:
             self.prior = Trunk(channels + config.memory, config.width, config.prior_blocks)
-            self.prior_out = _zero(Pointwise(config.width, channels))
+            self.prior_out = zeroed(Pointwise(config.width, channels))
             self.filter = Trunk(3 * channels, config.width, config.filter_blocks)
-            self.filter_out = _zero(Pointwise(config.width, channels))
+            self.filter_out = zeroed(Pointwise(config.width, channels))
             self.memory = Memory(config.width, config.memory)
         if config.intra_width:
             self.surroundings = Surroundings(config.intra_width, channels, config.groups, self._dc)
@@ -366,8 +234,8 @@ class Network(nn.Module):
             return predicted
 
         def inputs(dc: Tensor, predicted: Tensor, state: Tensor) -> Tensor:
-            own = _cat([dc, predicted[:, self._dc :]])
-            return _cat([compress(own / step), state])
+            own = concatenate([dc, predicted[:, self._dc :]])
+            return concatenate([compress(own / step), state])
 
         grids = self._contrast(predicted), predicted, state
         features = self.prior(inputs, grids, quality, kind)
@@ -388,9 +256,9 @@ class Network(nn.Module):
             return decoded, None
 
         def inputs(dc: Tensor, decoded: Tensor, mean: Tensor, predicted: Tensor) -> Tensor:
-            own = _cat([dc, decoded[:, self._dc :]])
+            own = concatenate([dc, decoded[:, self._dc :]])
             parts = own, decoded - mean, decoded - predicted
-            return _cat([compress(part / step) for part in parts])
+            return concatenate([compress(part / step) for part in parts])
 
         grids = self._contrast(decoded), decoded, mean, predicted
         features = self.filter(inputs, grids, quality, kind)
@@ -399,4 +267,4 @@ class Network(nn.Module):
     @staticmethod
     def _corrected(x: Tensor, step: Tensor, out: Pointwise, features: Tensor) -> Tensor:
         """Coefficients and what a network says about them, in units of the step."""
-        return _by_bands(lambda x, features: x + step * out(features), x, features)
+        return by_bands(lambda x, features: x + step * out(features), x, features)

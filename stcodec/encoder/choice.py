@@ -35,6 +35,8 @@ from stcodec.codec.vectors import (
 from stcodec.common import compiled as compiled_loops
 from stcodec.encoder import (
     choice_kernels,
+    quantiser,
+    quantiser_kernels,
     sample_kernels,
     search,
     search_kernels,
@@ -54,7 +56,7 @@ def cache_folder() -> Path | None:
 def compiled() -> bool:
     """Whether this machine has compiled the loops of search and choice before, and those of the
     codec; if not, the first chunk takes longer."""
-    functions = search_kernels.sweep, choice_kernels.choose
+    functions = search_kernels.sweep, choice_kernels.choose, quantiser_kernels.cheapest
     return kernels.cached() and all(compiled_loops.is_cached(f) for f in functions)
 
 
@@ -78,6 +80,8 @@ def warm_up() -> None:
         MotionContexts(default_start()).stream(None).counter(1),
         Prices.of(torch.ones(8, 8), 1.0),
     )
+    index = torch.zeros(1, 1, dtype=torch.uint8)
+    quantiser.in_loop(torch.ones(1, 1), index, 0, torch.ones(1, 2), torch.ones(1))
 
 
 def _coding_costs(bit: float) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stcodec.codec.network import QUALITY_LEVELS
+from stcodec.codec.blocks import QUALITY_LEVELS
 from stcodec.codec.patches import CHUNK_FRAMES
 from stcodec.common.values import Planes
 from stcodec.errors import InputError

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from stcodec.codec import scales
+from stcodec.codec.blocks import QUALITY_LEVELS
 from stcodec.codec.contexts import vector_spread
 from stcodec.codec.motion import FIRST, SECOND
-from stcodec.codec.network import QUALITY_LEVELS, Network
+from stcodec.codec.network import Network
 from stcodec.codec.patches import (
     CHUNK_FRAMES,
     MOTION_BLOCK,

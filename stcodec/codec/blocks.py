@@ -1,0 +1,157 @@
+"""What the networks are built of: layers that work patch by patch, blocks, memory.
+
+All work at one resolution, one vector per patch, on tensors [N, C, rows, columns] whose vectors lie
+in one piece in memory (torch's channels_last). Every residual branch ends in a zero-initialised
+layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from stcodec.codec.scales import FRAME_KINDS
+
+QUALITY_LEVELS = 64
+QUALITY_KNOTS = 8
+_BAND_PATCHES = 4096  # see `by_bands`
+
+
+def concatenate(parts: list[Tensor]) -> Tensor:
+    """Along the channels; the vectors lie in one piece whatever the parts' layout is."""
+    return torch.cat([part.permute(0, 2, 3, 1) for part in parts], dim=-1).permute(0, 3, 1, 2)
+
+
+def by_bands(work: Callable[..., Tensor], *grids: Tensor) -> Tensor:
+    """`work(*grids)` of grids [N, C, rows, columns], where that goes patch by patch.
+
+    On a CPU some rows at a time: what is made in between is small then.
+    """
+    rows, columns = grids[0].shape[2:]
+    height = max(1, _BAND_PATCHES // columns)
+    if rows <= height or torch.is_grad_enabled() or grids[0].device.type != "cpu":
+        return work(*grids)
+    out: Tensor | None = None
+    for top in range(0, rows, height):
+        band = work(*(grid[:, :, top : top + height] for grid in grids))
+        if out is None:
+            shape = *band.shape[:2], rows, columns
+            out = torch.empty(shape, dtype=band.dtype, memory_format=torch.channels_last)
+        out[:, :, top : top + height] = band
+    assert out is not None
+    return out
+
+
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution, as one product of matrices."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, rows, columns] -> [N, outputs, rows, columns]."""
+        rows = nn.functional.linear(x.permute(0, 2, 3, 1), self.weight[:, :, 0, 0], self.bias)
+        return rows.permute(0, 3, 1, 2)
+
+
+def zeroed(layer: Pointwise) -> Pointwise:
+    """A layer that says nothing yet."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Block(nn.Module):
+    """Depthwise residual, then a gated feed-forward residual; about 5 width**2 MAC per patch."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.expand = Pointwise(width, width)
+        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.project = zeroed(Pointwise(width, width))
+        self.gate = Pointwise(width, 2 * width)
+        self.merge = zeroed(Pointwise(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, width, rows, columns] -> the same shape."""
+        wide = self.depthwise(nn.functional.leaky_relu(self.expand(x), 0.1, inplace=True))
+        return by_bands(self._pointwise, wide, x)
+
+    def _pointwise(self, wide: Tensor, x: Tensor) -> Tensor:
+        """What follows the depthwise convolution; patch by patch."""
+        x = self.project(wide).add_(x)
+        value, gate = self.gate(x).chunk(2, dim=1)
+        return self.merge(value * gate.clamp(0.0, 1.0)).add_(x)
+
+
+def between_knots(knots: Tensor, quality: Tensor) -> Tensor:
+    """Vectors [N, W] at quality float [N], piecewise linear between those of `knots` [8, W], evenly
+    spaced over 0..63."""
+    position = quality.clamp(0, QUALITY_LEVELS - 1) * ((QUALITY_KNOTS - 1) / (QUALITY_LEVELS - 1))
+    low = position.floor().clamp(max=QUALITY_KNOTS - 2).long()
+    part = (position - low)[:, None]
+    return knots[low] * (1 - part) + knots[low + 1] * part
+
+
+class Condition(nn.Module):
+    """Per-channel scale and shift from quality (piecewise linear over 8 knots) and kind of
+    frame."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.quality = nn.Parameter(torch.zeros(QUALITY_KNOTS, 2 * width))
+        self.kind = nn.Parameter(torch.zeros(FRAME_KINDS, 2 * width))
+
+    def forward(self, x: Tensor, quality: Tensor, kind: Tensor) -> Tensor:
+        """x [N, W, ...]; quality float [N] in 0..63; kind int64 [N]."""
+        vector = between_knots(self.quality, quality) + self.kind[kind]
+        scale, shift = vector[:, :, None, None].chunk(2, dim=1)
+        return x * (1 + scale) + shift
+
+
+class Trunk(nn.Module):
+    """Projection, condition, blocks: what the prior and the filter have in common."""
+
+    def __init__(self, inputs: int, width: int, blocks: int) -> None:
+        super().__init__()
+        self.enter = Pointwise(inputs, width)
+        self.condition = Condition(width)
+        self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
+
+    def forward(
+        self,
+        inputs: Callable[..., Tensor],
+        grids: Sequence[Tensor],
+        quality: Tensor,
+        kind: Tensor,
+    ) -> Tensor:
+        """Features [N, width, rows, columns] of what `inputs` makes of grids [N, C, rows, columns]
+        patch by patch: [N, inputs, rows, columns]."""
+
+        def enter(*parts: Tensor) -> Tensor:
+            return self.condition(self.enter(inputs(*parts)), quality, kind)
+
+        return self.blocks(by_bands(enter, *grids))
+
+
+class Memory(nn.Module):
+    """Gated recurrent state [1, M, rows, columns] over the key frames of a segment; starts from a
+    learned null."""
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        self.null = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.gate = Pointwise(width + channels, 2 * channels)
+
+    def start(self, n: int, rows: int, columns: int) -> Tensor:
+        """The null memory, [n, channels, rows, columns]."""
+        return self.null.expand(n, -1, rows, columns)
+
+    def forward(self, state: Tensor, features: Tensor) -> Tensor:
+        """The state after a key frame with the filter's features [N, width, rows, columns]."""
+        gate, candidate = self.gate(concatenate([features, state])).chunk(2, dim=1)
+        gate = torch.clamp(0.5 + 0.25 * gate, 0.0, 1.0)
+        return state + gate * (candidate.clamp(-4.0, 4.0) - state)

@@ -1,0 +1,72 @@
+"""Symbols in compiled loops: the order in which they are coded, and what they stand for. `entropy`
+and `latents` say what is computed, and do the same with arrays and tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stcodec.common.compiled import compiled
+
+
+@compiled
+def order(index: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Positions int64 of the coded symbols sorted by table index (stable).
+
+    index uint8 [n]: 0 is not coded; counts int64 [tables], zeros: takes how many there are of each.
+    """
+    for i in range(len(index)):
+        counts[index[i]] += 1
+    counts[0] = 0
+    next_at = np.zeros(len(counts), np.int64)
+    total = 0
+    for table in range(len(counts)):
+        next_at[table] = total
+        total += counts[table]
+    positions = np.empty(total, np.int64)
+    for i in range(len(index)):
+        table = index[i]
+        if table:
+            positions[next_at[table]] = i
+            next_at[table] += 1
+    return positions
+
+
+@compiled
+def take(
+    symbols: np.ndarray,
+    index: np.ndarray,
+    at: np.ndarray,
+    start: int,
+    centroids: np.ndarray,
+    largest: int,
+    magnitudes: np.ndarray,
+    some: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keep the magnitudes of symbols int32 [p, outputs] of the patches `at` int64 [p], in channels
+    from `start` on, `largest` at most, and which patches have `some`; see `indices.FrameIndices`.
+
+    Returns where symbols are not zero (numbers of patches in `at`, channels, int64 [k]), and their
+    values in units of the step, float32 [k]; index uint8 [p, outputs], centroids [indices, 2]: see
+    `Network.centroids`.
+    """
+    patches, outputs = symbols.shape
+    count = 0
+    for i in range(patches):
+        for o in range(outputs):
+            count += symbols[i, o] != 0
+    rows, columns = np.empty(count, np.int64), np.empty(count, np.int64)
+    values = np.empty(count, np.float32)
+    k = 0
+    for i in range(patches):
+        for o in range(outputs):
+            symbol = symbols[i, o]
+            if symbol == 0:
+                continue
+            size = abs(symbol)
+            magnitudes[at[i], start + o] = min(size, largest)
+            some[at[i]] = True
+            value = np.float32(size) + centroids[index[i, o], 1 if size > 1 else 0]
+            rows[k], columns[k] = i, start + o
+            values[k] = value if symbol > 0 else -value
+            k += 1
+    return rows, columns, values
