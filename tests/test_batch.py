@@ -16,6 +16,9 @@ from typing import Any
 import av
 import pytest
 
+from stcodec.batch.run import Batch
+from stcodec.batch.settings import Settings
+from stcodec.batch.state import digest
 from tests.conftest import DATA, run
 from tests.media import clip, write_clip
 
@@ -284,6 +287,47 @@ def test_usage(arguments: list[object], code: int, text: str, tmp_path: Path) ->
     assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
     assert text in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+class _Intruder:
+    """A pool in whose time something else takes the name of the output."""
+
+    def __init__(self, target: Path, late: bool, patch: pytest.MonkeyPatch) -> None:
+        self._target, self._late, self._patch = target, late, patch
+
+    def run(self, jobs: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        made = Path(jobs[0]["target"])
+        made.write_bytes(b"ours")
+        link = os.link
+
+        def intrude(*names: Any) -> None:
+            self._target.write_bytes(b"theirs")
+            link(*names)
+
+        if self._late:
+            self._patch.setattr(os, "link", intrude)
+        else:
+            self._target.write_bytes(b"theirs")
+        yield 0, {"done": {"output_bytes": 4, "sha256": digest(made)}}
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_output_that_appears_meanwhile_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """Now and by the next batch, also where it appears between the last look and the renaming."""
+    write_clip(tmp_path / "a.mp4", clip(2), codec="libx264")
+    target = tmp_path / "out" / "a.stp"
+    settings = Settings((str(tmp_path / "a.mp4"),), str(tmp_path / "out"), ending=".stp")
+    planned = Batch(settings)
+    list(planned.run(lambda _: _Intruder(target, late, monkeypatch)))  # type: ignore[arg-type]
+    [entry] = planned.entries
+    assert (entry.state, entry.exit_code, target.read_bytes()) == ("failed", 4, b"theirs")
+    [entry] = Batch(settings).entries
+    assert (entry.state, entry.exit_code) == ("failed", 4)
 
 
 def test_what_a_part_did_last_holds(tmp_path: Path) -> None:

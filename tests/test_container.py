@@ -248,8 +248,8 @@ def test_an_index_with_impossible_values_is_refused(value: object) -> None:
     ("version", "line"),
     [
         (1, "format version 1 is read by stcodec 0.1, not by later ones"),
-        (3, "format version 3 needs a newer stcodec"),
-        (65535, "format version 65535 needs a newer stcodec"),
+        (3, "format version 3 needs a newer stcodec: this one reads version 2"),
+        (65535, "format version 65535 needs a newer stcodec: this one reads version 2"),
     ],
 )
 def test_another_version_is_refused(version: int, line: str) -> None:

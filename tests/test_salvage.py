@@ -200,6 +200,36 @@ def test_sound_is_in_its_place(whole: Path, tmp_path: Path) -> None:
     assert ours == theirs
 
 
+@pytest.mark.parametrize("how", ["gone", "doubled", "swapped"])
+def test_packets_of_sound_that_are_gone_doubled_or_swapped(
+    whole: Path, tmp_path: Path, how: str
+) -> None:
+    """All of them are whole in themselves."""
+    sections, _ = parts(whole)
+    packets = [i for i, s in enumerate(sections) if s.startswith(b"PCKT")]
+    at, behind = packets[20], packets[21]
+    if how == "gone":
+        del sections[at]
+    elif how == "doubled":
+        sections.insert(at, sections[at])
+    else:
+        sections[at], sections[behind] = sections[behind], sections[at]
+    bad, out = tmp_path / "bad.stp", tmp_path / "out.mkv"
+    bad.write_bytes(SIGNATURE + b"".join(sections))
+    lost = stcodec.decode(bad, out, salvage=True, audio="copy").lost
+    before, after = demuxed(whole.with_suffix(".mkv")), demuxed(out)
+    right = [(p.pts, bytes(p)) for p in before]
+    if how == "doubled":
+        assert [(p.pts, bytes(p)) for p in after] == right and lost == ()
+        return
+    assert [(p.pts, bytes(p)) for p in after] == right[:20] + right[21:]
+    [sound] = lost
+    assert sound.what.startswith("audio") and sound.end is not None
+    base = before[0].time_base
+    assert abs(sound.start - float(right[20][0] * base)) < 0.03
+    assert abs(sound.end - float(right[21][0] * base)) < 0.03
+
+
 def test_sound_is_kept_where_no_picture_is(whole: Path, tmp_path: Path) -> None:
     sections, c = parts(whole)
     for i in c:

@@ -9,10 +9,12 @@ import pty
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from stcodec.common import interrupts
 from stcodec.container import records, stp
 from stcodec.terminal import summaries
 from stcodec.terminal.failures import Interrupts, describe
@@ -224,19 +226,66 @@ def test_signals_end_a_command_with_one_line(what: str) -> None:
     assert (done.returncode, done.stderr) == (130, "stcodec: interrupted\n")
 
 
-def test_an_interrupt_that_was_lost_can_be_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_can_be_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    interrupts = Interrupts()
-    assert not interrupts.came
+    listening = Interrupts()
+    assert not listening.came
     for seconds, counts in ((0, True), (1, False), (1.9, False), (3, True), (4, False)):
         now[0] = seconds
         if counts:
             with pytest.raises(KeyboardInterrupt):
-                interrupts._come(signal.SIGINT, None)
+                listening._come(signal.SIGINT, None)
         else:
-            interrupts._come(signal.SIGINT, None)
-    assert interrupts.came
+            listening._come(signal.SIGINT, None)
+    assert listening.came
+    listening.ignore()
+
+
+def test_an_interrupt_that_a_library_drops_is_not_lost() -> None:
+    """As where it comes in a call back from C: nothing is raised there, and the command goes on."""
+    done = failing(
+        "from stcodec.common.threads import run_ahead\n"
+        "    class Dropping:\n"
+        "        def __del__(self): os.kill(os.getpid(), signal.SIGINT)\n"
+        "    for item in run_ahead(range(9), lambda item: None, lambda: None):\n"
+        "        print(item)\n"
+        "        Dropping()"
+    )
+    assert (done.returncode, done.stdout) == (130, "(0, None)\n")
+    assert done.stderr.splitlines()[-1] == "stcodec: interrupted"
+
+
+def test_an_interrupt_ends_the_main_thread_alone_and_once() -> None:
+    interrupts.interrupt_came()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(interrupts.check_interrupt).result()
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.check_interrupt()
+    interrupts.check_interrupt()
+    interrupts.interrupt_came()
+    interrupts.forget_interrupt()
+    interrupts.check_interrupt()
+
+
+def test_an_interrupt_while_the_command_is_loaded_is_one_line() -> None:
+    """As early as Python can tell; what it does itself before that shows nothing of ours."""
+    program = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'click': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from stcodec.__main__ import main\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "info", "x.stp"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "stcodec: interrupted\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no nohup")

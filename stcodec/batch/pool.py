@@ -13,6 +13,7 @@ from typing import Protocol
 
 from stcodec.batch.state import from_json, to_json
 from stcodec.batch.worker import ENDS, Record
+from stcodec.common.interrupts import check_interrupt
 
 _SECONDS_TO_END = 15
 
@@ -47,6 +48,7 @@ class LocalPool:
             threading.Thread(target=self._serve, args=(slot, waiting, records), daemon=True).start()
         left = len(jobs)
         while left:
+            check_interrupt()
             try:
                 # A wait without an end cannot be interrupted everywhere.
                 number, record = records.get(timeout=1)

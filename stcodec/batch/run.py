@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from stcodec.batch.pool import LocalPool, Pool
 from stcodec.batch.ray_pool import RayPool
 from stcodec.batch.settings import CORES_PER_JOB, Settings, remembered
 from stcodec.batch.state import State, digest, signature
+from stcodec.common.files import Overwrite, check_output, give_name
 from stcodec.common.threads import cores
 from stcodec.errors import DamagedFileError, InputError, OutputExistsError
 from stcodec.flows import sources
@@ -172,6 +172,8 @@ class Batch:
                         yield Event(
                             "decoded" if settings.decode else "encoded", entry, entry.result
                         )
+                    except OutputExistsError as error:
+                        yield _failed(entry, str(error), error.exit_code)
                     except OSError as error:
                         yield _failed(
                             entry, f"{error.filename2 or error.filename}: {error.strerror}", 1
@@ -216,14 +218,12 @@ class Batch:
 
     def _finish(self, entry: Entry, made: str, before: dict[str, int]) -> None:
         """Give a complete output its name. What is written down first tells the next run that the
-        output is this batch's."""
+        output is this batch's. OutputExistsError, OSError."""
         target = Path(self.settings.output, entry.task.target)
         target.parent.mkdir(parents=True, exist_ok=True)
         sha256 = entry.result.pop("sha256")
-        if not entry.replaces and os.path.lexists(target):
-            raise FileExistsError(
-                errno.EEXIST, "came into being meanwhile (-y overwrites)", str(target)
-            )
+        overwrite = Overwrite.YES if entry.replaces else Overwrite.NO
+        check_output(target, overwrite)
         self._state.add(
             "done",
             output_bytes=entry.result["output_bytes"],
@@ -232,7 +232,11 @@ class Batch:
             **self._known(entry),
             **before,
         )
-        os.replace(made, target)
+        try:
+            give_name(Path(made), target, overwrite)
+        except BaseException:
+            self._state.add("undone", output=entry.task.target)
+            raise
         entry.state = "done"
 
     def _known(self, entry: Entry) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from stcodec.errors import StcodecError
 
 FOLDER = ".stcodec-batch"
 _PIECE = 1 << 20
+# Records of what has become of an output; "undone": it is not this batch's, after all.
+_OF_OUTPUTS = ("done", "larger", "undone")
 
 
 def to_json(value: object) -> str:
@@ -71,7 +73,7 @@ class State:
                     records.append((float(record["time"]), record["record"], record))
         # What is said of an output last holds, whichever part has said it.
         for _, kind, record in sorted(records, key=lambda r: r[0]):
-            if kind in ("done", "larger") and "output" in record:
+            if kind in _OF_OUTPUTS and "output" in record:
                 self._remember(kind, record)
             elif kind == "settings":
                 self.settings = record
@@ -109,14 +111,15 @@ class State:
         self._log.write(to_json({"record": record, "time": time.time(), **values}) + "\n")
         self._log.flush()
         os.fsync(self._log.fileno())
-        if record in ("done", "larger"):
+        if record in _OF_OUTPUTS:
             self._remember(record, values)
 
     def _remember(self, kind: str, record: dict[str, Any]) -> None:
         """The last that is known of an output."""
-        now, before = (self.done, self.larger) if kind == "done" else (self.larger, self.done)
-        now[record["output"]] = record
-        before.pop(record["output"], None)
+        for known, what in ((self.done, "done"), (self.larger, "larger")):
+            known.pop(record["output"], None)
+            if kind == what:
+                known[record["output"]] = record
 
 
 def _lock(stream: TextIO) -> None:

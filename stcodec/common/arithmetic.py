@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
+from stcodec.common.interrupts import check_interrupt
 from stcodec.common.threads import cores
 
 Step = TypeVar("Step")
@@ -90,6 +91,7 @@ class Arithmetic:
         """What `work` yields, with these settings while it works and not while it waits."""
         try:
             while True:
+                check_interrupt()
                 with self:
                     step = next(work, None)
                 if step is None:

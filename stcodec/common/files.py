@@ -157,8 +157,7 @@ def temporary_output(
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
-        _give_name(temporary, where, overwrite)
-        _flush(where.parent)
+        give_name(temporary, where, overwrite)
     except OSError as error:
         raise StcodecError(f"{where}: cannot be written ({error.strerror or error})") from error
     except StcodecError as error:
@@ -233,8 +232,14 @@ def _flush(path: Path) -> None:
             os.close(handle)
 
 
+def give_name(temporary: Path, where: Path, overwrite: Overwrite) -> None:
+    """Rename a file that is complete, once the disk holds its bytes; when this returns, it holds
+    the name, too. What has the name and may not be replaced stays. OutputExistsError, OSError."""
+    _give_name(temporary, where, overwrite)
+    _flush(where.parent)
+
+
 def _give_name(temporary: Path, where: Path, overwrite: Overwrite) -> None:
-    """Rename a file that is complete. OutputExistsError."""
     _flush(temporary)
     if overwrite is Overwrite.YES:
         temporary.replace(where)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from stcodec.common.interrupts import check_interrupt
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -42,6 +44,7 @@ def run_ahead(
     pool = ThreadPoolExecutor(1, initializer=start)
     try:
         while True:
+            check_interrupt()
             try:
                 item = next(source)
             except StopIteration:
@@ -57,6 +60,7 @@ def run_ahead(
                 ahead -= made is not None
                 yield done, made.result() if made else None
         for done, made in waiting:
+            check_interrupt()
             yield done, made.result() if made else None
     finally:
         # A generator that nobody holds any more is ended by whichever thread collects garbage, and

@@ -14,11 +14,16 @@ MAX_TERM = (1 << 31) - 1
 """Of a numerator or denominator, as in all media libraries."""
 MAX_SECONDS = 1 << 31
 """Of a time, either way: with `MAX_TERM` all times fit in 64 bits in whichever unit."""
+MAX_UNPACKED = 1 << 26
+"""Bytes that anything packed may come to."""
 MAX_TEXT = 8 << 20
 """Bytes of one table of JSON."""
 MAX_VALUES = 1 << 18
 """In one table of JSON: what an empty array of two bytes takes in memory is forty times that."""
 _INT64 = 1 << 63
+# What all blobs of a file may come to: as much as that for each byte that they take, and a part
+# that is free.
+_FREE_BLOBS, _BLOB_RATIO, _MOST_BLOBS = 16 << 20, 16, 256 << 20
 
 
 @contextlib.contextmanager
@@ -117,3 +122,20 @@ def check_times(what: str, base: Fraction, *times: int | None) -> None:
     limit = MAX_SECONDS * base.denominator // base.numerator
     if any(t is not None and not -limit <= t <= limit for t in times):
         raise DamagedFileError(f"{what} has impossible times")
+
+
+class BlobBudget:
+    """What the blobs of a file may still come to, so that few bytes cost little memory."""
+
+    def __init__(self) -> None:
+        self._packed = self._taken = 0
+
+    def left(self, packed: int) -> int:
+        """The most bytes that the next blob may have, which takes `packed` bytes."""
+        self._packed += packed
+        in_all = min(_FREE_BLOBS + _BLOB_RATIO * self._packed, _MOST_BLOBS)
+        return min(MAX_UNPACKED, in_all - self._taken)
+
+    def take(self, size: int) -> None:
+        """Have a blob of so many bytes."""
+        self._taken += size

@@ -18,7 +18,8 @@ from stcodec.common.values import (
     VideoInfo,
 )
 from stcodec.container import checks
-from stcodec.container.records import MAX_UNPACKED, Header, dump_json
+from stcodec.container.checks import MAX_UNPACKED
+from stcodec.container.records import Header, dump_json
 
 VIDEO, CHAPTERS, ATTACHMENTS = "video", "chapters", "attachments"
 _MOST_LIGHT = (1 << 16) - 1  # in cd/m2, in all bitstreams

@@ -15,12 +15,10 @@ import zstandard
 
 from stcodec.common.values import Packet, StreamInfo
 from stcodec.container import checks
-from stcodec.container.checks import MAX_TERM, MAX_TEXT, MAX_VALUES, parse_json
+from stcodec.container.checks import MAX_TERM, MAX_TEXT, MAX_UNPACKED, MAX_VALUES, parse_json
 from stcodec.errors import DamagedFileError
 
 VERSION = 2
-MAX_UNPACKED = 1 << 26
-"""Bytes that anything packed may come to."""
 SECTION = struct.Struct("<4sII")
 """The head of a section: tag, length and CRC-32 of its body."""
 MAX_PICTURES = 255

@@ -17,10 +17,11 @@ from typing import BinaryIO
 
 import zstandard
 
+from stcodec.common.interrupts import check_interrupt
 from stcodec.common.values import Packet, StreamInfo
 from stcodec.container import checks
+from stcodec.container.checks import BlobBudget
 from stcodec.container.records import (
-    MAX_UNPACKED,
     SECTION,
     VERSION,
     Footer,
@@ -54,9 +55,6 @@ _LONGEST_ID = 255 - len(".safetensors")
 MAX_SECTION = 1 << 30
 # Of earlier versions of the format, which stcodec reads them.
 _READERS = {1: "0.1"}
-# What all blobs of a file may come to: as much as that for each byte that they take, and a part
-# that is free.
-_FREE_BLOBS, _BLOB_RATIO, _MOST_BLOBS = 16 << 20, 16, 256 << 20
 HEAD, STREAMS, CHUNK, PACKET, META, BLOB, INDEX, FOOT = (
     b"HEAD", b"STRM", b"CHNK", b"PCKT", b"meta", b"blob", b"indx", b"foot",
 )  # fmt: skip
@@ -86,7 +84,7 @@ class Writer:
             self._section(META, _packed_table(dict(metadata)))
         self.base = _base(header)
         self.bases = [s.time_base for s in streams]
-        budget = _Budget()
+        budget = BlobBudget()
         for name, data in (blobs or {}).items():
             key, packed = name.encode(), zstandard.ZstdCompressor().compress(data)
             if len(data) > budget.left(len(packed)):
@@ -142,6 +140,7 @@ class Reader:
         self._stream = stream
         self.offset = 0
         self.chunks_read = 0
+        self._tally = Tally(Fraction(1), ())
         self.complete = False
         """True once iteration has met the footer."""
         self.streams: tuple[StreamInfo, ...] = ()
@@ -156,7 +155,7 @@ class Reader:
         self.base = _base(self.header)
         self._pending: tuple[int, bytes, bytes] | None = None
         self._read_tables()
-        self._tally = Tally(len(self.streams))
+        self._tally = Tally(self.base, self.streams)
         self.first_packet = self._pending[0] if self._pending else self.offset
 
     def _read(self, size: int) -> bytes:
@@ -176,25 +175,27 @@ class Reader:
         start = self.offset
         head = self._read(SECTION.size)
         if len(head) < SECTION.size:
-            raise DamagedFileError(f"cut off at byte {start}, after {self.chunks_read} chunks")
+            raise self._cut_off(start)
         tag, length, crc = SECTION.unpack(head)
         if length > MAX_SECTION:
             raise DamagedFileError(
-                f"a section at byte {start} (after chunk {self.chunks_read}) "
+                f"a section at byte {start}, after {self.chunks_read} chunks{self._tally.time()}, "
                 "has an impossible length"
             )
         body = self._read(length)
         if len(body) < length:
-            raise DamagedFileError(
-                f"cut off at byte {self.offset}, after {self.chunks_read} chunks"
-            )
+            raise self._cut_off(self.offset)
         if zlib.crc32(body, zlib.crc32(tag)) != crc:
             what = f"chunk {self.chunks_read}" if tag == CHUNK else f"section {tag!r}"
-            raise DamagedFileError(f"{what} at byte {start} is damaged (CRC)")
+            raise DamagedFileError(f"{what} at byte {start}{self._tally.time()} is damaged (CRC)")
         return tag, body
 
+    def _cut_off(self, at: int) -> DamagedFileError:
+        after = f"after {self.chunks_read} chunks{self._tally.time()}"
+        return DamagedFileError(f"cut off at byte {at}, {after}")
+
     def _read_tables(self) -> None:
-        seen, budget = set(), _Budget()
+        seen, budget = set(), BlobBudget()
         while True:
             at = self.offset
             tag, body = self._section()
@@ -215,7 +216,7 @@ class Reader:
                 with checks.impossible("the metadata holds"):
                     self.metadata = checks.texts(value)
 
-    def _read_blob(self, body: bytes, budget: _Budget) -> None:
+    def _read_blob(self, body: bytes, budget: BlobBudget) -> None:
         size = body[0] if body else 0
         with checks.impossible("a blob's name holds"):
             name = body[1 : 1 + size].decode()
@@ -225,6 +226,10 @@ class Reader:
         data = unpack_zstd(packed, budget.left(len(packed)))
         budget.take(len(data))
         self.blobs[name] = data
+
+    def place(self, chunk: VideoChunk) -> str:
+        """What messages call the chunk that has been read last."""
+        return f"chunk {self.chunks_read}{self._tally.time_of(chunk)}"
 
     def __iter__(self) -> Iterator[VideoChunk | Packet]:
         """Chunks and packets up to the footer; DamagedFileError where the file is cut off or
@@ -236,6 +241,7 @@ class Reader:
     def sections(self) -> Iterator[VideoChunk | Packet | OtherSection]:
         """As iteration, with the sections that need not be known."""
         while True:
+            check_interrupt()
             at, tag, body = self._pending or (self.offset, *self._section())
             self._pending = None
             size = SECTION.size + len(body)
@@ -250,7 +256,7 @@ class Reader:
                 if packet.stream >= len(self.streams):
                     raise DamagedFileError("a packet belongs to no stream")
                 check_packet(packet, self.streams[packet.stream].time_base)
-                self._tally.packet(packet, size)
+                self._tally.packet(packet, at, size)
                 yield packet
             elif tag == INDEX:
                 self._read_end(at, body)
@@ -269,7 +275,6 @@ class Reader:
         if tag != FOOT:
             raise DamagedFileError(f"section {tag!r} at byte {at} is out of place")
         footer = unpack_fields(Footer, fields)
-        self._tally.place(footer, index_offset)
         self._tally.end(footer, index_offset, self._index(body, footer))
         self.complete = True
 
@@ -282,27 +287,36 @@ class Reader:
     def read_index(self) -> Index | None:
         """The index at the end of a seekable file, None if the file is not complete: it does not
         end with a footer. Iteration is not disturbed. DamagedFileError where footer and index are
-        there and cannot be right."""
+        there and cannot be right, with the place where what comes before contradicts them."""
         here, before = self._stream.tell(), self.offset
         try:
-            size = SECTION.size + layout(Footer).size
-            end = self._stream.seek(0, 2) - size
-            footer = self._footer(end)
-            if footer is None:
-                return None
-            if footer.index_offset >= end:
-                raise DamagedFileError("the footer holds impossible values")
-            self._stream.seek(footer.index_offset)
-            self.offset = footer.index_offset
-            tag, body = self._section()
-            if tag != INDEX:
-                raise DamagedFileError("the index is not where the footer says")
-            index = self._index(body, footer)
+            index = self._index_at_end()
+        except DamagedFileError:
+            self._stream.seek(0)
+            for _ in Reader(self._stream):
+                pass
+            raise
         finally:
             self._stream.seek(here)
             self.offset = before
-        self._tally.know(index)
+        if index is not None:
+            self._tally.know(index)
         return index
+
+    def _index_at_end(self) -> Index | None:
+        size = SECTION.size + layout(Footer).size
+        end = self._stream.seek(0, 2) - size
+        footer = self._footer(end)
+        if footer is None:
+            return None
+        if footer.index_offset >= end:
+            raise DamagedFileError("the footer holds impossible values")
+        self._stream.seek(footer.index_offset)
+        self.offset = footer.index_offset
+        tag, body = self._section()
+        if tag != INDEX:
+            raise DamagedFileError("the index is not where the footer says")
+        return self._index(body, footer)
 
     def _footer(self, at: int) -> Footer | None:
         """The footer, if there is one at byte `at`."""
@@ -322,23 +336,6 @@ class Reader:
         self.offset = offset
         self._pending = None
         self._tally.moved(offset, self.first_packet)
-
-
-class _Budget:
-    """What the blobs of a file may still come to, so that few bytes cost little memory."""
-
-    def __init__(self) -> None:
-        self._packed = self._taken = 0
-
-    def left(self, packed: int) -> int:
-        """The most bytes that the next blob may have, which takes `packed` bytes."""
-        self._packed += packed
-        in_all = min(_FREE_BLOBS + _BLOB_RATIO * self._packed, _MOST_BLOBS)
-        return min(MAX_UNPACKED, in_all - self._taken)
-
-    def take(self, size: int) -> None:
-        """Have a blob of so many bytes."""
-        self._taken += size
 
 
 def _packed_table(value: object) -> bytes:
@@ -369,7 +366,9 @@ def check_packet(packet: Packet, base: Fraction) -> None:
 def _read_header(body: bytes) -> Header:
     version = struct.unpack_from("<H", body)[0] if len(body) >= 2 else 0
     if version > VERSION:
-        raise UnsupportedFileError(f"format version {version} needs a newer stcodec")
+        raise UnsupportedFileError(
+            f"format version {version} needs a newer stcodec: this one reads version {VERSION}"
+        )
     if version in _READERS:
         raise UnsupportedFileError(
             f"format version {version} is read by stcodec {_READERS[version]}, not by later ones"

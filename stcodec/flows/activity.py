@@ -20,10 +20,8 @@ from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.files import named
 from stcodec.common.threads import run_ahead
 from stcodec.common.values import Packet, PathLike
-from stcodec.container import records
-from stcodec.errors import DamagedFileError
 from stcodec.flows.compiling import compile_decoder
-from stcodec.flows.reading import StpInput, open_stp
+from stcodec.flows.reading import Chunk, StpInput, open_stp
 
 CELL = MOTION_BLOCK
 """Cells of CELL x CELL luma samples are what is told apart in a picture."""
@@ -84,12 +82,13 @@ def _moments(source: StpInput, work: Arithmetic) -> Iterator[Moment]:
     origin: int | None = None
     shown = 0
 
-    def read(item: tuple[int, records.VideoChunk]) -> Callable[[], ChunkSymbols]:
-        return lambda: _read(reader, *item)
+    def read(item: Chunk) -> Callable[[], ChunkSymbols]:
+        return lambda: item.symbols(reader, _LEVELS)
 
     with named(source.name):
-        for (_, chunk), symbols in run_ahead(_chunks(source), read, flush_denormals):
+        for item, symbols in run_ahead(_chunks(source), read, flush_denormals):
             assert symbols is not None
+            chunk = item.chunk
             origin = chunk.pts[0] if origin is None else origin
             times = tuple(float((pts - origin) * base) for pts in chunk.pts)
             end = float((chunk.pts[-1] + chunk.durations[-1] - origin) * base)
@@ -102,21 +101,10 @@ def _moments(source: StpInput, work: Arithmetic) -> Iterator[Moment]:
                 shown += len(part)
 
 
-def _chunks(source: StpInput) -> Iterator[tuple[int, records.VideoChunk]]:
-    """Chunks with their numbers, from 0."""
+def _chunks(source: StpInput) -> Iterator[Chunk]:
     for item in source.reader:
         if not isinstance(item, Packet):
-            yield source.reader.chunks_read, item
-
-
-def _read(reader: ChunkReader, number: int, chunk: records.VideoChunk) -> ChunkSymbols:
-    try:
-        symbols = reader.read(chunk.payload, chunk.first, _LEVELS)
-    except DamagedFileError as error:
-        raise DamagedFileError(f"chunk {number}: {error}") from error
-    if symbols.plan.count != len(chunk.pts):
-        raise DamagedFileError(f"chunk {number}: wrong number of pictures")
-    return symbols
+            yield Chunk(source.reader.place(item), item)
 
 
 def cells_of(samples: int) -> int:

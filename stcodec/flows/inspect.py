@@ -83,7 +83,7 @@ class _Totals:
         if index.segments:
             totals.first = index.segments[0][1]
             reader.seek(index.segments[-1][0])
-            for item in _readable(reader):
+            for item in reader:
                 if isinstance(item, records.VideoChunk):
                     totals.end = item.pts[-1] + item.durations[-1]
         return totals
@@ -112,8 +112,8 @@ def _readable(reader: stp.Reader) -> Iterator[records.VideoChunk | Packet]:
 
 
 def info(path: PathLike) -> FileInfo:
-    """Read the headers of a file (of one that is cut off, what is left of its packets). InputError,
-    DamagedFileError."""
+    """Read the headers of a file, its index and its last segment; of one that is cut off, what is
+    left of it. InputError; DamagedFileError where these contradict each other."""
     with open_input(path) as stream, named(path):
         reader = stp.Reader(stream)
         video, extras = video_info(reader.header, reader.blobs), unpack_extras(reader.blobs)

@@ -10,6 +10,7 @@ import sys
 import webbrowser
 from typing import BinaryIO, cast
 
+from stcodec.common.interrupts import check_interrupt
 from stcodec.common.values import PathLike
 from stcodec.errors import StcodecError
 from stcodec.flows.reading import open_stp
@@ -58,6 +59,7 @@ def play(source: PathLike, options: DecodeOptions, command: list[str]) -> tuple[
                 for item in items:
                     writer.write(item)
                 writer.close()
+            check_interrupt()
             code = player.wait()
         finally:
             _close(player)

@@ -27,7 +27,7 @@ from stcodec.container.stp import Reader
 from stcodec.errors import DamagedFileError, UsageError
 from stcodec.flows.budget import check_pixels
 from stcodec.flows.compiling import compile_decoder
-from stcodec.flows.reading import new_decoder
+from stcodec.flows.reading import Chunk, new_decoder
 from stcodec.options import AUTO_DEVICE
 
 _IMPORTED_BY = os.getpid()
@@ -265,13 +265,12 @@ class _Decoding:
         decoder = self._decoder
 
         def read(item: tuple[int, VideoChunk]) -> Callable[[], ChunkSymbols]:
-            return lambda: decoder.read(item[1].payload, item[1].first)
+            first, chunk = item
+            placed = Chunk(f"the chunk of picture {first}", chunk)
+            return lambda: placed.symbols(decoder)
 
         for (first, chunk), symbols in run_ahead(self._chunks(start), read, flush_denormals):
-            if symbols is None or symbols.plan.count != len(chunk.pts):
-                raise DamagedFileError(
-                    f"the chunk of picture {first} has a wrong number of pictures"
-                )
+            assert symbols is not None
             planes = integers_from_frames(
                 decoder.frames(symbols), decoder.height, decoder.width, decoder.bit_depth
             )

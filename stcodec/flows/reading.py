@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO
 
-from stcodec.codec.chunk import ChunkSymbols
+from stcodec.codec.chunk import ChunkReader, ChunkSymbols
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import Model, load_model
+from stcodec.codec.tree import LEVELS
 from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.devices import choose_device
 from stcodec.common.files import input_size, is_standard_stream, named, open_input
@@ -166,7 +167,7 @@ def _decoded(source: StpInput, work: Arithmetic) -> Iterator[Picture | Packet]:
     if entry is not None:
         source.reader.seek(entry.offset)
 
-    def read(item: Packet | _Chunk) -> Callable[[], ChunkSymbols] | None:
+    def read(item: Packet | Chunk) -> Callable[[], ChunkSymbols] | None:
         return None if isinstance(item, Packet) else lambda: item.symbols(decoder, thinning.levels)
 
     with named(source.name):
@@ -191,24 +192,24 @@ def _decoded(source: StpInput, work: Arithmetic) -> Iterator[Picture | Packet]:
 
 
 @dataclass(frozen=True)
-class _Chunk:
-    """A chunk and its number, from 0, among those that are read."""
+class Chunk:
+    """A chunk, and what messages call it."""
 
-    number: int
+    place: str
     chunk: records.VideoChunk
 
-    def symbols(self, decoder: ChunkDecoder, levels: int) -> ChunkSymbols:
-        """What the payload holds. DamagedFileError with the chunk's number."""
+    def symbols(self, decoder: ChunkDecoder | ChunkReader, levels: int = LEVELS) -> ChunkSymbols:
+        """What the payload holds. DamagedFileError with the chunk's place."""
         try:
             symbols = decoder.read(self.chunk.payload, self.chunk.first, levels)
         except DamagedFileError as error:
-            raise DamagedFileError(f"chunk {self.number}: {error}") from error
+            raise DamagedFileError(f"{self.place}: {error}") from error
         if symbols.plan.count != len(self.chunk.pts):
-            raise DamagedFileError(f"chunk {self.number}: wrong number of pictures")
+            raise DamagedFileError(f"{self.place}: wrong number of pictures")
         return symbols
 
 
-def _wanted(reader: stp.Reader, entry: Entry | None, base: Fraction) -> Iterator[Packet | _Chunk]:
+def _wanted(reader: stp.Reader, entry: Entry | None, base: Fraction) -> Iterator[Packet | Chunk]:
     """What of the container has to be decoded or passed on."""
     source = iter(reader)
     while True:
@@ -233,4 +234,4 @@ def _wanted(reader: stp.Reader, entry: Entry | None, base: Fraction) -> Iterator
                 continue
             if item.pts[0] < entry.segment:
                 continue
-        yield _Chunk(reader.chunks_read, item)
+        yield Chunk(reader.place(item), item)

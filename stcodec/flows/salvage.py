@@ -23,9 +23,11 @@ from stcodec.flows.budget import check_pixels
 from stcodec.flows.compiling import compile_decoder
 from stcodec.flows.reading import StpInput, input_name, new_decoder
 
-# Pictures that are shown for one gap at most: an hour of them. A time stamp costs a file nothing.
+# Pictures that are shown for all gaps at most: an hour of them. A time stamp costs a file nothing.
 _MOST_HELD = 100_000
 _USUAL_RATE = 25
+# Gaps in the sound that are remembered: a file that is hostile could have many.
+_MOST_GAPS = 1000
 _PICTURES = "pictures"
 _TABLES = "tags, chapters, attachments or streams"
 
@@ -89,6 +91,7 @@ class Recovery:
         self._usable = False
         self._wanting = self._missing_by_segment()
         self._ranges: list[_Range] = []
+        self._held = _MOST_HELD
         self._streams = _Streams(left.reader)
         self.whole = 0
 
@@ -121,8 +124,9 @@ class Recovery:
                 broken = True
                 self._streams.broken()
             elif isinstance(item, Packet):
-                self._streams.packet(item)
-                yield item
+                if not self._streams.is_late(item):
+                    self._streams.packet(item)
+                    yield item
             else:
                 segment = item.pts[0] if item.first else segment
                 yield from self._chunk(item, broken, self._wanting.get(segment or 0, 0))
@@ -179,7 +183,8 @@ class Recovery:
         """Times for so many lost pictures, as evenly as they come."""
         self._lose(start, end, count)
         self._number += count
-        shown = min(count, _MOST_HELD)
+        shown = max(1, min(count, self._held))
+        self._held = max(0, self._held - shown)
         for at in range(shown):
             pts, until = (start + (end - start) * n // shown for n in (at, at + 1))
             if until > pts:
@@ -198,8 +203,10 @@ class _Streams:
     def __init__(self, reader: Reader) -> None:
         self._infos = reader.streams
         self._due: dict[int, int] = {}
+        self._last: dict[int, int] = {}
         self._bytes = [0] * len(reader.streams)
         self._apart: set[int] = set()
+        self._gaps: dict[int, list[tuple[int, int]]] = {}
         self.lost: list[Lost] = []
         self._known: set[int] = set()
 
@@ -214,17 +221,34 @@ class _Streams:
         if packet.pts is None:
             return
         due = self._due.get(number, 0)
-        if number in self._apart and packet.pts > due + packet.duration // 2:
-            self._lose(number, due, packet.pts)
+        if packet.pts > due + packet.duration // 2:
+            if number in self._apart:
+                self._lose(number, due, packet.pts)
+            elif number in self._due and self._infos[number].kind == "audio":
+                # No damage is seen here: it may be how it was, or whole packets are gone.
+                gaps = self._gaps.setdefault(number, [])
+                gaps += [(due, packet.pts)] if len(gaps) < _MOST_GAPS else []
         self._apart.discard(number)
+        self._last[number] = packet.pts
         self._due[number] = max(due, packet.pts + packet.duration)
+
+    def is_late(self, packet: Packet) -> bool:
+        """Whether a packet of sound is not later than the one before it: it is there twice, or out
+        of its place, where no muxer takes it."""
+        if packet.pts is None or self._infos[packet.stream].kind != "audio":
+            return False
+        last = self._last.get(packet.stream)
+        return last is not None and packet.pts <= last
 
     def end(self, said: tuple[int, ...]) -> None:
         """There are no more. said: bytes of the packets of each stream, where they are known."""
         for number, (size, meant) in enumerate(zip(self._bytes, said, strict=False)):
-            if size < meant and number not in self._known:
-                # Sound has no gap, so what is lost is at its end; of what comes now and then
-                # nobody knows.
+            if size >= meant or number in self._known:
+                continue
+            for gap in self._gaps.get(number, ()):
+                self._lose(number, *gap)
+            if number not in self._known:
+                # Sound without a gap has lost its end; of what comes now and then nobody knows.
                 sound = self._infos[number].kind == "audio"
                 self._lose(number, self._due.get(number, 0) if sound else 0, None)
 

@@ -20,8 +20,9 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from stcodec.common.files import check_input, is_standard_stream
+from stcodec.common.interrupts import check_interrupt
 from stcodec.common.values import PathLike, Picture, Planes, StreamInfo, VideoInfo
-from stcodec.errors import StcodecError, UsageError
+from stcodec.errors import DamagedFileError, StcodecError, UsageError
 from stcodec.flows.inspect import info as file_info
 from stcodec.flows.reading import StpInput, open_stp
 from stcodec.media.writer import MediaWriter
@@ -53,10 +54,7 @@ class PlayServer:
             raise UsageError("a page can be served of a file only, not of a pipe")
         check_input(source)
         self.source, self.options = os.fspath(source), options
-        found = file_info(source)
-        end = found.duration if options.end is None else min(options.end, found.duration)
-        # Without an index there is no going to another place.
-        self.duration = max(0.0, end - (options.start or 0.0)) if found.complete else 0.0
+        self.duration = _duration(source, options)
         self.problem = ""
         self._log, self._said = log, set[str]()
         self._token = secrets.token_urlsafe(16)
@@ -137,6 +135,18 @@ class PlayServer:
         if text not in self._said:
             self._said.add(text)
             self._log(text)
+
+
+def _duration(source: PathLike, options: DecodeOptions) -> float:
+    """Seconds that are played; 0 for a file whose end is missing or damaged, in which there is no
+    going to another place."""
+    try:
+        found = file_info(source)
+    except DamagedFileError:
+        with open_stp(source):  # what comes before the damage can be played
+            return 0.0
+    end = found.duration if options.end is None else min(options.end, found.duration)
+    return max(0.0, end - (options.start or 0.0)) if found.complete else 0.0
 
 
 def _open(
@@ -232,6 +242,10 @@ class _Server(ThreadingHTTPServer):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Called again and again while the server waits."""
+        check_interrupt()
 
     def serve_stream(self, request: socket.socket) -> None:
         """A connection is being played from: it may take its time, and makes no room for others."""

@@ -97,6 +97,7 @@ def main() -> None:
     try:
         code = commands.main(standalone_mode=False, prog_name="stcodec") or 0
         sys.stdout.flush()
+        interrupts.ignore()  # what was asked for is done
     except SystemExit:
         raise
     except BaseException as error:

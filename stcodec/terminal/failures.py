@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
+from stcodec.common.interrupts import forget_interrupt, interrupt_came
 from stcodec.errors import StcodecError
 
 INTERRUPTED = 130
@@ -45,8 +46,9 @@ class Interrupts:
     """Ctrl-C, SIGTERM and SIGHUP end a command by KeyboardInterrupt, and it tidies up.
 
     Those that come within two seconds after one are passed over: an impatient hand, or a service
-    manager that tells a whole group, must not stop the tidying. A later one counts again, should
-    the first have been lost: libraries in C turn it into errors of their own, or drop it.
+    manager that tells a whole group, must not stop the tidying. A later one counts again. Libraries
+    in C turn the exception into errors of their own, or drop it, so loops ask for it, too
+    (`check_interrupt`).
     """
 
     def __init__(self) -> None:
@@ -68,6 +70,7 @@ class Interrupts:
 
     def ignore(self) -> None:
         """Pass over all that come from now on: the command ends."""
+        forget_interrupt()
         for number in self._watched:
             signal.signal(number, signal.SIG_IGN)
 
@@ -76,4 +79,5 @@ class Interrupts:
         if self._last is not None and now - self._last < _SECONDS_OF_GRACE:
             return
         self._last = now
+        interrupt_came()
         raise KeyboardInterrupt

@@ -175,7 +175,7 @@ def chunks(data: bytes) -> None:
             words = len(payload) - (len(payload) - 7) % 4
             with contextlib.suppress(DamagedFileError):
                 planes = decoder.decode(payload[: max(0, words)], number == 0)
-                assert 1 <= len(planes) <= 8
+                assert 1 <= len(planes) <= 16
                 assert {p[0].shape for p in planes} == {(HEIGHT, WIDTH)}
 
 

@@ -1,0 +1,273 @@
+"""Much at once, long, large: `python -m tests.load [NAME ...]`, in the root of the repository.
+
+Each prints a line with what it came to, and fails where something is not as it should be. Figures
+are kept in docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from tests.media import clip, frame_of, write_clip
+
+DATA = Path(__file__).parent / "data"
+FAST = ("--model", "dct", "--effort", "0", "--quiet")
+_MEGABYTE = 1 << 20
+
+
+class Command:
+    """A command that runs, and the memory of its processes from second to second."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.begun = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "stcodec", *map(str, arguments)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        self.memory: list[int] = []
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while self.process.poll() is None:
+            self.memory.append(sum(map(_resident, _family(self.process.pid))))
+            time.sleep(1)
+
+    def end(self, code: int = 0) -> float:
+        """Wait for it; seconds that it took. AssertionError where it ends otherwise."""
+        said = self.process.communicate()[1]
+        assert self.process.returncode == code, (self.process.args, said)
+        return time.monotonic() - self.begun
+
+
+def _family(number: int) -> list[int]:
+    """A process, and those that it has started."""
+    found = [number]
+    for one in found:
+        for tasks in Path(f"/proc/{one}/task").glob("*/children"):
+            try:
+                found += map(int, tasks.read_text().split())
+            except OSError:
+                continue
+    return found
+
+
+def _resident(number: int) -> int:
+    """Bytes of memory, 0 where the process has ended."""
+    try:
+        lines = Path(f"/proc/{number}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS")), 0)
+
+
+def encodes(folder: Path) -> str:
+    """Eight encodes at once, of the same video: the same bytes as those of one."""
+    Command("encode", *FAST, DATA / "butterfly.mp4", folder / "alone.stp").end()
+    begun = time.monotonic()
+    running = [
+        Command("encode", *FAST, DATA / "butterfly.mp4", folder / f"{n}.stp") for n in range(8)
+    ]
+    for command in running:
+        command.end()
+    took, alone = time.monotonic() - begun, (folder / "alone.stp").read_bytes()
+    assert all((folder / f"{n}.stp").read_bytes() == alone for n in range(8))
+    assert len(os.listdir(folder)) == 9
+    most = max(max(c.memory) for c in running) // _MEGABYTE
+    return f"8 encodes at once: {took:.0f} s, at most {most} MB each, the same bytes"
+
+
+def batch(folder: Path, count: int = 1000) -> str:
+    """A batch of a thousand tiny files, there, back, and once more with nothing to do."""
+    (folder / "in").mkdir()
+    first = write_clip(folder / "in" / "0000.mkv", clip(2, 32, 32))
+    for number in range(1, count):
+        (folder / "in" / f"{number:04}.mkv").write_bytes(first.read_bytes())
+    there = Command("batch", folder / "in", "-o", folder / "out", "--jobs", "2", *FAST)
+    seconds = there.end()
+    coded = sorted((folder / "out").glob("*.stp"))
+    assert len(coded) == count and len({p.read_bytes() for p in coded}) == 1
+    again = Command("batch", folder / "in", "-o", folder / "out", "--jobs", "2", *FAST).end()
+    return (
+        f"{count} files of 2 pictures: {seconds:.0f} s ({1000 * seconds / count:.0f} ms each), "
+        f"memory at a tenth {_at(there.memory, 0.1)} MB, at the end {_at(there.memory, 0.95)} MB "
+        f"(3 processes); once more, all done already: {again:.1f} s"
+    )
+
+
+def _at(memory: Sequence[int], share: float) -> int:
+    return memory[min(len(memory) - 1, int(share * len(memory)))] // _MEGABYTE
+
+
+def _repeated(path: Path, frames: int, width: int = 64, height: int = 48) -> Path:
+    """A video of so many pictures: a clip with a change of scene, again and again, and sound."""
+    pictures = [p.to_ndarray() for p in clip(100, width, height)]
+    pictures = [p if n < 50 else 255 - p for n, p in enumerate(pictures)]
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("mpeg4", rate=25, options={"qscale": "2"})
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        sound = out.add_stream("aac", rate=48000)
+        sound.layout = "mono"
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(pictures[number % 100], format="yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            out.mux(video.encode(frame))
+            tone = av.AudioFrame(format="s16", layout="mono", samples=1920)
+            tone.planes[0].update((np.arange(1920) % 160 * 50).astype(np.int16).tobytes())
+            tone.sample_rate, tone.pts, tone.time_base = 48000, number * 1920, Fraction(1, 48000)
+            out.mux(sound.encode(tone))
+        out.mux(video.encode(None))
+        out.mux(sound.encode(None))
+    return path
+
+
+def long(folder: Path, frames: int = 180_000) -> str:
+    """Two hours of video: memory does not grow with them."""
+    source = _repeated(folder / "in.mkv", frames)
+    coded, back = folder / "out.stp", folder / "back.mkv"
+    encode = Command("encode", *FAST, source, coded)
+    encoding = encode.end()
+    verify = Command("verify", "--quiet", coded)
+    verifying = verify.end()
+    decode = Command("decode", "--quiet", "--crf", "30", coded, back)
+    decoding = decode.end()
+    with av.open(str(back)) as video:
+        assert sum(p.size > 0 for p in video.demux(video=0)) == frames
+    lines = [f"{frames} pictures of 64x48 with sound, {coded.stat().st_size} bytes"]
+    for name, command, seconds in (
+        ("encode", encode, encoding),
+        ("verify", verify, verifying),
+        ("decode", decode, decoding),
+    ):
+        shown = ", ".join(f"{_at(command.memory, s)}" for s in (0.1, 0.25, 0.5, 0.75, 0.98))
+        lines.append(f"{name} {seconds:.0f} s, memory at 10, 25, 50, 75, 98 %: {shown} MB")
+    return "; ".join(lines)
+
+
+def large(folder: Path) -> str:
+    """The widest picture there is."""
+    rng = np.random.default_rng(1)
+    width, height = 65_535, 16
+    luma = np.cumsum(rng.integers(-2, 3, (height, width)), axis=1).clip(-99, 99) + 120
+    chroma = np.full((height // 2, (width + 1) // 2), 128, np.uint8)
+    frames = [
+        frame_of([np.roll(luma, 3 * n, 1).astype(np.uint8), chroma, chroma]) for n in range(3)
+    ]
+    source = write_clip(folder / "in.mkv", frames, codec="ffv1")
+    coding = Command("encode", *FAST, source, folder / "out.stp")
+    there = coding.end()
+    decoding = Command("decode", "--quiet", folder / "out.stp", folder / "back.y4m")
+    back = decoding.end()
+    size = (folder / "back.y4m").stat().st_size
+    assert size > 3 * width * height * 3 // 2
+    most = [max(c.memory) // _MEGABYTE for c in (coding, decoding)]
+    return f"3 pictures of {width}x{height}: encode {there:.0f} s, {most[0]} MB; decode " + (
+        f"{back:.0f} s, {most[1]} MB"
+    )
+
+
+def index(folder: Path) -> str:
+    """An index of a million pictures, built and not encoded: opening, and finding a picture."""
+    import stcodec
+    from stcodec.container import records, stp
+    from tests.test_container import HEADER
+
+    said = []
+    for length in (128, 16):
+        data = io.BytesIO()
+        writer = stp.Writer(data, HEADER)
+        for number in range(0, 10**6, 16):
+            times = tuple(range(number, number + 16))
+            chunk = records.VideoChunk(number % length == 0, times, (1,) * 16, b"")
+            writer.write_chunk(chunk)
+        writer.close()
+        path = folder / f"{length}.stp"
+        path.write_bytes(data.getvalue())
+        stcodec.open(DATA.parent / "golden" / "dct-8bit.stp").close()  # what is imported for it
+        begun = time.perf_counter()
+        video = stcodec.open(path)
+        opened = time.perf_counter()
+        access = video._access
+        pts = access.stamps(access.segment_of(765_432))[0]
+        found = time.perf_counter()
+        assert 765_432 in pts
+        spent = [1000 * t for t in (opened - begun, found - opened)]
+        said.append(
+            f"10^6 pictures, a segment for every {length}: open {spent[0]:.1f} ms, "
+            f"find one {spent[1]:.2f} ms"
+        )
+        video.close()
+    return "; ".join(said)
+
+
+def kills(folder: Path, count: int = 20, seed: int = 1) -> str:
+    """`encode --resume`, killed at random moments: the bytes of an unbroken encode each time."""
+    source = _repeated(folder / "in.mkv", 600, 96, 64)
+    options = ("--model", "dct", "--quiet", "--resume")
+    whole = Command("encode", *options, source, folder / "whole.stp")
+    seconds, right = whole.end(), (folder / "whole.stp").read_bytes()
+    rng, target = random.Random(seed), folder / "out.stp"
+    killed = done = runs = 0
+    while killed < count:
+        command = Command("encode", *options, source, target)
+        runs += 1
+        with_mercy = rng.random() < 0.3
+        try:
+            command.process.wait(rng.uniform(0.02, 1.0) * seconds)
+        except subprocess.TimeoutExpired:
+            command.process.send_signal(signal.SIGINT if with_mercy else signal.SIGKILL)
+            command.process.wait()
+        assert command.process.stderr is not None
+        command.process.stderr.close()
+        if target.exists():
+            assert target.read_bytes() == right
+            target.unlink()
+            done += 1
+        else:
+            # Before a program of Python can listen, SIGINT is what it is for all programs.
+            assert command.process.returncode in (-signal.SIGKILL, 130, -signal.SIGINT)
+            killed += 1
+    Command("encode", *options, source, target).end()
+    assert target.read_bytes() == right
+    assert sorted(os.listdir(folder)) == ["in.mkv", "out.stp", "whole.stp"]
+    return (
+        f"{killed} encodes broken off at random moments within {seconds:.0f} s (seed {seed}), "
+        f"{done + 1} came to their end: the bytes of the unbroken one each time, nothing left"
+    )
+
+
+LOADS: dict[str, Callable[..., str]] = {
+    one.__name__: one for one in (encodes, batch, long, large, index, kills)
+}
+
+
+def main() -> None:
+    """Those that are named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *LOADS])
+    parser.add_argument("--count", type=int, help="files, pictures or kills, instead of the usual")
+    chosen = parser.parse_args()
+    for name in chosen.names or LOADS:
+        with tempfile.TemporaryDirectory() as folder:
+            more = [] if chosen.count is None else [chosen.count]
+            print(f"{name}: {LOADS[name](Path(folder), *more)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
