@@ -12,7 +12,7 @@ import pytest
 import stcodec
 from stcodec.common.values import Picture, Planes
 from stcodec.errors import UsageError
-from stcodec.flows.encode import chunks
+from stcodec.flows.grouping import chunks
 from stcodec.flows.rate_control import Control, Rates
 from stcodec.flows.sampling import survey
 from stcodec.media.reader import VideoReader

@@ -28,7 +28,7 @@ from stcodec.common.values import Picture, Planes
 from stcodec.encoder import choice
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings, PreparedChunk
 from stcodec.errors import StcodecError, UsageError
-from stcodec.flows.encode import Cut, chunks
+from stcodec.flows.grouping import Cut, chunks
 from stcodec.quality.metrics import Quality, QualityMeter
 
 KINDS = ("intra", "key", "level 1", "level 2", "leaves")
@@ -100,7 +100,7 @@ def _coded(clip: Clip, model: Model, quality: int) -> tuple[_Coded, list[Quality
     for cut in (c for c in chunks(sources) if isinstance(c, Cut)):
         planes = [p.planes for p in cut.pictures]
         start = time.process_time()
-        prepared = encoder.prepare(planes, cut.first)
+        prepared = cut.prepare(encoder)
         coded.encode += time.process_time() - start
         decoded = [
             picture for chunk in prepared for picture in _code(encoder, decoder, chunk, coded)

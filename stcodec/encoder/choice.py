@@ -35,11 +35,13 @@ from stcodec.codec.vectors import (
 from stcodec.common import compiled as compiled_loops
 from stcodec.encoder import (
     choice_kernels,
+    filter_kernels,
     quantiser,
     quantiser_kernels,
     sample_kernels,
     search,
     search_kernels,
+    temporal_filter,
     tuning,
     unit_kernels,
 )
@@ -56,7 +58,8 @@ def cache_folder() -> Path | None:
 def compiled() -> bool:
     """Whether this machine has compiled the loops of search and choice before, and those of the
     codec; if not, the first chunk takes longer."""
-    functions = search_kernels.sweep, choice_kernels.choose, quantiser_kernels.cheapest
+    loops = search_kernels.sweep, choice_kernels.choose
+    functions = *loops, quantiser_kernels.cheapest, filter_kernels.mix
     return kernels.cached() and all(compiled_loops.is_cached(f) for f in functions)
 
 
@@ -70,6 +73,7 @@ def compile_apart() -> None:
 def warm_up() -> None:
     """Compile the loops, or load what was compiled before, which the first chunk would do."""
     kernels.warm_up()
+    temporal_filter.warm_up()
     pictures = torch.zeros(2, 1, 16, 16)
     found = search.search(pictures, [(1, 0, 0)], search.SearchSettings(1.0))[0]
     choose_fields(

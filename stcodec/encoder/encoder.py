@@ -27,6 +27,7 @@ from stcodec.encoder import search, tuning
 from stcodec.encoder.guide import ChunkGuide
 from stcodec.encoder.propagation import changes, lasting
 from stcodec.encoder.source import SourceChunk
+from stcodec.encoder.temporal_filter import AHEAD, filtered, towards
 
 _MOST_WORKERS = 4  # frames of the widest step of a tree
 
@@ -64,10 +65,12 @@ class PreparedChunk:
 
 
 class _Before(NamedTuple):
-    """The last picture of the chunk before, and as the search sees it."""
+    """The last picture of the chunk before, and as the search sees it; after: what it has found of
+    the pictures after it, vectors int16 [2, H / 8, W / 8]."""
 
     luma: Tensor
     picture: search.SourcePicture
+    after: list[Tensor]
 
 
 def _luma(source: SourceChunk, before: _Before | None, number: int) -> Tensor:
@@ -110,21 +113,29 @@ class ChunkEncoder:
         (prepared,) = self.prepare(chunk, first)
         return self.encode_prepared(prepared)
 
-    def prepare(self, pictures: Sequence[Planes], first: bool) -> list[PreparedChunk]:
+    def prepare(
+        self, pictures: Sequence[Planes], first: bool, following: Sequence[Planes] = ()
+    ) -> list[PreparedChunk]:
         """The part of encoding that looks at source pictures alone, of 1..16 pictures that come in
         order: the one or two chunks that they make. It may run in a thread of its own, ahead of
-        `encode_prepared`."""
+        `encode_prepared`.
+
+        following: up to `temporal_filter.AHEAD` pictures with which the next call goes on in the
+        same segment; without them key frames are filtered less well."""
         if not 1 <= len(pictures) <= LONGEST:
             raise ValueError(f"1 to {LONGEST} pictures make chunks, not {len(pictures)}")
+        pictures, count = [*pictures, *following[:AHEAD]], len(pictures)
         with stage("motion"), torch.no_grad():
             whole = self._source(pictures)
             seen = [search.SourcePicture(whole.luma_bytes(i)) for i in range(len(pictures))]
-            if self._is_long(seen, first):
-                return [self._prepare(pictures, seen, first)]
-            short = CHUNK_FRAMES
-            chunks = [self._prepare(pictures[:short], seen[:short], first)]
-            if len(pictures) > short:
-                chunks.append(self._prepare(pictures[short:], seen[short:], False))
+            if self._is_long(seen[:count], first):
+                return [self._prepare(pictures, seen, count, first)]
+            short = min(CHUNK_FRAMES, count)
+            most = short + AHEAD
+            chunks = [self._prepare(pictures[:most], seen[:most], short, first)]
+            if count > short:
+                rest = pictures[short:], seen[short:], count - short
+                chunks.append(self._prepare(*rest, False))
             return chunks
 
     def _source(self, pictures: Sequence[Planes]) -> SourceChunk:
@@ -137,22 +148,35 @@ class ChunkEncoder:
         return search.is_steady([self._before.picture, *seen], self._search_settings())
 
     def _prepare(
-        self, pictures: Sequence[Planes], seen: list[search.SourcePicture], first: bool
+        self, pictures: Sequence[Planes], seen: list[search.SourcePicture], count: int, first: bool
     ) -> PreparedChunk:
-        """Prepare one chunk of 1..8 or of 16 pictures."""
-        count = len(pictures)
+        """Prepare one chunk of 1..8 or of 16 pictures, `count` of those that are given: the others
+        come after it."""
         missing = max(0, CHUNK_FRAMES - count)
-        source = self._source([*pictures, *[pictures[-1]] * missing])
-        seen = [*seen, *[seen[-1]] * missing]
+        if missing:
+            pictures = [*pictures[:count], *[pictures[count - 1]] * missing]
+            seen = [*seen[:count], *[seen[count - 1]] * missing]
+        length = count + missing
+        source = self._source(pictures)
         before = None if first else self._before
-        tree, fields = self._find_motion(seen, before) if self.settings.motion else (0, {})
+        tree, fields = 0, dict[int, Fields]()
+        if self.settings.motion:
+            tree, fields = self._find_motion(seen, length, before)
+        after = [fields.pop(i).vectors[0, 0] for i in range(length, len(seen)) if i in fields]
         # Nothing is predicted from a picture that is alone.
         alone = first and count == 1
         luma = functools.partial(_luma, source, before)
         steps = tree_steps(tree, first)
         lasting = {} if alone else changes(luma, steps, fields, self._geometry.patch)
-        self._before = _Before(source.luma(len(seen) - 1), seen[-1])
-        return PreparedChunk(source, count, first, tree, fields, lasting)
+        self._before = _Before(source.luma(length - 1), seen[length - 1], after)
+        planes = list(pictures[:length])
+        if not alone:
+            for key in (frame for step in steps if step.level == 0 for frame in step.frames):
+                near = towards(key, steps, fields)
+                if key == length - 1:
+                    near |= {length + i: vectors.numpy() for i, vectors in enumerate(after)}
+                planes[key] = filtered(pictures, key, near, self.bit_depth, self._key_step())
+        return PreparedChunk(self._source(planes), count, first, tree, fields, lasting)
 
     def encode_prepared(self, chunk: PreparedChunk, quality: int | None = None) -> EncodedChunk:
         """Code what `prepare` made of a chunk, at `quality` (0..63) instead of the settings' if
@@ -194,25 +218,28 @@ class ChunkEncoder:
         return sum(share >= least for least in tuning.CASCADE_SHARES)
 
     def _find_motion(
-        self, pictures: list[search.SourcePicture], before: _Before | None
+        self, pictures: list[search.SourcePicture], length: int, before: _Before | None
     ) -> tuple[int, dict[int, Fields]]:
-        """The tree of a chunk and the motion of each of its predicted frames, found on source
-        pictures."""
-        length, settings = len(pictures), self._search_settings()
+        """The tree of a chunk of so many frames, and the motion of each of its predicted frames and
+        of the pictures after it from its last frame, found on source pictures."""
+        settings, offset = self._search_settings(), 0
+        after, known = range(length, len(pictures)), {}
         if before is not None:
-            pictures = [before.picture, *pictures]
-        offset, tree = len(pictures) - length, 0
+            pictures, offset = [before.picture, *pictures], 1
+            known = {(1 + i, 0): vectors.numpy() for i, vectors in enumerate(before.after)}
+        tree = 0
         if length > CHUNK_FRAMES:
             tree = LONG_TREE
         elif offset:
-            tree = search.choose_tree(pictures, settings)
+            tree = search.choose_tree(pictures[: 1 + length], settings)
         pairs = []
         for step in tree_steps(tree, not offset):
             for frame, pair in zip(step.frames, step.references, strict=True):
                 if pair != (None, None):
                     a, b = (None if r is None else r + offset for r in pair)
                     pairs.append((frame + offset, a, b))
-        found = search.search_pictures(pictures, pairs, settings, choose_modes=False)
+        pairs += [(number + offset, length - 1 + offset, None) for number in after]
+        found = search.search_pictures(pictures, pairs, settings, choose_modes=False, known=known)
         moved = (Fields(f.vectors.to(self._device), f.modes.to(self._device)) for f in found)
         return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, moved, strict=True)}
 
@@ -224,3 +251,9 @@ class ChunkEncoder:
         level = torch.tensor([float(self.settings.quality)], device=self._device)
         step = self._model.network.step(level, torch.tensor([KEY], device=self._device))
         return tuning.MOTION_BIT_COST * float(step.min())
+
+    def _key_step(self) -> float:
+        """Quantisation step of key frames, in units of 1 / 255."""
+        network = self._model.network
+        quality = network.quality_of(self.settings.quality, KEY)
+        return 255.0 * float(network.luma_steps(quality, KEY).mean())

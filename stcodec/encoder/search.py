@@ -13,7 +13,7 @@ or one) are chosen. What is coded in the end `choice` decides. The loops are in
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -177,13 +177,15 @@ def search_pictures(
     pairs: list[tuple[int, int | None, int | None]],
     settings: SearchSettings,
     choose_modes: bool = True,
+    known: Mapping[tuple[int, int], np.ndarray] | None = None,
 ) -> list[Fields]:
     """Fields (batch size 1) for each (frame, first reference, second reference) of `pairs`; with or
     without a choice of modes.
 
-    pictures: indexed by the numbers in `pairs`, in order of time; sizes multiples of 16.
+    pictures: indexed by the numbers in `pairs`, in order of time; sizes multiples of 16; known:
+    vectors [2, H / 8, W / 8] by frame and reference, which are not searched again.
     """
-    found = _Search(pictures, settings)
+    found, known = _Search(pictures, settings), known or {}
     height, width = pictures[0].sizes[0].shape
 
     def fields(pair: tuple[int, int | None, int | None]) -> Fields:
@@ -191,7 +193,8 @@ def search_pictures(
         vectors = np.zeros((2, 2, height // 8, width // 8), np.int32)
         for side, reference in enumerate((first, second)):
             if reference is not None:
-                vectors[side] = found.pair(frame, reference)
+                before = known.get((frame, reference))
+                vectors[side] = found.pair(frame, reference) if before is None else before
         modes = np.full((height // 16, width // 16), SECOND if first is None else FIRST, np.uint8)
         if first is not None and second is not None and choose_modes:
             modes = found.modes(frame, (first, second), vectors)

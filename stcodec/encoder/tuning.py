@@ -68,3 +68,13 @@ LASTING_PRICE = 0.5
 """The price of a bit where nothing changes, against where everything does."""
 HALF_WAY = 0.1
 """Mean squared change, in units of step**2, that is half way in between."""
+
+# --- Temporal filter of intra and key frames
+
+FILTER_SPREAD, FILTER_LEAST_STEP = 9.0, 2.0
+"""How far a sample may differ from another picture's and still count much: so many units of 1 / 255
+for each octave that the key frames' step lies above the least one, in the same units."""
+FILTER_ERROR = 4.0
+"""A block's mean squared error that divides its weight by e: the square of that, over this."""
+FILTER_WEIGHTS = (0.7, 0.58)
+"""Weights of pictures one and two away, against 1 of the frame itself."""

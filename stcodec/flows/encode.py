@@ -4,16 +4,15 @@ write."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from stcodec.codec.model_files import Model, load_model
-from stcodec.codec.patches import CHUNK_FRAMES
-from stcodec.codec.tree import LONGEST
 from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.devices import choose_device
 from stcodec.common.files import (
@@ -34,10 +33,9 @@ from stcodec.common.timing import stage
 from stcodec.common.values import Extras, Packet, PathLike, Picture, Progress, StreamInfo, VideoInfo
 from stcodec.container import records, stp
 from stcodec.container.extras import pack_extras
-from stcodec.encoder import tuning
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings, EncodedChunk, PreparedChunk
-from stcodec.encoder.scene_cuts import SceneCutDetector
 from stcodec.errors import InputError, LargerError, UsageError
+from stcodec.flows.grouping import Cut, chunks
 from stcodec.flows.proof import Proof, read_back
 from stcodec.flows.resume import Beginning, Earlier, check_resume, key_of
 from stcodec.media.reader import VideoReader
@@ -77,30 +75,6 @@ class QualityControl(Protocol):
 
     def coded(self, quality: int, size: int) -> None:
         """The chunk has been coded."""
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Pictures that are coded together, one chunk or two, and whether they start a segment. last:
-    of a part, whether it is the last one."""
-
-    pictures: list[Picture]
-    first: bool
-    last: bool = True
-
-    def parts(self, chunks: Sequence[PreparedChunk]) -> Iterator[tuple[Cut, PreparedChunk]]:
-        """The chunks that were made of it, each with its pictures."""
-        at = 0
-        for chunk in chunks:
-            pictures = self.pictures[at : at + chunk.count]
-            at += chunk.count
-            yield Cut(pictures, chunk.first, at == len(self.pictures)), chunk
-
-    def chunk(self, payload: bytes) -> records.VideoChunk:
-        """The chunk of a file, with its payload."""
-        pts = tuple(p.pts for p in self.pictures)
-        durations = tuple(max(0, p.duration) for p in self.pictures)
-        return records.VideoChunk(self.first, pts, durations, payload)
 
 
 def encode_steps(
@@ -293,7 +267,7 @@ def _prepared(
     def prepare(item: Cut | Packet) -> Callable[[], list[PreparedChunk]] | None:
         if isinstance(item, Packet):
             return None
-        return lambda: encoder.prepare([p.planes for p in item.pictures], item.first)
+        return functools.partial(item.prepare, encoder)
 
     for item, prepared in run_ahead(items, prepare, flush_denormals):
         if isinstance(item, Packet):
@@ -334,35 +308,6 @@ def _coded(
             yield item
         elif coded is not None:
             yield item.chunk(coded.payload)
-
-
-def chunks(items: Iterable[Picture | Packet]) -> Iterator[Cut | Packet]:
-    """Group pictures that may become one chunk; a scene cut ends a group and starts a segment.
-    Packets pass through in between."""
-    detector = SceneCutDetector()
-    pictures: list[Picture] = []
-    in_segment = 0
-    source = iter(items)
-    while True:
-        with stage("input"):
-            item = next(source, None)
-        if item is None:
-            break
-        if isinstance(item, Packet):
-            yield item
-            continue
-        if detector.is_cut(item.planes[0]) and (pictures or in_segment):
-            if pictures:
-                yield Cut(pictures, in_segment == 0)
-            pictures, in_segment = [], 0
-        pictures.append(item)
-        # The first chunk of a segment is a short one.
-        most = min(LONGEST, tuning.MAX_SEGMENT - in_segment) if in_segment else CHUNK_FRAMES
-        if len(pictures) == most:
-            yield Cut(pictures, in_segment == 0)
-            pictures, in_segment = [], (in_segment + most) % tuning.MAX_SEGMENT
-    if pictures:
-        yield Cut(pictures, in_segment == 0)
 
 
 def make_header(info: VideoInfo, model: Model, quality: int) -> records.Header:

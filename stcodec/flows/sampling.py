@@ -22,7 +22,8 @@ from stcodec.container import stp
 from stcodec.container.extras import pack_extras
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 from stcodec.errors import UsageError
-from stcodec.flows.encode import Cut, chosen_part, chunks, make_header, opened_video
+from stcodec.flows.encode import chosen_part, make_header, opened_video
+from stcodec.flows.grouping import Cut, chunks
 from stcodec.flows.rate_control import Rates
 from stcodec.options import EncodeOptions
 from stcodec.quality.metrics import Quality, QualityMeter
@@ -149,7 +150,7 @@ def try_quality(
             for part in run:
                 planes = [p.planes for p in part.pictures]
                 size = 0
-                for chunk in encoder.prepare(planes, part.first):
+                for chunk in part.prepare(encoder):
                     payload = encoder.encode_prepared(chunk).payload
                     size += len(payload)
                     decoded = decoder.decode(payload, chunk.first) if metrics else ()

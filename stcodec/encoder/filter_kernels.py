@@ -1,0 +1,252 @@
+"""Compiled loops for the temporal filter: each 8x8 block of a picture, mixed with what other
+pictures show of it.
+
+Samples are float32 in [0, 255], whatever their depth. Vectors count quarter luma samples.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import float32, int64, uint64
+
+from stcodec.common.compiled import compiled, inlined, inner
+
+BLOCK = 8
+_CANDIDATES = 8
+_WINDOW = 16  # samples from row to row of a window
+_LEAST = 0.02  # a smaller weight of a whole block is none
+_GOOD = 0.15  # an error that leaves so much of a block's weight is not improved upon, in e-ths
+_FARTHEST = np.float32(255)
+
+
+class Planes(NamedTuple):
+    """A picture: y float32 [H, W], u and v [ceil(H / 2), ceil(W / 2)]."""
+
+    y: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+
+
+class Weights(NamedTuple):
+    """What a sample of another picture counts, against one of this picture: `most`, times `alike`
+    float32 [256] by its difference, times what the block's mean squared error leaves of it, one
+    e-th for `error`."""
+
+    most: float
+    alike: np.ndarray
+    error: float
+
+
+class Taps(NamedTuple):
+    """Interpolation filters: luma float32 [4, 8], chroma float32 [8, 4]."""
+
+    luma: np.ndarray
+    chroma: np.ndarray
+
+
+class Room(NamedTuple):
+    """Room for a block: vectors int64 [_CANDIDATES, 2] that are tried; window float32 [15 * 16], in
+    rows of 16; line [15 * 8], in rows of 8; moved [64] in rows of 8, and the best so far."""
+
+    tried: np.ndarray
+    window: np.ndarray
+    line: np.ndarray
+    moved: np.ndarray
+    best: np.ndarray
+
+
+def room() -> Room:
+    """An empty one."""
+    lengths = 15 * _WINDOW, 15 * BLOCK, BLOCK * BLOCK, BLOCK * BLOCK
+    return Room(np.zeros((_CANDIDATES, 2), np.int64), *(np.zeros(n, np.float32) for n in lengths))
+
+
+@inner
+def _window(plane: np.ndarray, top: int, left: int, size: int, out: np.ndarray) -> None:
+    """size x size samples of a plane from (top, left) on into rows of `out`; beyond the edges the
+    nearest ones."""
+    rows, columns = plane.shape
+    flat = plane.reshape(-1)
+    inside = left >= 0 and left + _WINDOW <= columns
+    for y in range(size):
+        source, to = uint64(min(max(top + y, 0), rows - 1) * columns), uint64(y * _WINDOW)
+        if inside:
+            source += uint64(left)
+            for x in range(_WINDOW):
+                out[to + uint64(x)] = flat[source + uint64(x)]
+        else:
+            for x in range(size):
+                out[to + uint64(x)] = flat[source + uint64(min(max(left + x, 0), columns - 1))]
+
+
+@inlined
+def _filter8(a: np.ndarray, p: int, d: int, t: np.ndarray, out: np.ndarray, q: int) -> None:
+    """8 samples by 8 taps: out[q + i] = sum of t[k] a[p + i + k d]."""
+    t0, t1, t2, t3, t4, t5, t6, t7 = t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]
+    for i in range(BLOCK):
+        x = p + uint64(i)
+        first = t0 * a[x] + t1 * a[x + d] + t2 * a[x + 2 * d] + t3 * a[x + 3 * d]
+        x += 4 * d
+        last = t4 * a[x] + t5 * a[x + d] + t6 * a[x + 2 * d] + t7 * a[x + 3 * d]
+        out[q + uint64(i)] = first + last
+
+
+@inlined
+def _filter4(a: np.ndarray, p: int, d: int, t: np.ndarray, out: np.ndarray, q: int) -> None:
+    """4 samples by 4 taps: out[q + i] = sum of t[k] a[p + i + k d]."""
+    t0, t1, t2, t3 = t[0], t[1], t[2], t[3]
+    for i in range(BLOCK // 2):
+        x = p + uint64(i)
+        out[q + uint64(i)] = t0 * a[x] + t1 * a[x + d] + t2 * a[x + 2 * d] + t3 * a[x + 3 * d]
+
+
+@inner
+def _luma(
+    plane: np.ndarray, top: int, left: int, vy: int, vx: int, taps: np.ndarray, w: Room
+) -> None:
+    """8x8 samples of luma at (top, left), moved by a vector, into w.moved."""
+    _window(plane, top + (vy >> 2) - 3, left + (vx >> 2) - 3, 15, w.window)
+    t, one, row = taps[vx & 3], uint64(1), uint64(BLOCK)
+    for y in range(15):
+        _filter8(w.window, uint64(y * _WINDOW), one, t, w.line, uint64(y * BLOCK))
+    t = taps[vy & 3]
+    for y in range(BLOCK):
+        _filter8(w.line, uint64(y * BLOCK), row, t, w.moved, uint64(y * BLOCK))
+
+
+@inner
+def _chroma(
+    plane: np.ndarray, top: int, left: int, vy: int, vx: int, taps: np.ndarray, w: Room
+) -> None:
+    """4x4 samples of chroma at (top, left), moved by a vector, into w.moved."""
+    _window(plane, top + (vy >> 3) - 1, left + (vx >> 3) - 1, 7, w.window)
+    t, one, row = taps[vx & 7], uint64(1), uint64(BLOCK)
+    for y in range(7):
+        _filter4(w.window, uint64(y * _WINDOW), one, t, w.line, uint64(y * BLOCK))
+    t = taps[vy & 7]
+    for y in range(BLOCK // 2):
+        _filter4(w.line, uint64(y * BLOCK), row, t, w.moved, uint64(y * BLOCK))
+
+
+@inner
+def _add(w: Room, n: int, vy: int, vx: int) -> int:
+    """Add a vector to the n that are tried, if it is a new one; how many there are then."""
+    for i in range(n):
+        if w.tried[i, 0] == vy and w.tried[i, 1] == vx:
+            return n
+    w.tried[n, 0], w.tried[n, 1] = vy, vx
+    return n + 1
+
+
+@inner
+def _candidates(vectors: np.ndarray, r: int, k: int, w: Room) -> int:
+    """Write where the block in row r and column k may be in a picture whose blocks have moved
+    here by `vectors` int [2, rows, columns]: as many as the result says."""
+    rows, columns = vectors.shape[1], vectors.shape[2]
+    # The block that has come here lies where this one's own vector points back to.
+    y, x = r, k
+    for _ in range(2):
+        vy, vx = int64(vectors[0, y, x]), int64(vectors[1, y, x])
+        y = min(max(r - ((vy + 16) >> 5), 0), rows - 1)
+        x = min(max(k - ((vx + 16) >> 5), 0), columns - 1)
+    n = _add(w, 0, -int64(vectors[0, y, x]), -int64(vectors[1, y, x]))
+    n = _add(w, n, -int64(vectors[0, r, k]), -int64(vectors[1, r, k]))
+    for side in range(4):
+        i = min(max(y + (side == 0) - (side == 1), 0), rows - 1)
+        j = min(max(x + (side == 2) - (side == 3), 0), columns - 1)
+        n = _add(w, n, -int64(vectors[0, i, j]), -int64(vectors[1, i, j]))
+    return _add(w, n, 0, 0)
+
+
+@inner
+def _error(own: np.ndarray, top: int, left: int, moved: np.ndarray) -> float:
+    """Mean squared difference of a block of luma from what has moved here."""
+    high, wide = min(BLOCK, own.shape[0] - top), min(BLOCK, own.shape[1] - left)
+    flat, columns, total = own.reshape(-1), own.shape[1], float32(0)
+    for y in range(high):
+        p, q = uint64((top + y) * columns + left), uint64(y * BLOCK)
+        if wide == BLOCK:
+            for x in range(BLOCK):
+                d = moved[q + uint64(x)] - flat[p + uint64(x)]
+                total += d * d
+        else:
+            for x in range(wide):
+                d = moved[q + uint64(x)] - flat[p + uint64(x)]
+                total += d * d
+    return float(total / float32(high * wide))
+
+
+@inner
+def _find(
+    own: np.ndarray, other: np.ndarray, place: tuple[int, int], count: int, good: float,
+    taps: np.ndarray, w: Room,
+) -> tuple[float, int]:  # fmt: skip
+    """Of `count` vectors the best, or one with an error of no more than `good`; its samples are in
+    w.best. Its mean squared error, and its number."""
+    top, left = place
+    least, best = 1e30, 0
+    for i in range(count):
+        _luma(other, top, left, w.tried[i, 0], w.tried[i, 1], taps, w)
+        error = _error(own, top, left, w.moved)
+        if error < least:
+            least, best = error, i
+            for n in range(BLOCK * BLOCK):
+                w.best[n] = w.moved[n]
+        if least <= good:
+            break
+    return least, best
+
+
+@inner
+def _mix(
+    own: np.ndarray, moved: np.ndarray, place: tuple[int, int], size: int, most: float,
+    alike: np.ndarray, total: np.ndarray, weight: np.ndarray,
+) -> None:  # fmt: skip
+    """Add the samples of a block, moved here, to `total`, and what they count to `weight`."""
+    columns, scale = own.shape[1], float32(most)
+    flat, totals, counts = own.reshape(-1), total.reshape(-1), weight.reshape(-1)
+    top, left = place
+    wide = min(size, columns - left)
+    for y in range(min(size, own.shape[0] - top)):
+        p, q = uint64((top + y) * columns + left), uint64(y * BLOCK)
+        for x in range(wide):
+            sample, at = moved[q + uint64(x)], p + uint64(x)
+            d = abs(sample - flat[at]) + float32(0.5)
+            share = scale * alike[uint64(min(d, _FARTHEST))]
+            totals[at] += share * sample
+            counts[at] += share
+
+
+@compiled
+def mix(
+    own: Planes, other: Planes, vectors: np.ndarray, weights: Weights, taps: Taps, totals: Planes,
+    counts: Planes, w: Room,
+) -> None:  # fmt: skip
+    """Add to weighted sums of samples, and to the sums of their weights, what another picture shows
+    of each block of this one.
+
+    vectors: int16 [2, H / 8, W / 8], by which the blocks of the other picture have moved to where
+    they are in this one.
+    """
+    half, good = BLOCK // 2, _GOOD * weights.error
+    alike = weights.alike
+    for r in range(-(-own.y.shape[0] // BLOCK)):
+        for k in range(-(-own.y.shape[1] // BLOCK)):
+            place = BLOCK * r, BLOCK * k
+            count = _candidates(vectors, r, k, w)
+            error, best = _find(own.y, other.y, place, count, good, taps.luma, w)
+            most = weights.most * np.exp(-error / weights.error)
+            if most < _LEAST:
+                continue
+            _mix(own.y, w.best, place, BLOCK, most, alike, totals.y, counts.y)
+            top, left = half * r, half * k
+            if top >= own.u.shape[0] or left >= own.u.shape[1]:
+                continue
+            place = top, left
+            vy, vx = w.tried[best, 0], w.tried[best, 1]
+            _chroma(other.u, top, left, vy, vx, taps.chroma, w)
+            _mix(own.u, w.moved, place, half, most, alike, totals.u, counts.u)
+            _chroma(other.v, top, left, vy, vx, taps.chroma, w)
+            _mix(own.v, w.moved, place, half, most, alike, totals.v, counts.v)
