@@ -13,6 +13,7 @@ from stcodec.commands.shared import (
     check_stdout,
     default_target,
     device_options,
+    large_imports,
     one_target,
     option,
     output_option,
@@ -23,6 +24,9 @@ from stcodec.commands.shared import (
     stages,
 )
 from stcodec.commands.types import FILE
+from stcodec.common.files import check_input, check_output
+from stcodec.common.values import Progress
+from stcodec.errors import DamagedFileError
 from stcodec.options import RATES, DecodeOptions, help_text
 from stcodec.terminal import summaries
 from stcodec.terminal.progress import ProgressReport
@@ -65,13 +69,15 @@ def decode(
     target = default_target(source, one_target(target, named), f"{DECODED}.mp4")
     check_stdout(target, as_json)
     said = Reporter(as_json, quiet)
-    from stcodec.common.values import Progress
-    from stcodec.errors import DamagedFileError
-    from stcodec.flows.compiling import compile_decoder
-    from stcodec.flows.decode import decode_steps
+    chosen = DecodeOptions(overwrite=policy(overwrite, target), **options)
+    # Here, too: what is wrong with a name shows before torch is there.
+    check_input(source)
+    check_output(target, chosen.overwrite, source)
+    with large_imports():
+        from stcodec.flows.compiling import compile_decoder
+        from stcodec.flows.decode import decode_steps
 
     compile_decoder(said.note)
-    chosen = DecodeOptions(overwrite=policy(overwrite, target), **options)
     result = None
     label, names = f"decoding {os.path.basename(source)}", {"input": source, "output": target}
     with stages(verbose), ProgressReport(label, said, shown, names) as progress:

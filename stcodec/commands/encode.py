@@ -12,6 +12,7 @@ from stcodec.commands.shared import (
     coding_options,
     default_target,
     given_options,
+    large_imports,
     one_target,
     option,
     output_option,
@@ -21,6 +22,8 @@ from stcodec.commands.shared import (
     stages,
 )
 from stcodec.commands.types import FILE, Amount
+from stcodec.common.files import check_input, check_output
+from stcodec.common.values import Progress
 from stcodec.options import EncodeOptions, check_goals, flag, help_text
 from stcodec.terminal import summaries
 from stcodec.terminal.progress import ProgressReport
@@ -61,11 +64,13 @@ def encode(
     target = default_target(source, one_target(target, named), ".stp")
     check_target(target, as_json)
     said = Reporter(as_json, quiet)
-    from stcodec.common.values import Progress
-    from stcodec.flows.encode import EncodeResult
-    from stcodec.flows.targets import search_steps
-
     chosen = EncodeOptions(overwrite=policy(overwrite, target), **options)
+    # Here, too: what is wrong with a name shows before torch is there.
+    check_input(source)
+    check_output(target, chosen.overwrite, source)
+    with large_imports():
+        from stcodec.flows.encode import EncodeResult
+        from stcodec.flows.targets import search_steps
     notes: list[str] = []
     result = None
     label, names = f"encoding {os.path.basename(source)}", {"input": source, "output": target}

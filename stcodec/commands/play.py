@@ -6,8 +6,15 @@ from typing import Any
 
 import click
 
-from stcodec.commands.shared import device_options, option, part_options, quiet_option
+from stcodec.commands.shared import (
+    device_options,
+    large_imports,
+    option,
+    part_options,
+    quiet_option,
+)
 from stcodec.commands.types import FILE
+from stcodec.common.files import check_input
 from stcodec.options import DecodeOptions
 from stcodec.terminal import summaries
 from stcodec.terminal.report import Reporter
@@ -29,7 +36,9 @@ def play(source: str, serve: bool, no_open: bool, quiet: bool, **options: Any) -
     reach plays the stream while it is being decoded, until Ctrl-C.
     """
     chosen, said = DecodeOptions(**options), Reporter(quiet=quiet)
-    from stcodec.flows import play
+    check_input(source)
+    with large_imports():
+        from stcodec.flows import play
 
     player = None if serve or no_open else play.find_player()
     if player is not None:
