@@ -120,12 +120,16 @@ class ChunkWriter:
 
     every_picture: make those of the last step, too, from which nothing is predicted."""
 
-    every_picture = True
-
     def __init__(
-        self, model: Model, geometry: Geometry, device: torch.device, workers: Workers
+        self,
+        model: Model,
+        geometry: Geometry,
+        device: torch.device,
+        workers: Workers,
+        every_picture: bool = True,
     ) -> None:
         self._network = model.network
+        self._every_picture = every_picture
         self._workers = workers
         self.contexts = Contexts(model, geometry, device)
         self.reconstruction = Reconstruction(model, geometry, device)
@@ -170,7 +174,7 @@ class ChunkWriter:
             own = run.coder.branch()
             with torch.no_grad():
                 part = None if fields is None else fields.take(i)
-                whole = self.every_picture or single.level < steps[-1].level
+                whole = self._every_picture or single.level < steps[-1].level
                 return own, *self._write_frame(own, run, single, part, magnitudes, pictures, whole)
 
         steps = run.plan.steps()

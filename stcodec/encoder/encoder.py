@@ -83,7 +83,9 @@ def _luma(source: SourceChunk, before: _Before | None, number: int) -> Tensor:
 
 class ChunkEncoder:
     """Encodes the chunks of a video in order. Pictures are `width` x `height` 4:2:0 planes of
-    `bit_depth` 8 or 10; `observer` sees what is coded, for training."""
+    `bit_depth` 8 or 10; `observer` sees what is coded, for training; without
+    `every_picture` none are made from which nothing is predicted: `ChunkRun.pictures` lacks
+    them."""
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class ChunkEncoder:
         device: torch.device | str = "cpu",
         workers: int = 1,
         observer: Observer | None = None,
+        every_picture: bool = True,
     ) -> None:
         self.width, self.height, self.bit_depth = width, height, bit_depth
         self.settings = settings
@@ -103,7 +106,7 @@ class ChunkEncoder:
         self._geometry = Geometry(width, height, model.config.patch)
         self._costs = torch.from_numpy(model.tables.costs()).to(self._device)
         pool = Workers(min(workers, _MOST_WORKERS), flush_denormals)
-        self._chunks = ChunkWriter(self._model, self._geometry, self._device, pool)
+        self._chunks = ChunkWriter(self._model, self._geometry, self._device, pool, every_picture)
         self._chunks.latents.observer = observer
         self._before: _Before | None = None
 
@@ -198,12 +201,8 @@ class ChunkEncoder:
         payload = self._chunks.finish(run)
         return EncodedChunk(payload, run.plan.count, run.stats)
 
-    def leave_out_pictures(self) -> None:
-        """Make no pictures from which nothing is predicted; `ChunkRun.pictures` lacks them then."""
-        self._chunks.every_picture = False
-
     def motion_seen(self) -> np.ndarray:
-        """How often each outcome of each decision on motion has been written, int32 [SETS,
+        """How often each outcome of each decision on motion has been written, int64 [SETS,
         CONTEXTS, 2] (see `vectors.MotionContexts`): training fits where they start."""
         return self._chunks.contexts.motion.seen()
 

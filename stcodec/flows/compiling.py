@@ -23,11 +23,11 @@ def compile_once(options: EncodeOptions, tell: Tell | None = None) -> None:
     `tell` is called with a line for a user who has to wait. Nothing is raised: what could not be
     compiled here the first chunk compiles.
     """
-    from stcodec.encoder import choice
-
     if options.motion == "none":
         compile_decoder(tell)
         return
+    from stcodec.encoder import choice
+
     line = "compiling the motion search for this machine: half a minute or so, once"
     _compile(choice.compiled, choice.cache_folder, choice.compile_apart, line, tell)
 

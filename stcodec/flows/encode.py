@@ -203,9 +203,8 @@ def _coders(
     settings = CodecSettings(options.quality, options.motion == "mctf", options.effort)
     size, depth = (info.width, info.height), info.bit_depth
     workers = work.share(info.width * info.height, _MOST_PIXELS)
-    encoder = ChunkEncoder(model, *size, depth, settings, work.device, workers)
-    if not options.verify:
-        encoder.leave_out_pictures()
+    common = work.device, workers
+    encoder = ChunkEncoder(model, *size, depth, settings, *common, every_picture=options.verify)
     return encoder, Proof(model, size, depth, work.device, workers, options.verify)
 
 

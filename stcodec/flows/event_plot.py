@@ -37,7 +37,8 @@ def plot(source: str, seen: Sequence[Activity], found: Sequence[Event], target: 
             line.axvspan(event.start, event.end, alpha=0.2, color="C1")
         line.set(xlabel="seconds", ylabel="strength", ylim=(0, None))
         line.grid(True, alpha=0.3)
-        line.set_title(f"{Path(source).name}: {len(found)} events", fontsize=10)
+        events = "1 event" if len(found) == 1 else f"{len(found)} events"
+        line.set_title(f"{Path(source).name}: {events}", fontsize=10)
 
 
 def _picture(axis: Any, video: Video, event: Event) -> None:
