@@ -42,6 +42,18 @@ made of. `encode`, `concat` and `split` write `.stp` files, and refuse a name wi
 ending of another kind of video or of a picture, with `-y` too: `encode in.mp4 out.mp4` is a
 mistake, and would be a file that no player opens.
 
+## Compiled loops
+
+Some loops are compiled on first use: for half a minute or so before the first encode, and a quarter
+of a minute before the first decode where nothing was encoded before. Each command that has to wait
+says so. What is compiled (about 3 MB) is kept in the folder that the environment variable
+`NUMBA_CACHE_DIR` names; without it, beside the installed package, or where that cannot be written,
+in the user's cache (`~/.cache/numba` on Linux). It is compiled again after an update of stcodec, of
+Python or of numba, on another kind of CPU, and where a file of it is damaged. Where no folder takes
+it (read-only, full), each run compiles for itself, and the outputs are the same. To compile ahead,
+in an image of a container for one: `python -c "from stcodec.encoder.choice import warm_up;
+warm_up()"`.
+
 ## JSON
 
 With `--json`, a command prints objects on stdout, one per line. Each has `event`, which says what
@@ -62,6 +74,7 @@ else; a byte of a file's name that is not UTF-8 becomes U+FFFD.
 | verified | verify | `input`, `intact`, `chunks`, `frames`, `damaged` (a list of `chunk`, `message`), `lost` as above |
 | failed | info, verify | of several files, one each that fails: `input`, `message`, `exit_code` that the command would have for it alone |
 | sampled | sample | `input`, `quality`, `output_bytes`, `bit_rate`, `psnr`, `ms_ssim`, `sampled_frames`, `frames`, `duration` |
+| codec | codecs, one per encoder | `name`, `coding` that it makes, `endings` of the files that take it, `description` |
 | compared | compare | `reference`, `distorted`, `width`, `height`, `bit_depth`, `matched_by`, `frames`, `bits_per_pixel`, `notes`; `summary`: of each metric `mean`, `min`, percentiles `p1` and `p5`, `worst` picture; `scores`: of each metric, by picture, with the `numbers` and `times` of the reference's pictures |
 | joined | concat | `inputs`, `output`, `frames`, `output_bytes`, `notes` |
 | found | events, one per event | `input`, `start`, `end`, `strength`, `box` (x, y, width, height), `peak`, `peak_frame` |

@@ -255,7 +255,10 @@ RATES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
 class DecodeOptions(_Checked):
     """Options of `decode`."""
 
-    codec: str = _option("libx264", "Video encoder of .mp4 and .mkv outputs.")
+    codec: str = _option(
+        "auto",
+        "Video encoder (see stcodec codecs); auto: libx264, and of .webm libvpx-vp9 or one of AV1.",
+    )
     crf: float | None = _option(
         None, "Its constant rate factor; the default is visually lossless.", 0, 63
     )
@@ -303,7 +306,7 @@ class DecodeOptions(_Checked):
             raise UsageError("salvage and keep-partial exclude each other")
 
 
-METRICS = ("psnr", "ssim", "ms-ssim", "vmaf")
+METRICS = ("psnr", "ssim", "ms-ssim", "vmaf", "xpsnr")
 """What `compare` can measure."""
 
 

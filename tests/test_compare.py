@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 import stcodec
-from stcodec.quality import vmaf
+from stcodec.quality import vmaf, xpsnr
 from stcodec.terminal.cli import main
 from tests.media import frame_of, moving_planes, write_clip
 
@@ -235,6 +235,7 @@ def test_without_vmaf(pair: tuple[Path, Path, list[int]], tmp_path: Path) -> Non
         patch.setitem(sys.modules, "imageio_ffmpeg", None)  # cannot be imported
         patch.setenv("PATH", str(tmp_path))
         vmaf.available.cache_clear()
+        xpsnr.available.cache_clear()
         code, out, err = invoke("compare", *pair[:2])
         assert code == 0
         assert "VMAF is left out" in err and "VMAF" not in out
@@ -242,6 +243,7 @@ def test_without_vmaf(pair: tuple[Path, Path, list[int]], tmp_path: Path) -> Non
         assert (code, out, err.count("\n")) == (1, "", 1)
         assert "stcodec[bench]" in err
     vmaf.available.cache_clear()
+    xpsnr.available.cache_clear()
 
 
 @pytest.mark.skipif(not HAS_VMAF, reason="no ffmpeg with libvmaf (pip install 'stcodec[bench]')")
@@ -307,3 +309,28 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
         peaks.append(int(done.stdout.split()[-1]))
     # 200 more pictures are 18 MB of samples, twice.
     assert peaks[1] - peaks[0] < 12_000
+
+
+@pytest.mark.skipif(xpsnr.available() is None, reason="no ffmpeg with the filter xpsnr")
+def test_xpsnr_is_that_of_ffmpeg_and_is_drawn(
+    pair: tuple[Path, Path, list[int]], tmp_path: Path
+) -> None:
+    a, b, _ = pair
+    code, out, err = invoke(
+        *("compare", a, b, "--metrics", "xpsnr,psnr", "--plot", tmp_path / "x.svg", "--json")
+    )
+    assert code == 0, err
+    scores = json.loads(out)["scores"]
+    graph = "[0:v][1:v]xpsnr=stats_file=x.log"
+    inputs = ("-i", str(b), "-i", str(a))
+    command = [str(xpsnr.available()), "-v", "error", *inputs, "-lavfi", graph, "-f", "null", "-"]
+    subprocess.run(command, cwd=tmp_path, check=True, stdin=subprocess.DEVNULL)
+    lines = [line for line in (tmp_path / "x.log").read_text().splitlines() if line[:2] == "n:"]
+    for plane in "yuv":
+        found = [re.search(rf"XPSNR {plane}: +(\S+)", line) for line in lines]
+        theirs = [min(100.0, float(f[1])) for f in found if f]
+        assert scores[f"xpsnr_{plane}"] == pytest.approx(theirs, abs=1e-3)
+    assert "xpsnr_y" in (tmp_path / "x.svg").read_text()
+    assert (tmp_path / "x.svg").read_text() != ""
+    same = compared(a, a, "--metrics", "xpsnr")
+    assert set(same["scores"]["xpsnr_y"]) == {100.0}

@@ -11,6 +11,7 @@ import pytest
 
 from stcodec.codec import kernels
 from stcodec.encoder import choice
+from stcodec.flows import compiling
 from stcodec.flows.compiling import compile_decoder, compile_once
 from stcodec.options import EncodeOptions
 
@@ -27,6 +28,7 @@ class Compiler:
         monkeypatch.setattr(of, ready, lambda: self.runs > 0)
         monkeypatch.setattr(of, "cache_folder", lambda: folder)
         monkeypatch.setattr(of, "compile_apart", self.compile)
+        monkeypatch.setattr(of, "warm_up", self.compile)
 
     def compile(self) -> None:
         time.sleep(0.2)
@@ -59,10 +61,26 @@ def test_a_user_who_waits_is_told_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(other.said) == other.runs == 1
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_no_lock_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+def test_no_lock_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = tmp_path / "file"
     blocked.touch()
-    compiler = Compiler(monkeypatch, blocked / "cache" if kept else None)
-    compile_once(EncodeOptions())
+    compiler = Compiler(monkeypatch, blocked / "cache")
+    compile_once(EncodeOptions(), compiler.said.append)
     assert compiler.runs == 1
+    assert compiler.said[0].endswith(", once")
+
+
+@pytest.mark.parametrize("of", [choice, kernels])
+def test_where_nothing_can_be_kept_each_process_compiles_and_says_so(
+    of: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "_here", set())
+    compiler = Compiler(monkeypatch, None, of)
+    monkeypatch.setattr(of, "compiled" if of is choice else "cached", lambda: False)
+    # Commands that are given nobody to tell have said whom.
+    monkeypatch.setattr(compiling._Listener, "tell", None)
+    compiling.tell_who_waits(compiler.said.append)
+    for _ in range(2):
+        compile_once(EncodeOptions()) if of is choice else compile_decoder()
+    assert len(compiler.said) == compiler.runs == 1
+    assert "in each run" in compiler.said[0] and "NUMBA_CACHE_DIR" in compiler.said[0]

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from stcodec.batch.plan import NAMES
+from stcodec.batch.settings import Settings
 from stcodec.commands.decode import decode as decode_command
 from stcodec.commands.encode import encode as encode_command
 from stcodec.commands.shared import (
@@ -21,7 +22,7 @@ from stcodec.errors import UsageError
 from stcodec.options import EncodeOptions
 from stcodec.terminal.report import Reporter
 
-_ENDINGS = ("mp4", "mkv", "mov", "y4m")
+_ENDINGS = ("mp4", "mkv", "mov", "webm", "y4m")
 
 
 @click.command()
@@ -133,8 +134,16 @@ def batch(
     if dry_run:
         show.show_plan(planned, said)
     else:
-        if planned.waiting and not decoding and ray is None:
-            from stcodec.flows.compiling import compile_once
-
-            compile_once(EncodeOptions(**chosen.options), said.note)
+        if planned.waiting and ray is None:
+            _compile(chosen, said)
         show.run(planned, choose_pool(chosen, ray), said)
+
+
+def _compile(chosen: Settings, said: Reporter) -> None:
+    """What each worker would wait for, and say nothing of."""
+    from stcodec.flows.compiling import compile_decoder, compile_once
+
+    if chosen.decode:
+        compile_decoder(said.note)
+    else:
+        compile_once(EncodeOptions(**chosen.options), said.note)

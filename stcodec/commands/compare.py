@@ -54,8 +54,8 @@ def compare(
     """Compare the video DIST with REF, picture by picture: any media file, or a .stp file; "-" is
     YUV4MPEG2 or .stp on standard input.
 
-    PSNR of each plane and weighted 6:1:1, SSIM and MS-SSIM of luma, VMAF where an ffmpeg with
-    libvmaf is found.
+    PSNR of each plane and weighted 6:1:1, SSIM and MS-SSIM of luma; VMAF and XPSNR where an ffmpeg
+    with libvmaf and the filter xpsnr is found.
     """
     if reference == distorted == "-":
         raise UsageError("only one of the videos can come from standard input")
@@ -63,7 +63,9 @@ def compare(
     from stcodec.common import plotting
     from stcodec.common.files import check_output
     from stcodec.flows import compare
+    from stcodec.flows.compiling import tell_who_waits
 
+    tell_who_waits(said.note)
     if plot_path is not None:
         plotting.check(plot_path)
         check_output(plot_path, policy(overwrite, plot_path))

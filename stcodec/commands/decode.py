@@ -60,9 +60,9 @@ def decode(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Decode IN.stp into OUT: .mp4, .mkv, .mov, .y4m, or "-" for YUV4MPEG2 on standard output; or
-    pictures such as frames/%04d.png, numbered from 1 (.png and .tif with 16 bits where the video
-    has more than 8, .jpg, .bmp).
+    """Decode IN.stp into OUT: .mp4, .mkv, .mov, .webm, .y4m, or "-" for YUV4MPEG2 on standard
+    output; or pictures such as frames/%04d.png, numbered from 1 (.png and .tif with 16 bits where
+    the video has more than 8, .jpg, .bmp).
 
     Without a name for it, film.stp becomes film.decoded.mp4: film.mp4 may be what it was made of.
     """
@@ -74,10 +74,10 @@ def decode(
     check_input(source)
     check_output(target, chosen.overwrite, source)
     with large_imports():
-        from stcodec.flows.compiling import compile_decoder
+        from stcodec.flows.compiling import tell_who_waits
         from stcodec.flows.decode import decode_steps
 
-    compile_decoder(said.note)
+    tell_who_waits(said.note)
     result = None
     label, names = f"decoding {os.path.basename(source)}", {"input": source, "output": target}
     with stages(verbose), ProgressReport(label, said, shown, names) as progress:

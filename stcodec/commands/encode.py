@@ -10,6 +10,7 @@ import click
 from stcodec.commands.shared import (
     check_target,
     coding_options,
+    crf_option,
     default_target,
     given_options,
     large_imports,
@@ -40,6 +41,7 @@ from stcodec.terminal.report import Reporter
 @option(EncodeOptions, "min_psnr", "--min-psnr", type=float)
 @option(EncodeOptions, "min_ssim", "--min-ssim", type=float)
 @option(EncodeOptions, "min_vmaf", "--min-vmaf", type=float)
+@crf_option
 @click.option("--no-larger", is_flag=True, help=help_text(EncodeOptions, "no_larger"))
 @click.option("--keep-time", is_flag=True, help=help_text(EncodeOptions, "keep_time"))
 @click.option("--remove-source", is_flag=True, help=help_text(EncodeOptions, "remove_source"))

@@ -91,9 +91,11 @@ def events(
     from stcodec.common import plotting
     from stcodec.common.files import check_input, check_output, temporary_output
     from stcodec.flows import camera
+    from stcodec.flows.compiling import tell_who_waits
     from stcodec.flows.events import Activity, Event, find
 
     said = Reporter(as_json, quiet)
+    tell_who_waits(said.note)
     if learn != (output is not None):
         raise UsageError("--learn and -o belong together")
     if output is not None:

@@ -58,6 +58,7 @@ def keyframes(
     """Write pictures of FILE.stp into DIR: of each event (see events) or of each segment."""
     from stcodec.common.files import Overwrite, check_input, check_output, make_folder
     from stcodec.flows import keyframes
+    from stcodec.flows.compiling import tell_who_waits
     from stcodec.flows.library import Video
 
     folder = one_target(folder, named)
@@ -67,6 +68,7 @@ def keyframes(
         raise UsageError("pictures of a pipe cannot be chosen: a file is needed")
     check_input(source)
     said = Reporter(as_json, quiet)
+    tell_who_waits(said.note)
     target = keyframes.pattern(source, folder, f".{ending}")
     with Video(source, threads=threads, max_pixels=max_pixels) as video:
         if per == "event":

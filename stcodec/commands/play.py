@@ -39,7 +39,9 @@ def play(source: str, serve: bool, no_open: bool, quiet: bool, **options: Any) -
     check_input(source)
     with large_imports():
         from stcodec.flows import play
+        from stcodec.flows.compiling import tell_who_waits
 
+    tell_who_waits(said.note)
     player = None if serve or no_open else play.find_player()
     if player is not None:
         for line in play.play(source, chosen, player):

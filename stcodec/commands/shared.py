@@ -186,7 +186,9 @@ def output_options(command: Any) -> Any:
 
 
 # Options of a command that say how it deals with its one output, not what that is.
-_OF_OUTPUT = frozenset(["named", "overwrite", "quiet", "verbose", "as_json", "shown", "resume"])
+_OF_OUTPUT = frozenset(
+    ["asked_crf", "named", "overwrite", "quiet", "verbose", "as_json", "shown", "resume"]
+)
 
 
 def options_of(*commands: click.Command) -> Callable[[Any], Any]:
@@ -264,6 +266,20 @@ def stages(verbose: bool) -> Any:
     with collect() as times:
         yield
     note("seconds by stage: " + ", ".join(f"{k} {v:.2f}" for k, v in sorted(times.seconds.items())))
+
+
+def crf_option(command: Any) -> Any:
+    """`--crf` of an encode, which is not there: whoever asks is told what is."""
+
+    def refuse(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            raise UsageError(
+                "--crf goes with decode; the quality of an encode is -q, from 0 to 63, where more "
+                "is better (docs/coming_from.md has the CRF of each)"
+            )
+
+    hidden: dict[str, Any] = {"hidden": True, "expose_value": False, "callback": refuse}
+    return click.option("--crf", "asked_crf", **hidden)(command)
 
 
 def output_option(metavar: str) -> Callable[[Any], Any]:

@@ -25,7 +25,10 @@ def verify(
 
     Of several files, those that fail do not stop the others; the exit code is the highest.
     """
+    from stcodec.flows.compiling import tell_who_waits
+
     said = Reporter(as_json, quiet)
+    tell_who_waits(said.note)
     for_each(paths, said, lambda path: _verify(said, path, deep, max_pixels))
 
 

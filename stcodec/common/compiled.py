@@ -7,9 +7,12 @@ import functools
 import hashlib
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+
+from stcodec.common import kept
 
 try:
     from numba import njit
@@ -18,6 +21,7 @@ except ImportError:  # Then they run as they are, slowly.
 
 Function = TypeVar("Function", bound=Callable[..., object])
 _FAST = {"contract"}
+_ROOM = 8 << 20  # bytes; all that is kept has a third of that
 
 
 @functools.cache
@@ -32,17 +36,15 @@ def _digest() -> str:
 
 
 def compiled(function: Function) -> Function:
-    """Compile at the first call, which takes seconds; the result is kept beside the function's file
-    or in the user's cache, if either can be written, and is good as long as no loop's text changes.
-    Products and sums may be fused."""
+    """Compile at the first call, which takes seconds; the result is kept in `cache_folder`, and is
+    good as long as no loop's text changes. Products and sums may be fused."""
     if njit is None:
         return function
     try:
         made = njit(nogil=True, fastmath=_FAST, cache=True)(function)
     except RuntimeError:
         return njit(nogil=True, fastmath=_FAST)(function)
-    with contextlib.suppress(AttributeError, OSError):
-        _file(made)._source_stamp = _digest()
+    kept.keep(made, _digest())
     return made
 
 
@@ -68,26 +70,28 @@ def inlined(function: Function) -> Function:
 
 
 def cache_folder(function: Any) -> Path | None:
-    """Where what the compiler makes of a function of `compiled` is kept; None where it cannot
-    be."""
+    """Where what the compiler makes of a function of `compiled` is kept: the folder that
+    NUMBA_CACHE_DIR names, that of the function's file, or the user's cache, whichever can be
+    written; None where it cannot be kept, or `room` is missing."""
     folder = function.stats.cache_path
-    return None if folder is None else Path(folder)
+    return Path(folder) if folder is not None and room(Path(folder)) else None
 
 
-def is_cached(function: Any) -> bool:
-    """Whether what the compiler made of a function of `compiled` lies on this machine, for this
-    version of Python and of the loops. What cannot be read is cleared away."""
+def room(folder: Path) -> bool:
+    """Whether a folder, which is made if it is missing, takes some MB more."""
     try:
-        return bool(_file(function)._load_index())
-    except Exception:
-        with contextlib.suppress(Exception):
-            _file(function).flush()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_ROOM))
+        return True
+    except OSError:
         return False
 
 
-def _file(function: Any) -> Any:
-    """Where numba keeps what it made of a function; not one of its public parts."""
-    return function._cache._cache_file
+def is_cached(function: Any) -> bool:
+    """Whether what the compiler made of a function of `compiled` lies on this machine, whole, for
+    its CPU, its version of Python and of the loops."""
+    return kept.is_kept(function)
 
 
 def run_apart(program: str) -> None:

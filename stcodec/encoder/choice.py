@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stcodec.codec import kernels
+from stcodec.codec import kernels, vector_kernels
 from stcodec.codec.compensation import LUMA_PHASES, LUMA_TAPS, filter_taps
 from stcodec.codec.motion import Fields
 from stcodec.codec.range_kernels import PRICE, Stream
@@ -58,8 +58,12 @@ def cache_folder() -> Path | None:
 def compiled() -> bool:
     """Whether this machine has compiled the loops of search and choice before, and those of the
     codec; if not, the first chunk takes longer."""
-    loops = search_kernels.sweep, choice_kernels.choose
-    functions = *loops, quantiser_kernels.cheapest, filter_kernels.mix
+    search = search_kernels
+    functions = (
+        *(search.full_search, search.sweep, search.split, search.modes),
+        *(sample_kernels.phase_planes, vector_kernels.fill_prices, choice_kernels.choose),
+        *(quantiser_kernels.cheapest, filter_kernels.mix),
+    )
     return kernels.cached() and all(compiled_loops.is_cached(f) for f in functions)
 
 

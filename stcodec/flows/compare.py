@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +23,8 @@ from stcodec.errors import InputError, StcodecError, UsageError
 from stcodec.flows.reading import read_stp
 from stcodec.media.reader import VideoReader
 from stcodec.options import CompareOptions
-from stcodec.quality import vmaf
+from stcodec.quality import vmaf, xpsnr
+from stcodec.quality.filters import Meter
 from stcodec.quality.metrics import mse, psnr, ssim_and_ms_ssim, weighted_611
 
 # What YUV4MPEG2 starts with: it has a frame rate, but no time stamps.
@@ -69,8 +70,9 @@ class Comparison:
     """Scores of every pair of pictures, and what a user should know.
 
     `scores`: names ("psnr_y", "psnr_u", "psnr_v", "psnr_611" in dB, at most 100; "ssim", "ms_ssim"
-    in [-1, 1]; "vmaf" in 0 ... 100) to a number per pair. `numbers` and `times` of each pair: which
-    picture of the reference, and its seconds after the first one.
+    in [-1, 1]; "vmaf" in 0 ... 100; "xpsnr_y", "xpsnr_u", "xpsnr_v" in dB, at most 100) to a
+    number per pair. `numbers` and `times` of each pair: which picture of the reference, and its
+    seconds after the first one.
     """
 
     reference: Side
@@ -176,13 +178,7 @@ def compare_steps(
     picture's duration; by number where one of the videos has no time stamps. UsageError where the
     sizes differ, InputError for what cannot be read or has no pair.
     """
-    wanted = options.metric_names()
-    if "vmaf" in wanted and vmaf.available() is None:
-        if options.metrics != "all":
-            raise StcodecError(
-                "VMAF needs an ffmpeg with libvmaf on PATH, or: pip install 'stcodec[bench]'"
-            )
-        wanted = tuple(name for name in wanted if name != "vmaf")
+    wanted, missing = _available(options)
     with contextlib.ExitStack() as stack:
         a, b = (stack.enter_context(_opened(path, options)) for path in (reference, distorted))
         if (a.info.width, a.info.height) != (b.info.width, b.info.height):
@@ -193,10 +189,10 @@ def compare_steps(
             )
         by_time = options.match == "time" or (options.match == "auto" and a.timed and b.timed)
         depth = max(a.info.bit_depth, b.info.bit_depth)
-        meter = None
-        if "vmaf" in wanted:
-            shared = replace(a.info, bit_depth=depth)
-            meter = stack.enter_context(vmaf.VmafMeter(shared, threads=options.threads or None))
+        meters = [
+            stack.enter_context(meter)
+            for meter in _meters(replace(a.info, bit_depth=depth), wanted, options)
+        ]
         numbers, times = array("q"), array("d")
         scores = {name: array("d") for metric in wanted for name in _COLUMNS.get(metric, ())}
         for time, left, right in _pairs(a, b, by_time):
@@ -205,27 +201,60 @@ def compare_steps(
                 scores[name].append(value)
             numbers.append(a.seen - 1)
             times.append(float(time))
-            if meter is not None:
+            for meter in meters:
                 meter.add(*planes)
             yield Progress(len(times), a.total, 0)
         if not times:
             raise InputError(f"{b.name}: no picture is at a time of one of {a.name}")
-        notes = _notes(a, b, by_time)
-        if meter is not None:
+        notes = [*_notes(a, b, by_time), *missing]
+        for meter in meters:
             try:
-                scores["vmaf"] = array("d", meter.result())
+                scores.update(_measured(meter))
             except StcodecError as error:
                 if options.metrics != "all":
                     raise
                 notes.append(f"left out: {error}")
-        elif options.metrics == "all":
-            notes.append(
-                "VMAF is left out: it needs an ffmpeg with libvmaf (pip install 'stcodec[bench]')"
-            )
         size = a.info.width, a.info.height, depth
         how = "time" if by_time else "number"
         said = tuple(dict.fromkeys(notes))
         yield Comparison(a.side(), b.side(), *size, how, numbers, times, scores, said)
+
+
+def _available(options: CompareOptions) -> tuple[tuple[str, ...], list[str]]:
+    """The metrics that are wanted and there, and a line for each that is not; StcodecError for one
+    that was asked for by name."""
+    wanted, missing = list(options.metric_names()), []
+    for name, label, where, filter in (
+        ("vmaf", "VMAF", vmaf.available, "libvmaf"),
+        ("xpsnr", "XPSNR", xpsnr.available, "the filter xpsnr"),
+    ):
+        if name not in wanted or where() is not None:
+            continue
+        if options.metrics != "all":
+            raise StcodecError(
+                f"{label} needs an ffmpeg with {filter} on PATH, or: pip install 'stcodec[bench]'"
+            )
+        wanted.remove(name)
+        missing.append(
+            f"{label} is left out: it needs an ffmpeg with {filter} (pip install 'stcodec[bench]')"
+        )
+    return tuple(wanted), missing
+
+
+def _meters(info: VideoInfo, wanted: Sequence[str], options: CompareOptions) -> Iterator[Meter]:
+    """What FFmpeg measures of it."""
+    if "vmaf" in wanted:
+        yield vmaf.VmafMeter(info, threads=options.threads or None)
+    if "xpsnr" in wanted:
+        yield xpsnr.XpsnrMeter(info)
+
+
+def _measured(meter: Meter) -> dict[str, array[float]]:
+    """The scores of a meter, by name."""
+    result = array("d", meter.result())
+    if isinstance(meter, xpsnr.XpsnrMeter):
+        return {f"xpsnr_{plane}": array("d", scores) for plane, scores in meter.planes.items()}
+    return {"vmaf": result}
 
 
 def _pairs(a: _Source, b: _Source, by_time: bool) -> Iterator[tuple[Fraction, Picture, Picture]]:
@@ -269,7 +298,7 @@ def _at_depth(planes: Planes, info: VideoInfo, depth: int) -> Planes:
 def _score(
     reference: Planes, distorted: Planes, depth: int, wanted: tuple[str, ...]
 ) -> dict[str, float]:
-    """The scores of one pair but VMAF."""
+    """The scores of one pair but those that FFmpeg measures."""
     peak = float((1 << depth) - 1)
     scores: dict[str, float] = {}
     if "psnr" in wanted:
@@ -325,6 +354,7 @@ _PANELS = (
     ("PSNR in dB", ("psnr_611", "psnr_y", "psnr_u", "psnr_v")),
     ("SSIM", ("ssim", "ms_ssim")),
     ("VMAF", ("vmaf",)),
+    ("XPSNR in dB", ("xpsnr_y", "xpsnr_u", "xpsnr_v")),
 )
 
 

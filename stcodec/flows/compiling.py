@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 from stcodec.codec import kernels
 from stcodec.options import EncodeOptions
@@ -13,47 +14,66 @@ _LOCK = "stcodec-compiling.lock"
 
 
 Tell = Callable[[str], None]
+_EACH_RUN = (
+    "in each run, since no folder takes what is compiled (NUMBA_CACHE_DIR may name one that does)"
+)
+
+
+class _Listener:
+    """Who is told of a wait where nobody else is."""
+
+    tell: Tell | None = None
+
+
+def tell_who_waits(tell: Tell) -> None:
+    """From now on, in this process, `tell` is called with a line for a user who has to wait for
+    loops to be compiled."""
+    _Listener.tell = tell
 
 
 def compile_once(options: EncodeOptions, tell: Tell | None = None) -> None:
-    """See to it that encoding with `options` finds its loops compiled, where what is compiled can
-    be kept.
+    """See to it that encoding with `options` finds its loops compiled.
 
-    They are compiled in a process of their own, and by one process at a time: others wait for it.
-    `tell` is called with a line for a user who has to wait. Nothing is raised: what could not be
-    compiled here the first chunk compiles.
+    They are compiled in a process of their own, and by one process at a time: others wait for it;
+    where the result cannot be kept, in this process. `tell`, or else the one of `tell_who_waits`,
+    is called with a line for a user who has to wait. Nothing is raised: what could not be compiled
+    here the first chunk compiles.
     """
     if options.motion == "none":
         compile_decoder(tell)
         return
     from stcodec.encoder import choice
 
-    line = "compiling the motion search for this machine: half a minute or so, once"
-    _compile(choice.compiled, choice.cache_folder, choice.compile_apart, line, tell)
+    line = "compiling the motion search for this machine: half a minute or so"
+    _compile(choice, choice.compiled, line, tell)
 
 
 def compile_decoder(tell: Tell | None = None) -> None:
     """As `compile_once`, for decoding."""
-    line = "compiling the decoder's loops for this machine: a quarter of a minute or so, once"
-    _compile(kernels.cached, kernels.cache_folder, kernels.compile_apart, line, tell)
+    line = "compiling the decoder's loops for this machine: a quarter of a minute or so"
+    _compile(kernels, kernels.cached, line, tell)
 
 
-def _compile(
-    ready: Callable[[], bool],
-    folder: Callable[[], Path | None],
-    compile_apart: Callable[[], None],
-    line: str,
-    tell: Tell | None,
-) -> None:
-    if ready():
+def _compile(of: ModuleType, ready: Callable[[], bool], line: str, tell: Tell | None) -> None:
+    """of: the module with `cache_folder`, `compile_apart` and `warm_up`."""
+    if of in _here or ready():
         return
+    folder = of.cache_folder()
+    tell = tell or _Listener.tell
     if tell is not None:
-        tell(line)
-    kept = folder()
-    with contextlib.nullcontext() if kept is None else _alone(kept):
+        tell(f"{line}, {'once' if folder is not None else _EACH_RUN}")
+    if folder is None:
+        _here.add(of)
+        of.warm_up()
+        return
+    with _alone(folder):
         # Another process may have done it meanwhile.
         if not ready():
-            compile_apart()
+            of.compile_apart()
+
+
+_here: set[ModuleType] = set()
+"""Modules whose loops this process has compiled for itself alone."""
 
 
 @contextlib.contextmanager

@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import html
-import importlib.resources
+import json
 import os
 import secrets
 import socket
-import string
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,7 +21,10 @@ from stcodec.common.files import check_input, is_standard_stream
 from stcodec.common.interrupts import check_interrupt
 from stcodec.common.values import PathLike, Picture, Planes, StreamInfo, VideoInfo
 from stcodec.errors import DamagedFileError, StcodecError, UsageError
+from stcodec.flows import player
+from stcodec.flows.inspect import FileInfo
 from stcodec.flows.inspect import info as file_info
+from stcodec.flows.pace import Pace
 from stcodec.flows.reading import StpInput, open_stp
 from stcodec.media.writer import MediaWriter
 from stcodec.options import AudioChoice, DecodeOptions
@@ -54,7 +55,9 @@ class PlayServer:
             raise UsageError("a page can be served of a file only, not of a pipe")
         check_input(source)
         self.source, self.options = os.fspath(source), options
-        self.duration = _duration(source, options)
+        self._info = _readable_info(source)
+        self.duration = _duration(self._info, options)
+        self.pace = Pace()
         self.problem = ""
         self._log, self._said = log, set[str]()
         self._token = secrets.token_urlsafe(16)
@@ -86,15 +89,7 @@ class PlayServer:
 
     def page(self, nonce: str) -> str:
         """The page that plays the stream."""
-        text = (
-            importlib.resources.files("stcodec.flows")
-            .joinpath("player.html")
-            .read_text(encoding="utf-8")
-        )
-        title = html.escape(os.path.basename(self.source))
-        return string.Template(text).substitute(
-            title=title, nonce=nonce, duration=f"{self.duration:.3f}"
-        )
+        return player.page(self.source, self._info, self.duration, nonce)
 
     def stream(self, start: float, body: _Body) -> bool:
         """Decode from `start` seconds on into `body`; False where it broke off, `problem` then says
@@ -112,6 +107,7 @@ class PlayServer:
 
     def _written(self, start: float, body: _Body) -> Iterator[None]:
         begin = (self.options.start or 0.0) + start
+        self.pace.begin()
         with _open(self.source, begin, self.options) as opened:
             reader = opened.reader
             audio = [i for i, s in enumerate(reader.streams) if s.kind == "audio"][:1]
@@ -126,6 +122,7 @@ class PlayServer:
                     if isinstance(item, Picture):
                         planes = _playable_planes(item.planes, reader.header.bit_depth)
                         writer.write(dataclasses.replace(item, planes=planes))
+                        self.pace.picture()
                     elif item.stream in audio:
                         writer.write(dataclasses.replace(item, stream=0))
                     yield
@@ -137,16 +134,23 @@ class PlayServer:
             self._log(text)
 
 
-def _duration(source: PathLike, options: DecodeOptions) -> float:
+def _readable_info(source: PathLike) -> FileInfo | None:
+    """What is in a file; None where its index is damaged, and what comes before that can be
+    played."""
+    try:
+        return file_info(source)
+    except DamagedFileError:
+        with open_stp(source):
+            return None
+
+
+def _duration(found: FileInfo | None, options: DecodeOptions) -> float:
     """Seconds that are played; 0 for a file whose end is missing or damaged, in which there is no
     going to another place."""
-    try:
-        found = file_info(source)
-    except DamagedFileError:
-        with open_stp(source):  # what comes before the damage can be played
-            return 0.0
+    if found is None or not found.complete:
+        return 0.0
     end = found.duration if options.end is None else min(options.end, found.duration)
-    return max(0.0, end - (options.start or 0.0)) if found.complete else 0.0
+    return max(0.0, end - (options.start or 0.0))
 
 
 def _open(
@@ -193,8 +197,8 @@ class _Body:
     """A file to write into whose bytes go out as chunks of HTTP/1.1; takes and drops everything
     once the reader has gone."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: BinaryIO, pace: Pace) -> None:
+        self._stream, self._pace = stream, pace
         self.gone = False
 
     def write(self, data: bytes) -> int:
@@ -209,7 +213,7 @@ class _Body:
 
     def _send(self, data: bytes) -> None:
         try:
-            self._stream.write(data)
+            self._pace.waiting(lambda: self._stream.write(data))
         except OSError:
             self.gone = True
 
@@ -285,7 +289,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Requests are nobody's business."""
 
     def do_GET(self) -> None:
-        """The page, a stream, or what went wrong with the last one."""
+        """The page, a stream, how fast the last one is decoded, or what went wrong with it."""
         play = self.server.play
         url = urlsplit(self.path)
         place = play.place(url.path) if play.allows(self.headers.get("Host", "")) else None
@@ -294,6 +298,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, "text/html; charset=utf-8", play.page(nonce), nonce)
         elif place == "problem":
             self._answer(200, "text/plain; charset=utf-8", play.problem)
+        elif place == "pace":
+            pace = play.pace
+            text = json.dumps({"pictures": pace.pictures, "rate": pace.rate})
+            self._answer(200, "application/json", text)
         elif place == "video.mp4":
             self._stream(parse_qs(url.query).get("start", ["0"])[0])
         else:
@@ -312,7 +320,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Accept-Ranges", "none")
         self.end_headers()
         self.close_connection = True
-        body = _Body(self.wfile)  # type: ignore[arg-type]
+        body = _Body(self.wfile, self.server.play.pace)  # type: ignore[arg-type]
         if self.server.play.stream(seconds, body):
             body.finish()
 

@@ -20,6 +20,7 @@ from stcodec.common.devices import choose_device
 from stcodec.common.files import (
     check_input,
     check_output,
+    input_size,
     is_standard_stream,
     open_input,
     open_output,
@@ -30,6 +31,7 @@ from stcodec.errors import TargetError
 from stcodec.flows import sources
 from stcodec.flows.compiling import compile_once
 from stcodec.flows.encode import EncodeResult, check_larger, encode_steps
+from stcodec.flows.forecast import Forecast
 from stcodec.flows.rate_control import QUALITIES, Control
 from stcodec.flows.sampling import Survey, Trial, survey, try_quality
 from stcodec.options import TARGETS, EncodeOptions, flag
@@ -80,9 +82,14 @@ def search_steps(
             sources.check_plain(source, target, flag(name))
     compile_once(options, tell)
     before = sources.signature(source)
+    forecast = Forecast(input_size(source), options.quality)
     for step in _steps(source, target, options, notes):
         if isinstance(step, EncodeResult):
             step = _ended(source, target, options, before, step)
+        elif isinstance(step, Progress) and _has_no_target(options):
+            line = forecast.hear(step)
+            if tell is not None and line is not None:
+                tell(f"{os.fspath(source)}: {line}")
         yield step
 
 
@@ -104,10 +111,14 @@ def _ended(
     return dataclasses.replace(result, removed=why is None, notes=(*result.notes, *more))
 
 
+def _has_no_target(options: EncodeOptions) -> bool:
+    return all(getattr(options, name) is None for name in TARGETS)
+
+
 def _steps(
     source: PathLike, target: PathLike, options: EncodeOptions, notes: list[str] | None
 ) -> Iterator[Step]:
-    if all(getattr(options, name) is None for name in TARGETS):
+    if _has_no_target(options):
         yield from encode_steps(source, target, options, notes)
         return
     said = notes if notes is not None else []

@@ -15,6 +15,7 @@ from av.rational import AVRational
 
 from stcodec.common.values import Packet, Picture, StreamInfo
 from stcodec.errors import InputError, UsageError
+from stcodec.media.encoders import NAMES
 from stcodec.media.packets import LAYOUTS, reason, refusal
 from stcodec.options import AudioChoice
 
@@ -24,7 +25,7 @@ _RATES = {"aac": 96_000, "opus": 64_000}
 _OPUS_RATE, _MOST_AAC = 48_000, 96_000
 # Seconds by which sound may come late or early before silence is put in or sound left out.
 _TOLERANCE = Fraction(1, 20)
-_TEXT_FORMATS = {"matroska": "subrip", "mp4": "mov_text", "mov": "mov_text"}
+_TEXT_FORMATS = {"matroska": "subrip", "mp4": "mov_text", "mov": "mov_text", "webm": "webvtt"}
 _TEXTS = {
     "subrip",
     "srt",
@@ -39,7 +40,7 @@ _TEXTS = {
 }
 # Sound that FFmpeg would write into MP4 and that few players then play.
 _NOT_FOR_MP4 = ("pcm_", "vorbis", "adpcm_", "wmav", "truehd", "dts")
-_NAMES = {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska"}
+_EBML = ("matroska", "webm")
 _LABELS = {"aac": "AAC", "opus": "Opus"}
 
 
@@ -191,14 +192,14 @@ class TextConverter:
         self._decoder.open(strict=False)
         self._base = info.time_base
         codec, buffer = _TEXT_FORMATS[format], io.BytesIO()
-        options = {} if format == "matroska" else {"movflags": "empty_moov"}
+        options = {} if format in _EBML else {"movflags": "empty_moov"}
         self._sink = av.open(buffer, "w", format=format, options=options)
         stream = cast(Any, self._sink.add_stream(codec))
         self._encoder = stream.codec_context
         self._encoder.subtitle_header = self._decoder.subtitle_header
         stream.time_base = self._encoder.time_base = Fraction(1, 1000)
         self._sink.start_encoding()
-        if format == "matroska":
+        if format in _EBML:
             packet: Any = av.Packet(b"\0")
             packet.pts, packet.dts, packet.stream = 0, 0, stream
             self._sink.mux(packet)
@@ -305,6 +306,8 @@ def check_choice(choice: AudioChoice, format: str) -> None:
     """UsageError where `format` cannot hold what is chosen."""
     if choice.codec == "opus" and format == "mov":
         raise UsageError("MOV cannot hold Opus: choose aac, or .mp4 or .mkv")
+    if choice.codec == "aac" and format == "webm":
+        raise UsageError("WebM cannot hold AAC: choose opus, or .mp4 or .mkv")
 
 
 def plan_decode(
@@ -334,7 +337,7 @@ def _place(
     info: StreamInfo, format: str, choice: AudioChoice
 ) -> tuple[StreamInfo | None, Converter | None, str | None]:
     language = info.metadata.get("language")
-    name, where = f"{info.kind} ({info.codec}{f', {language}' if language else ''})", _NAMES[format]
+    name, where = f"{info.kind} ({info.codec}{f', {language}' if language else ''})", NAMES[format]
     asked = info.kind == "audio" and wants_conversion(info, choice)
     why = None if asked else refusal(info, format)
     unusual = format == "mp4" and info.kind == "audio" and info.codec.startswith(_NOT_FOR_MP4)
@@ -343,7 +346,7 @@ def _place(
     converter: Converter
     try:
         if info.kind == "audio" and choice.codec != "copy":
-            wanted = choice if asked else AudioChoice("aac", None)
+            wanted = choice if asked else AudioChoice("opus" if format == "webm" else "aac", None)
             converter = AudioConverter(info, wanted)
             note = f"{name} becomes {_LABELS[wanted.codec]}" + (
                 "" if asked else f", which players take in {where}"

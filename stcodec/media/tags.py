@@ -13,6 +13,7 @@ from av.error import FFmpegError
 from av.stream import Disposition
 
 from stcodec.common.values import PROGRESSIVE, Attachment, Extras, MasteringDisplay, VideoInfo
+from stcodec.media.encoders import NAMES
 
 # Tags that MP4's list of items (ilst) or its own boxes hold; all others need a list of keys, which
 # has no place for a cover.
@@ -70,14 +71,15 @@ def add_extras(
             covers.append((stream, attachment.data))
     if left:
         what = "attachment does" if len(left) == 1 else "attachments do"
-        where = "MP4" if format == "mp4" else "MOV"
-        notes.append(f"{len(left)} {what} not fit into {where}, left out: {', '.join(left)}")
+        notes.append(
+            f"{len(left)} {what} not fit into {NAMES[format]}, left out: {', '.join(left)}"
+        )
     return covers
 
 
 def _add_chapters(container: Any, format: str, extras: Extras) -> None:
     # The unit in which each format counts.
-    unit = Fraction(1, 1_000_000_000 if format == "matroska" else 1000)
+    unit = Fraction(1, 1000 if format in ("mp4", "mov") else 1_000_000_000)
     container.set_chapters(
         [
             {
@@ -129,6 +131,8 @@ def encoder_settings(codec: str, info: VideoInfo, notes: list[str]) -> dict[str,
             settings.append(f"{'cll' if codec == 'libx264' else 'max-cll'}={light[0]},{light[1]}")
         if codec == "libx265" and settings:
             settings.append("repeat-headers=1")
+        if codec == "libx265":
+            settings.append("log-level=error")  # else it tells all that it does
     elif codec == "libsvtav1":
         if display is not None and display.primaries is not None and display.luminance is not None:
             settings.append(f"mastering-display={_decimal(display)}")

@@ -1,4 +1,4 @@
-"""Media files out: MP4 and Matroska through libx264, raw YUV4MPEG2, and pictures."""
+"""Media files out: MP4, Matroska and WebM through an encoder, raw YUV4MPEG2, and pictures."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from stcodec.common.values import (
 )
 from stcodec.errors import StcodecError, UsageError
 from stcodec.media.conversion import plan_decode
+from stcodec.media.encoders import AUTO, choose, settings
 from stcodec.media.fields import FieldMarker
 from stcodec.media.packets import add_stream, disposition_flags, reason
 from stcodec.media.pictures import PictureWriter
@@ -45,7 +46,14 @@ _LIVE = {
     "frag_duration": "300000",  # microseconds
     "flush_packets": "1",
 }
-FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".y4m": "y4m"}
+FORMATS = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+    ".y4m": "y4m",
+}
 
 
 class Writer(Protocol):
@@ -90,12 +98,12 @@ def open_writer(
     *,
     format: str,
     audio: AudioChoice | None = None,
-    codec: str = "libx264",
+    codec: str = AUTO,
     crf: float | None = None,
     preset: str = "veryfast",
 ) -> Writer:
-    """A writer for `target` in `format` ("mp4", "mov", "matroska", "pictures", "y4m"; y4m needs a
-    binary stream).
+    """A writer for `target` in `format` ("mp4", "mov", "matroska", "webm", "pictures", "y4m"; y4m
+    needs a binary stream).
 
     audio: what becomes of the sound, by default as it is where that plays, else AAC.
     """
@@ -178,8 +186,8 @@ _TOO_FEW_TO_REORDER = 2
 
 
 class MediaWriter:
-    """MP4, MOV or Matroska: pictures through an encoder, packets as they are or converted. `live`:
-    fragmented, for MP4."""
+    """MP4, MOV, Matroska or WebM: pictures through an encoder, packets as they are or converted.
+    `live`: fragmented, for MP4."""
 
     def __init__(
         self,
@@ -217,7 +225,7 @@ class MediaWriter:
         self._fields = None if order == PROGRESSIVE else FieldMarker(order)
         try:
             self._container = av.open(file, "w", format=format, options=options)
-            self._open_video(codec, crf, preset, encoder_options or {})
+            self._open_video(format, codec, crf, preset, encoder_options or {})
             self._container.metadata.update(tags)
             self._bases = [s.time_base for s in self._plan.streams]
             self._streams = [add_stream(self._container, s) for s in self._plan.streams]
@@ -228,29 +236,31 @@ class MediaWriter:
             name = os.fspath(target) if isinstance(target, (str, os.PathLike)) else "the output"
             raise StcodecError(f"{name}: {reason(error)}") from error
 
-    def _open_video(self, codec: str, crf: float, preset: str, more: Mapping[str, str]) -> None:
+    def _open_video(
+        self, format: str, codec: str, crf: float, preset: str, more: Mapping[str, str]
+    ) -> None:
         info = self._info
         odd = bool(info.width % 2 or info.height % 2)
-        if odd:
+        codec, self._format = choose(codec, format, odd, info.bit_depth)
+        if self._format.startswith("yuv444p"):
             self.notes.append(
-                "an odd picture size needs 4:4:4 in H.264: chroma samples are repeated"
+                f"an odd picture size needs 4:4:4 by {codec}: chroma samples are repeated"
             )
-        depth = "10le" if info.bit_depth == 10 else ""
-        self._format = ("yuv444p" if odd else "yuv420p") + depth
         rate = info.frame_rate or Fraction(25)
-        options = {"crf": str(crf), **encoder_settings(codec, info, self.notes), **more}
-        if codec in ("libx264", "libx265", "libsvtav1"):
-            # SVT-AV1 numbers its presets.
-            options["preset"] = "10" if codec == "libsvtav1" and not preset.isdigit() else preset
+        options = {
+            **settings(codec, crf, preset),
+            **encoder_settings(codec, info, self.notes),
+            **more,
+        }
         try:
             stream: Any = self._container.add_stream(codec, rate=rate, options=options)
         except (ValueError, FFmpegError, TypeError) as error:
             raise UsageError(f"codec {codec!r} cannot be used here ({reason(error)})") from error
-        if stream.type != "video":
-            raise UsageError(f"codec {codec!r} is no video encoder")
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = info.width, info.height, self._format
         context.time_base = self._base
+        if codec.startswith("libvpx"):
+            context.bit_rate = 0  # or its constant rate factor would be a limit only
         stream.time_base = self._base
         if info.chroma_location:
             stream.options["chroma_sample_location"] = str(info.chroma_location)

@@ -22,6 +22,7 @@ from stcodec.terminal.streams import give_up_stdout, mend_streams
 _COMMANDS = {
     "batch": ("stcodec.commands.batch", "Encode or decode many files."),
     "bench": ("stcodec.commands.bench", "Measure rate, distortion and speed against other codecs."),
+    "codecs": ("stcodec.commands.codecs", "List the video encoders that decode can use here."),
     "compare": ("stcodec.commands.compare", "Compare two videos, picture by picture."),
     "completion": ("stcodec.commands.completion", "Print a completion script for a shell."),
     "concat": ("stcodec.commands.concat", "Join .stp files without decoding them."),

@@ -224,6 +224,9 @@ _SCORES = {
     "ssim": ("SSIM", 4),
     "ms_ssim": ("MS-SSIM", 4),
     "vmaf": ("VMAF", 2),
+    "xpsnr_y": ("XPSNR Y", 2),
+    "xpsnr_u": ("XPSNR U", 2),
+    "xpsnr_v": ("XPSNR V", 2),
 }
 
 
