@@ -12,7 +12,7 @@ its length; ANS words.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -279,9 +279,10 @@ class ChunkReader:
             raise DamagedFileError("a segment does not start with its first chunk")
         motion, words = _split_payload(payload, plan.vectors)
         reader = _Reader(self._contexts.motion.stream(motion), SymbolReader(words))
-        last = max(step.level for step in plan.steps()) - (LEVELS - levels)
-        steps = [step for step in plan.steps() if step.level <= last]
-        frames = [frame for step in steps for frame in self._read(reader, plan, step, known)]
+        wanted, more = _steps_of(plan.steps(), levels)
+        frames = [frame for step in wanted for frame in self._read(reader, plan, step, known)]
+        for step in more:
+            self._read_fields(reader.motion, plan, step, known)
         if levels >= LEVELS:
             reader.motion.check_end()
             reader.symbols.finish()
@@ -309,6 +310,21 @@ class ChunkReader:
             return self._contexts.still_fields(step, known)
         with stage("vectors"):
             return self._contexts.code_fields(motion, step, known, None)
+
+
+def _last_level(steps: Sequence[Step], levels: int) -> int:
+    """The finest of so many levels of a tree."""
+    return max(step.level for step in steps) - (LEVELS - levels)
+
+
+def _steps_of(steps: Sequence[Step], levels: int) -> tuple[list[Step], list[Step]]:
+    """The steps of a tree that have so many levels, and those behind them of which motion is read
+    nevertheless: frames of their kind are read in other trees, under what both have taught the
+    coder of motion."""
+    last = _last_level(steps, levels)
+    kinds = {s.of_kind for tree in TREES for s in tree if s.level <= _last_level(tree, levels)}
+    wanted = [step for step in steps if step.level <= last]
+    return wanted, [s for s in steps if s.level > last and s.of_kind in kinds]
 
 
 def _unpack_header(payload: bytes, first: bool) -> tuple[Plan, int]:
