@@ -14,19 +14,25 @@ from stcodec.common.values import StreamInfo
 # Seconds. Less ahead is taken for a gap in what was recorded, less behind for how streams are
 # interleaved.
 _JUMP_AHEAD, _JUMP_BACK = Fraction(10), Fraction(1, 10)
+# In formats that know no jumps: half a day, which is about what MP4 can hold of a gap in sound; and
+# so many pictures, at least a second, as decoders put in another order where no one says in which.
+_GAP_AHEAD, _REORDERED, _GAP_BACK = Fraction(12 * 3600), 16, Fraction(1)
 
 
 class Continuity:
-    """Closes the jumps in the times of a file whose format allows them, such as MPEG-TS: after a
-    jump, everything goes on where the stream in which it was seen had ended.
+    """Closes the jumps in the times of a file: any in formats that allow them, such as MPEG-TS, and
+    in others those that can be no gap. After a jump, everything goes on where the stream in which
+    it was seen had ended.
 
     rate: the usual pictures per second, for packets without a duration. `jumps`: whether there was
     any.
     """
 
     def __init__(self, container: Any, rate: Fraction | None) -> None:
-        self._allowed = bool(container.format.flags & Flags.ts_discont.value)
         self._usual = 1 / rate if rate else Fraction(0)
+        allowed = bool(container.format.flags & Flags.ts_discont.value)
+        self._ahead = _JUMP_AHEAD if allowed else _GAP_AHEAD
+        self._back = _JUMP_BACK if allowed else max(_GAP_BACK, _REORDERED * self._usual)
         self._shift = Fraction(0)
         self._last: dict[int, Fraction] = {}
         self._next: dict[int, Fraction] = {}
@@ -34,7 +40,7 @@ class Continuity:
 
     def mend(self, packet: Any) -> None:
         """Change the times of the next packet of the file, where they jump."""
-        if not self._allowed or not packet.time_base:
+        if not packet.time_base:
             return
         base = Fraction(packet.time_base)
         if packet.dts is not None and packet.stream.type in ("video", "audio"):
@@ -48,8 +54,8 @@ class Continuity:
         index = packet.stream.index
         time = packet.dts * base + self._shift
         expected = self._next.get(index, time)
-        ahead = abs(time - expected) > _JUMP_AHEAD
-        if ahead or time + _JUMP_BACK < self._last.get(index, time):
+        ahead = abs(time - expected) > self._ahead
+        if ahead or time + self._back < self._last.get(index, time):
             self._shift += expected - time
             self.jumps, time = True, expected
         usual = self._usual if packet.stream.type == "video" else Fraction(0)
@@ -58,28 +64,30 @@ class Continuity:
 
 
 class DecodingOrder:
-    """Gives the packets of carried streams the times that muxers ask for: in sound, each is decoded
-    after the one before it, and none is heard before it is decoded. `repaired`: how many were not
-    so."""
+    """Gives the packets of carried streams the times that muxers ask for: each has some; in sound,
+    each is decoded after the one before it, and none is heard before it is decoded. `repaired`: how
+    many were not so."""
 
     def __init__(self) -> None:
-        self._last: dict[int, int] = {}
+        self._last: dict[int, tuple[int, int]] = {}
         self.repaired = 0
 
     def mend(
-        self, number: int, info: StreamInfo, pts: int | None, dts: int | None
-    ) -> tuple[int | None, int | None]:
+        self, number: int, info: StreamInfo, pts: int | None, dts: int | None, duration: int
+    ) -> tuple[int, int | None]:
         """pts and dts of the next packet of stream `number`, in units of its time base."""
+        last, length = self._last.get(number, (None, 0))
         time = pts if dts is None else dts
         if time is None:
-            return pts, dts
-        if number in self._last and time < (least := self._last[number] + _step(info)):
+            time = 0 if last is None else last + max(length, _step(info))
+            pts = dts = time
             self.repaired += 1
-            time = dts = least
-        self._last[number] = time
-        if pts is not None and pts < time:
-            pts = time
-        return pts, dts
+        if last is not None and time < (least := last + _step(info)):
+            self.repaired += 1
+            after = max(least, last + length)
+            time = dts = after if (after - time) * info.time_base <= _JUMP_BACK else least
+        self._last[number] = time, duration
+        return time if pts is None or pts < time else pts, dts
 
 
 def _step(info: StreamInfo) -> int:

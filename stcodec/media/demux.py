@@ -31,6 +31,8 @@ from stcodec.media.shortfall import Skimmer
 
 CARRY = ("all", "none")
 """Whether streams beside the video, chapters and attachments are read."""
+# What MP4 takes for the length of a packet.
+_LONGEST = (1 << 31) - 1
 # Formats without time stamps.
 _TIMELESS = {
     "image2",
@@ -216,13 +218,13 @@ class Demuxer:
         def rescale(value: int | None) -> int | None:
             return None if value is None else round(value * scale)
 
-        info = self.streams[number]
-        pts, dts = self._order.mend(number, info, rescale(packet.pts), rescale(packet.dts))
+        info, length = self.streams[number], max(0, rescale(packet.duration) or 0)
+        pts, dts = self._order.mend(number, info, rescale(packet.pts), rescale(packet.dts), length)
         return Packet(
             stream=number,
             pts=pts,
             dts=dts,
-            duration=max(0, rescale(packet.duration) or 0),
+            duration=min(length, _LONGEST),
             keyframe=packet.is_keyframe,
             data=bytes(packet),
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, BinaryIO, Protocol
 
@@ -46,6 +48,10 @@ _LIVE = {
     "frag_duration": "300000",  # microseconds
     "flush_packets": "1",
 }
+# Ticks of the time base between two pictures of an MP4: it counts to eight times as many from when
+# one is decoded to when it is shown, and B pictures wait for others.
+_LONGEST = 1 << 28
+_REPEATED = "a picture that is shown for longer than MP4 can say is in it more than once"
 FORMATS = {
     ".mp4": "mp4",
     ".m4v": "mp4",
@@ -206,7 +212,7 @@ class MediaWriter:
     ) -> None:
         extras = extras or Extras()
         self.notes: list[str] = []
-        self._info = info
+        self._info, self._format_name = info, format
         self._base = Fraction(1, info.time_base.denominator)
         self._scale = info.time_base.numerator
         if format in ("mp4", "mov") and info.time_base.denominator >= 1 << 31:
@@ -286,12 +292,24 @@ class MediaWriter:
                 return
             if self._shift is None:
                 self._start(item)
-            self._pictures += 1
-            frame = self._frame(item)
-            self._durations[frame.pts] = frame.duration
-            self._mux_coded(self._video.encode(frame))
+            for picture in self._divided(item):
+                self._pictures += 1
+                frame = self._frame(picture)
+                self._durations[frame.pts] = frame.duration
+                self._mux_coded(self._video.encode(frame))
         except (FFmpegError, ValueError) as error:
             raise StcodecError(f"the output cannot be written ({reason(error)})") from error
+
+    def _divided(self, picture: Picture) -> Iterator[Picture]:
+        """The picture, again and again where it is shown for longer than a format can say."""
+        longest = _LONGEST // self._scale if self._format_name in ("mp4", "mov") else sys.maxsize
+        pts, end = picture.pts, picture.pts + picture.duration
+        if end - pts > longest and _REPEATED not in self.notes:
+            self.notes.append(_REPEATED)
+        while end - pts > longest:
+            yield replace(picture, pts=pts, duration=longest)
+            pts += longest
+        yield replace(picture, pts=pts, duration=end - pts)
 
     def _mux_coded(self, packets: Sequence[Any]) -> None:
         for packet in packets:
