@@ -71,6 +71,7 @@ else; a byte of a file's name that is not UTF-8 becomes U+FFFD.
 | encoded | encode, batch | `input`, `output`, `frames`, `width`, `height`, `duration`, `input_bytes` (null: not known), `output_bytes`, `seconds`, `notes`; `untouched`: but for the coding of pictures, nothing was left out, mended or converted; `removed`: the input was, by `--remove-source` |
 | decoded | decode, batch | `input`, `output`, `frames`, `width`, `height`, `input_bytes`, `seconds`, `notes`; of `decode --salvage` also `lost`: a list of `what` ("pictures", or a text), `start`, `end` (null: to the end), `frames` (null: not known, or no pictures) |
 | info | info | `path`, `width`, `height`, `frames`, `duration`, `streams`, `metadata`, `chapters`, `attachments` and what else `info` prints |
+| described | info, of a video that is no .stp file | `path`, `format`, `bytes` (null: not known), `duration`, `bit_rate`, `chapters`, `attachments`, `metadata`; `tracks`: a list of `kind`, `number`, `codec`, `details`, `language`, `title`, `disposition`, `fate`; what encode `keeps`, `converts`, `loses`, and `remarks`: lists of lines |
 | verified | verify | `input`, `intact`, `chunks`, `frames`, `damaged` (a list of `chunk`, `message`), `lost` as above |
 | failed | info, verify | of several files, one each that fails: `input`, `message`, `exit_code` that the command would have for it alone |
 | sampled | sample | `input`, `quality`, `output_bytes`, `bit_rate`, `psnr`, `ms_ssim`, `sampled_frames`, `frames`, `duration` |

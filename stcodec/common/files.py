@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -21,6 +22,8 @@ from stcodec.errors import InputError, OutputExistsError, StcodecError, UsageErr
 STANDARD_STREAM = "-"
 # Bytes of a name that a hidden one takes over: file systems take 255 in all.
 _LONGEST_STEM, _LONGEST_ENDING = 80, 16
+# With two letters at least: C: is a drive.
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 # Letters of `tempfile`'s names.
 _RANDOM = 8
 
@@ -43,8 +46,17 @@ def check_input(path: PathLike) -> None:
     if is_standard_stream(path) or find_sequence(path) is not None:
         return
     where = Path(path)
+    # `Path` would make one slash of two.
+    if not where.exists() and _ADDRESS.match(os.fspath(path)):
+        raise InputError(
+            f"{os.fspath(path)}: is an address, and files alone are read: download it, or pipe it "
+            "in, as in `curl -L ADDRESS | stcodec encode - OUT.stp`"
+        )
     if where.is_dir():
-        raise InputError(f"{where}: is a directory")
+        raise InputError(
+            f"{where}: is a directory (pictures in it: {where}/%04d.png; many videos: "
+            "stcodec batch)"
+        )
     if not where.exists():
         raise InputError(f"{where}: no such file")
     if not os.access(where, os.R_OK):

@@ -27,6 +27,7 @@ from stcodec.errors import DamagedFileError
 from stcodec.flows import sources
 from stcodec.flows.reading import StpInput, open_stp
 from stcodec.flows.salvage import Lost, SalvagedInput, open_damaged
+from stcodec.media.pictures import one_picture_alone
 from stcodec.media.writer import open_writer, output_format
 from stcodec.options import RATES, DecodeOptions, parse_audio
 
@@ -66,6 +67,9 @@ def decode_steps(
     said = notes if notes is not None else []
     with contextlib.ExitStack() as stack:
         opened = stack.enter_context(_open(source, options))
+        whole = options.start is None and options.end is None
+        if format == "picture" and whole and (opened.frames or 1) > 1:
+            raise one_picture_alone(target)
         extras = _extras(opened)
         items = opened.decoded(options.device, options.threads)
         stack.enter_context(contextlib.closing(items))

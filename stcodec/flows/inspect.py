@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from stcodec.common.files import input_size, is_standard_stream, named, open_input
+from stcodec.common.sequences import find_sequence
 from stcodec.common.values import Packet, PathLike, StreamInfo, VideoInfo
 from stcodec.container import records, stp
 from stcodec.container.extras import unpack_extras, video_info
@@ -109,6 +110,16 @@ def _readable(reader: stp.Reader) -> Iterator[records.VideoChunk | Packet]:
     """What can be read of a file."""
     with contextlib.suppress(DamagedFileError):
         yield from reader
+
+
+def is_stp(path: PathLike) -> bool:
+    """Whether a file is to be taken for a `.stp` file: by its first bytes, or else by its name.
+    InputError if it cannot be opened."""
+    name = os.fspath(path)
+    if is_standard_stream(path) or name.lower().endswith(".stp") or not os.path.isfile(path):
+        return is_standard_stream(path) or find_sequence(path) is None
+    with open_input(path) as stream:
+        return stream.read(len(stp.SIGNATURE)) == stp.SIGNATURE
 
 
 def info(path: PathLike) -> FileInfo:

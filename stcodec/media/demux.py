@@ -26,8 +26,9 @@ from stcodec.errors import InputError, UsageError
 from stcodec.media.continuity import Continuity, DecodingOrder
 from stcodec.media.interleaving import Interleaving
 from stcodec.media.packets import cover, describe, is_cover, reason
-from stcodec.media.selection import choose
+from stcodec.media.selection import choose, tracks_of
 from stcodec.media.shortfall import Skimmer
+from stcodec.media.unreadable import why_unreadable
 
 CARRY = ("all", "none")
 """Whether streams beside the video, chapters and attachments are read."""
@@ -51,8 +52,9 @@ _TIMELESS = {
 class Demuxer:
     """An open media file; `close` it.
 
-    container, video: PyAV's container and the video stream of `tracks`; streams: what is
-    carried, none where `carry` is "none"; decoders: of the sound among them that has no
+    container, video: PyAV's container and the video stream of `tracks`; tracks: all
+    that could be taken; streams: what is carried, none where `carry` is "none"; carried: their
+    indices in the file; decoders: of the sound among them that has no
     description, by number; lost_sound: why other sound is left out; covers: those met so far;
     joined: whether a jump in the times has been met, so that what the file says of its length is
     no length; is_timeless: whether the file has no time stamps. `notes` takes what a user should
@@ -82,6 +84,7 @@ class Demuxer:
             self.is_timeless = _is_timeless(self.container)
             _check_rate(self.container, self.name, rate, fps, notes)
             choice = tracks or TrackChoice()
+            self.tracks = tracks_of(self.container)
             self.video, carried = choose(self.container, self.name, choice, notes)
             # Threads that decode a frame each tell of damage frames later, and at the end not at
             # all.
@@ -91,7 +94,7 @@ class Demuxer:
         except BaseException:
             self.container.close()
             raise
-        self.streams = tuple(infos.values())
+        self.streams, self.carried = tuple(infos.values()), tuple(infos)
         self._numbers = {index: number for number, index in enumerate(infos)}
         self.decoders = {
             number: self.container.streams[index].codec_context
@@ -301,7 +304,13 @@ def _open(
     except ReadInterruptedError:
         raise KeyboardInterrupt from None
     except (FFmpegError, OSError, ValueError) as error:
-        raise InputError(f"{name}: {reason(error)}") from error
+        piped = isinstance(source, CountedReader)
+        whole = piped or not isinstance(source, (str, os.PathLike)) or os.path.isfile(source)
+        why = why_unreadable(skimmer.head, piped, skimmer.missing) if whole else None
+        said = reason(error)
+        if why is None and isinstance(error, InvalidDataError):
+            why = f"is no media file that can be read ({said})"
+        raise InputError(f"{name}: {why or said}") from error
 
 
 def _is_timeless(container: Any) -> bool:

@@ -15,6 +15,7 @@ from av.codec import CodecContext
 from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace
 
+from stcodec.common.sequences import is_picture_output
 from stcodec.common.values import (
     PROGRESSIVE,
     Extras,
@@ -24,7 +25,7 @@ from stcodec.common.values import (
     StreamInfo,
     VideoInfo,
 )
-from stcodec.errors import StcodecError
+from stcodec.errors import StcodecError, UsageError
 from stcodec.media.colour import rgb_from_planes
 from stcodec.media.packets import reason
 
@@ -41,12 +42,21 @@ _ENCODERS = {
 _JPEG_QUANTISER = "2"
 
 
+def one_picture_alone(target: PathLike) -> UsageError:
+    """What is wrong with the name of a picture where there are many."""
+    ending = os.path.splitext(os.fspath(target))[1]
+    return UsageError(
+        f"{os.fspath(target)}: is for one picture, and there are more: name it with one place for "
+        f"the number, as in frames/%04d{ending}"
+    )
+
+
 class PictureWriter:
     """R'G'B' pictures of the video's matrix and range, numbered from 1, turned as a player would
     turn them.
 
-    target: a path with one place for the number. 8 bits become 8, and 10 bits 16 where the ending
-    has such.
+    target: a path with one place for the number, or a path for a single picture. 8 bits become 8,
+    and 10 bits 16 where the ending has such.
     """
 
     def __init__(
@@ -57,6 +67,7 @@ class PictureWriter:
         extras: Extras | None = None,
     ) -> None:
         self._pattern, self._info, self._count = os.fspath(target), info, 0
+        self._numbered = is_picture_output(target)
         self._next_pts: int | None = None
         codec, pix_fmt, wide = _ENCODERS[os.path.splitext(self._pattern)[1].lower()]
         self._wide = info.bit_depth > 8 and wide is not None
@@ -103,11 +114,14 @@ class PictureWriter:
                 self.notes.append(note)
         self._next_pts = item.pts + item.duration
         self._count += 1
+        if not self._numbered and self._count > 1:
+            raise one_picture_alone(self._pattern)
         try:
             data = b"".join(bytes(packet) for packet in self._encoder.encode(self._frame(item)))
         except (FFmpegError, ValueError) as error:
             raise StcodecError(f"the output cannot be written ({reason(error)})") from error
-        Path(self._pattern % self._count).write_bytes(data)
+        name = self._pattern % self._count if self._numbered else self._pattern
+        Path(name).write_bytes(data)
 
     def _frame(self, picture: Picture) -> Any:
         y, u, v = (torch.from_numpy(p.astype(np.int32))[None, None] for p in picture.planes)

@@ -36,11 +36,13 @@ class VideoReader:
     A context manager. `carry` is "all" or "none"; `rate`: frames per second, for files without time
     stamps alone; `strict`: whether a packet that cannot be decoded is an error, or noted and left
     out; `tracks`: which streams, by default the video that the file marks as the default one, else
-    the first, and all others. `info` describes the video, `streams` what is carried, `metadata` is
-    text by name; `extras` are the chapters, attachments and covers. Raises InputError for anything
-    that is not a readable video, UsageError for a `carry` or `rate` that makes no sense and for
-    tracks that are not there. A file that turns out to be cut off or damaged yields what can be
-    decoded, with a note; if `strict`, it raises.
+    the first, and all others; `shape`: what becomes of the pictures, whose `fps` is the `rate` of
+    files without time stamps. `info` describes the video, `streams` what is carried, `metadata` is
+    text by name; `extras` are the chapters, attachments and covers; `demuxer` and `first` are the
+    open file and its first frame. Raises InputError for anything that is not a readable video,
+    UsageError for a `carry` or `rate` that makes no sense and for tracks that are not there. A file
+    that turns out to be cut off or damaged yields what can be decoded, with a note; if `strict`, it
+    raises.
     """
 
     def __init__(
@@ -58,14 +60,14 @@ class VideoReader:
         self._strict = strict
         self._plans: list[Plan] = []
         shape = shape or Shape()
-        self._demuxer = demuxer = Demuxer(
+        self.demuxer = demuxer = Demuxer(
             source, carry, rate, self._notes, strict, tracks, shape.fps
         )
         self.name, self.streams = demuxer.name, demuxer.streams
         try:
             self._items = demuxer.items()
             self._early, leading = self._beginning()
-            self._first = first = leading[0]
+            self._first = self.first = first = leading[0]
             self._samples = SampleFormat.of(first)
             container = demuxer.container
             self.metadata = file_tags(container)
@@ -88,7 +90,7 @@ class VideoReader:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._demuxer.close()
+        self.demuxer.close()
 
     def _beginning(self) -> tuple[list[Any], list[Any]]:
         """All up to the first frame with a time stamp, and the frames of that."""
@@ -159,10 +161,10 @@ class VideoReader:
         """What becomes of the carried streams when they are encoded. Adds to the notes. InputError
         where sound cannot be decoded, or all of it would be left out unasked."""
         try:
-            plan, notes = plan_encode(self.streams, choice, self._demuxer.decoders)
+            plan, notes = plan_encode(self.streams, choice, self.demuxer.decoders)
         except InputError as error:
             raise InputError(f"{self.name}: {error}") from error
-        lost = self._demuxer.lost_sound
+        lost = self.demuxer.lost_sound
         if choice.codec != "none" and lost and not any(s.kind == "audio" for s in plan.streams):
             raise InputError(f"{self.name}: {lost[0]}: no sound remains, is --no-audio meant?")
         self._notes += notes
@@ -177,9 +179,9 @@ class VideoReader:
     def _compare_promise(self, times: TimeRepair) -> None:
         """A note where there is less than the file promises, as in one that was cut off; InputError
         where `strict`."""
-        short, said = self._demuxer.shortfall, announced_end(self._demuxer.video)
+        short, said = self.demuxer.shortfall, announced_end(self.demuxer.video)
         end = None if times.end is None else times.end * self.info.time_base
-        if end is not None and said is not None and not self._demuxer.joined:
+        if end is not None and said is not None and not self.demuxer.joined:
             picture = 1 / (self.info.frame_rate or _USUAL_RATE)
             if said - end > max(_PICTURES_MISSING * picture, min(Fraction(1), said / 20)):
                 where = f"the pictures end at {float(end):.1f} s of {float(said):.1f} s"

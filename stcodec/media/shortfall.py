@@ -12,15 +12,16 @@ Walk = Generator[int, bytes, None]
 these, or minus the number to pass over, and is sent none. It ends where nothing is promised any
 more, and breaks off, whole, in front of something to be read."""
 
-_SNIFFED = 16
+_SNIFFED, _KEPT = 16, 1024
 _UNKNOWN_32 = (0, 0xFFFFFFFF)
 
 
 class Skimmer:
-    """Follows the parts of a file. Of formats that are not known, nothing is missing."""
+    """Follows the parts of a file. Of formats that are not known, nothing is missing. `head`: the
+    first bytes of the file."""
 
     def __init__(self) -> None:
-        self._head = b""
+        self.head = b""
         self._walk: Walk | None = None
         self._wanted = 0
         self._got = bytearray()
@@ -29,11 +30,11 @@ class Skimmer:
     def feed(self, data: bytes) -> None:
         """The next bytes of the file."""
         if self._walk is None:
-            self._head += data
-            if len(self._head) < _SNIFFED:
+            data = self.head + data
+            self.head = data[:_KEPT]
+            if len(data) < _SNIFFED:
                 return
-            data = self._head
-            self._begin(data[:_SNIFFED])
+            self._begin()
         view = memoryview(data)
         while view and self._wanted:
             taken = min(len(view), abs(self._wanted) - self._passed)
@@ -43,7 +44,8 @@ class Skimmer:
     def skim(self, stream: BinaryIO, size: int) -> None:
         """A file of `size` bytes that can be read from any place; little of it is read."""
         stream.seek(0)
-        unit = self._begin(stream.read(_SNIFFED))
+        self.head = stream.read(_KEPT)
+        unit = self._begin()
         place = max(0, size // unit - 1) * unit if unit > 1 else 0
         while self._wanted and place < size:
             taken = min(abs(self._wanted) - self._passed, size - place)
@@ -56,8 +58,9 @@ class Skimmer:
             self._take(data, taken)
             place += taken
 
-    def _begin(self, head: bytes) -> int:
+    def _begin(self) -> int:
         """Choose the way by the first bytes; the unit that all sizes are multiples of."""
+        head = self.head[:_SNIFFED]
         found = next((f for f in _FORMATS if f.starts(head)), None)
         self._walk = _nothing() if found is None else found.walk()
         self._wanted = next(self._walk, 0)

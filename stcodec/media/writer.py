@@ -77,18 +77,13 @@ class Writer(Protocol):
 
 
 def output_format(path: PathLike) -> str:
-    """The format for an ending; `-` is YUV4MPEG2. UsageError for an ending that is not known, and
-    for pictures without numbers."""
+    """The format for an ending; `-` is YUV4MPEG2, "picture" a single one. UsageError for an ending
+    that is not known."""
     if os.fspath(path) == "-":
         return "y4m"
     ending = os.path.splitext(os.fspath(path))[1].lower()
     if ending in PICTURE_ENDINGS:
-        if not is_picture_output(path):
-            raise UsageError(
-                f"{os.fspath(path)}: needs one place for the number of the picture, "
-                f"as in frames/%04d{ending}"
-            )
-        return "pictures"
+        return "pictures" if is_picture_output(path) else "picture"
     if ending not in FORMATS:
         known = ", ".join((*FORMATS, *PICTURE_ENDINGS))
         raise UsageError(f"{os.fspath(path)}: the ending must be one of {known}")
@@ -108,15 +103,15 @@ def open_writer(
     crf: float | None = None,
     preset: str = "veryfast",
 ) -> Writer:
-    """A writer for `target` in `format` ("mp4", "mov", "matroska", "webm", "pictures", "y4m"; y4m
-    needs a binary stream).
+    """A writer for `target` in `format` ("mp4", "mov", "matroska", "webm", "picture", "pictures",
+    "y4m"; y4m needs a binary stream).
 
     audio: what becomes of the sound, by default as it is where that plays, else AAC.
     """
     if format == "y4m":
         assert not isinstance(target, (str, os.PathLike))
         return Y4MWriter(target, info, streams, extras)
-    if format == "pictures":
+    if format in ("picture", "pictures"):
         assert isinstance(target, (str, os.PathLike))
         return PictureWriter(target, info, streams, extras)
     crf = DEFAULT_CRF if crf is None else crf

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from stcodec.common.words import colour_in_words, field_order_in_words
 from stcodec.terminal.report import Reporter, error, human_size, say, tell
 from stcodec.terminal.streams import printable
 
@@ -152,6 +153,9 @@ def file_info(said: Reporter, info: FileInfo) -> None:
         say(f"{printable(name):<10} {printable(value)}")
 
 
+_COLOUR = ("range", "primaries", "transfer", "matrix")
+
+
 def _rows_of_pictures(info: FileInfo) -> list[tuple[str, str]]:
     size = f"{info.width} x {info.height}, {info.bit_depth} bit 4:2:0"
     rate = f"nominally {info.frame_rate:.3f} frames/s"
@@ -160,7 +164,7 @@ def _rows_of_pictures(info: FileInfo) -> list[tuple[str, str]]:
         ("file", f"{info.path} ({human_size(info.bytes)}{'' if info.complete else ', cut off'})"),
         ("picture", f"{size}, pixel aspect {info.sample_aspect_ratio}"),
         ("frames", f"{info.frames} in {info.duration:.3f} s, {rate}"),
-        ("colour", ", ".join(f"{k} {v}" for k, v in info.color.items())),
+        ("colour", colour_in_words(*(info.color[k] for k in _COLOUR))),
         ("rotation", f"{info.rotation} degrees"),
         ("model", f"{info.model} (sha256 {info.model_sha256[:16]}...), quality {info.quality}"),
         ("video", f"{human_size(info.video_bytes)}, {parts}"),
@@ -168,7 +172,7 @@ def _rows_of_pictures(info: FileInfo) -> list[tuple[str, str]]:
     if info.hdr:
         rows.append(("HDR", ", ".join(f"{k} {v}" for k, v in info.hdr.items())))
     if info.field_order != "progressive":
-        rows.append(("fields", f"interlaced ({info.field_order})"))
+        rows.append(("fields", field_order_in_words(info.field_order)))
     return rows
 
 

@@ -1,0 +1,39 @@
+"""Why a file is no video that can be read, by its first bytes; and what to do next."""
+
+from __future__ import annotations
+
+import re
+
+from stcodec.container.stp import SIGNATURE
+
+_BOX = re.compile(rb".{4}(ftyp|mdat|wide|moov|moof|styp|free|skip)", re.DOTALL)
+
+
+def why_unreadable(head: bytes, piped: bool, missing: int) -> str | None:
+    """In a few words; None where its first bytes, `head`, say nothing. missing: bytes by which the
+    file is known to be too short."""
+    if not head:
+        return "is empty" if not piped else "nothing came"
+    if head.startswith(SIGNATURE):
+        return "is a .stp file already: `stcodec decode` makes a video of it"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if re.match(rb"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<MPD\b", text, re.DOTALL):
+        return (
+            "is a DASH manifest, which names videos and is none: give the videos themselves, or "
+            "have `ffmpeg -i` read it into one file"
+        )
+    if re.match(rb"(<\?xml[^>]*>\s*)?<(!doctype html|html)\b", text, re.IGNORECASE | re.DOTALL):
+        return "is a page of HTML and no video: was a link saved instead of what it leads to?"
+    if _BOX.match(head):
+        short = f", and at least {missing} bytes are missing" if missing else ""
+        if piped:
+            return (
+                f"its index (moov atom) is missing or behind the pictures{short}: a pipe needs it "
+                "in front, as `ffmpeg -i IN -c copy -movflags faststart OUT.mp4` puts it"
+            )
+        return (
+            f"its index (moov atom) is missing or damaged{short}: a recording that was cut off "
+            "before it was complete; nothing can be read without the index, which tools such as "
+            "untrunc rebuild from another recording of the same camera"
+        )
+    return None
