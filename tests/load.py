@@ -200,16 +200,16 @@ def index(folder: Path) -> str:
         path = folder / f"{length}.stp"
         path.write_bytes(data.getvalue())
         stcodec.open(DATA.parent / "golden" / "dct-8bit.stp").close()  # what is imported for it
-        begun = time.perf_counter()
+        begun = time.process_time()
         video = stcodec.open(path)
-        opened = time.perf_counter()
+        opened = time.process_time()
         access = video._access
         pts = access.stamps(access.segment_of(765_432))[0]
-        found = time.perf_counter()
+        found = time.process_time()
         assert 765_432 in pts
         spent = [1000 * t for t in (opened - begun, found - opened)]
         said.append(
-            f"10^6 pictures, a segment for every {length}: open {spent[0]:.1f} ms, "
+            f"10^6 pictures, a segment for every {length}: open {spent[0]:.1f} ms of CPU time, "
             f"find one {spent[1]:.2f} ms"
         )
         video.close()

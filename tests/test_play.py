@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -82,12 +81,8 @@ def test_an_interrupt_ends_the_player(bee_stp: Path, tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    # One that comes while a library is being loaded can be lost in it; a user presses again.
-    for _ in range(6):
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-            break
-    assert process.wait(1) == 130
+    # Libraries are being loaded at this time, in which the exception can be lost: once is enough.
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
