@@ -117,6 +117,10 @@ def parse_audio(text: str) -> AudioChoice:
     return AudioChoice(codec, int(match[1]) * 1000)
 
 
+TUNES = ("psnr", "ssim")
+"""What an encode can be tuned for."""
+
+
 @dataclass(frozen=True)
 class EncodeOptions(_Checked):
     """Options of `encode`."""
@@ -128,6 +132,9 @@ class EncodeOptions(_Checked):
     threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)
     motion: str = _option("mctf", "mctf, or none: take everything as standing still.")
     effort: int = _option(1, "How hard the encoder searches: 0, 1 or 2 (docs/efforts.md).", 0, 2)
+    tune: str = _option(
+        "psnr", "What bits go for: psnr, or ssim, by which smooth parts come before textured ones."
+    )
     audio: str = _option("copy", "Sound: copy (as it is), aac[:kbit/s], opus[:kbit/s] or none.")
     tracks: str | None = _option(
         None,
@@ -227,6 +234,8 @@ class EncodeOptions(_Checked):
         self.shape()
         if self.motion not in ("mctf", "none"):
             raise UsageError(f"motion must be mctf or none, not {self.motion!r}")
+        if self.tune not in TUNES:
+            raise UsageError(f"tune must be {' or '.join(TUNES)}, not {self.tune!r}")
 
     def shape(self) -> Shape:
         """What is to become of the pictures. UsageError."""

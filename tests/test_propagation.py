@@ -10,7 +10,7 @@ from stcodec.codec.model_files import load_model
 from stcodec.codec.patches import PatchSize
 from stcodec.codec.tree import tree_steps
 from stcodec.common.values import Planes
-from stcodec.encoder import guide, propagation, search
+from stcodec.encoder import guide, propagation, search, tuning
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 
 
@@ -76,3 +76,27 @@ def test_still_parts_come_out_better_for_it(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(guide, "price_factors", lambda change, _: torch.ones_like(change))
     ratio = with_prices / errors()
     assert ratio[0] < 0.9 and 0.9 < ratio[1] < 1.1
+
+
+def test_a_segment_begins_with_a_finer_frame() -> None:
+    noise = np.random.default_rng(7).integers(0, 256, (24, 64, 96)).astype(np.uint8)
+    pictures: list[Planes] = [
+        (y, np.full((32, 48), 128, np.uint8), np.full((32, 48), 128, np.uint8)) for y in noise
+    ]
+    encoder = ChunkEncoder(load_model("dct"), 96, 64, 8, CodecSettings(24))
+    coded = [encoder.encode(pictures[i : i + 8], i in (0, 16)).payload for i in (0, 8, 16)]
+    # Nothing lasts, so that others take the first cascade.
+    assert [payload[2] >> 4 & 7 for payload in coded] == [1, 0, 1]
+
+
+def test_bits_are_dearer_at_low_qualities(monkeypatch: pytest.MonkeyPatch) -> None:
+    y = (texture(64, 96) * 200).byte().numpy()
+    picture = y, np.full((32, 48), 128, np.uint8), np.full((32, 48), 128, np.uint8)
+
+    def size(quality: int) -> int:
+        encoder = ChunkEncoder(load_model("dct"), 96, 64, 8, CodecSettings(quality))
+        return len(encoder.encode([picture], True).payload)
+
+    sizes = size(5), size(50)
+    monkeypatch.setattr(tuning, "PRICE_FACTORS", (1.0, 1.0, 1.0))
+    assert sizes[0] < size(5) and sizes[1] > size(50)

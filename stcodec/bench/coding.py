@@ -76,12 +76,14 @@ class _Coded:
     segments: list[int] = field(default_factory=list)
 
 
-def code_own(clip: Clip, model: str, quality: int, settings: Settings) -> Measured:
+def code_own(
+    clip: Clip, model: str, quality: int, settings: Settings, tune: str = "psnr"
+) -> Measured:
     """Code a clip by a model, in one thread. `settings`: of the model; constants of the encoder
-    have been set before (see `overrides`)."""
+    have been set before (see `overrides`); tune: of `options.TUNES`."""
     with Arithmetic(torch.device("cpu"), threads=1):
         loaded = _warm_model(model, tuple(settings.items()))
-        coded, scores = _coded(clip, loaded, quality)
+        coded, scores = _coded(clip, loaded, CodecSettings(quality, ssim=tune == "ssim"))
     return Measured(
         **_means(quality, coded.bytes, clip, scores, coded.segments),
         key_gap=_key_gap(scores, coded.kinds),
@@ -91,10 +93,10 @@ def code_own(clip: Clip, model: str, quality: int, settings: Settings) -> Measur
     )
 
 
-def _coded(clip: Clip, model: Model, quality: int) -> tuple[_Coded, list[Quality]]:
+def _coded(clip: Clip, model: Model, settings: CodecSettings) -> tuple[_Coded, list[Quality]]:
     """What coding a clip comes to, and the quality of every frame."""
     coded, scores = _Coded(), []
-    encoder = ChunkEncoder(model, clip.width, clip.height, 8, CodecSettings(quality))
+    encoder = ChunkEncoder(model, clip.width, clip.height, 8, settings)
     decoder = ChunkDecoder(model, clip.width, clip.height, 8)
     sources = (Picture(planes, i, 1) for i, planes in enumerate(pictures(clip.path)))
     for cut in (c for c in chunks(sources) if isinstance(c, Cut)):

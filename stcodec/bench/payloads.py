@@ -35,7 +35,8 @@ _VIDEOS = frozenset((".mp4", ".mkv", ".mov", ".webm", ".avi", ".y4m", ".h264", "
 class Plan:
     """What to measure. clips: files, or folders with videos in them; table: of
     `sources.read_table`, beside the CLIPS.tsv of a clip's own folder; scale None: the tables';
-    frames 0: all; settings: see `overrides`; cache None: nothing is kept."""
+    frames 0: all; settings: see `overrides`; tune: of
+    `options.TUNES`; cache None: nothing is kept."""
 
     clips: Sequence[Path]
     models: Sequence[str]
@@ -45,6 +46,7 @@ class Plan:
     table: Table = field(default_factory=dict)
     peers: dict[str, Peer] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
+    tune: str = "psnr"
     jobs: int = 1
     cache: Path | None = None
 
@@ -171,6 +173,7 @@ class _Keys:
         from stcodec.codec.model_files import find_model
 
         self._frames, self._settings = plan.frames, tuple(plan.settings.items())
+        self._tune = plan.tune
         self._models = {model: file_digest(find_model(model)) for model in plan.models}
         self._own = code_digest(CODEC_FOLDERS, _MEASURING), torch.__version__
         versions = sorted(av.library_versions.items())
@@ -182,7 +185,7 @@ class _Keys:
         clip = (_CACHE_VERSION, s.sha256, self._frames, s.scale, job.setting)
         if job.model is None:
             return (*clip, job.peer, self._other)
-        return (*clip, self._models[job.model], self._settings, self._own)
+        return (*clip, self._models[job.model], self._settings, self._tune, self._own)
 
 
 def _work(plan: Plan, jobs: Sequence[Job]) -> Iterator[tuple[Job, dict[str, Any]]]:
@@ -225,7 +228,7 @@ def _run(
         return clips[job.subject].width * clips[job.subject].height * clips[job.subject].frames
 
     futures = {
-        executor.submit(_do, clips[job.subject], job, dict(plan.settings)): job
+        executor.submit(_do, clips[job.subject], job, dict(plan.settings), plan.tune): job
         for job in sorted(jobs, key=work, reverse=True)  # so that no long one comes last
     }
     for future in concurrent.futures.as_completed(futures):
@@ -244,10 +247,10 @@ def _prepare(source: Path, folder: Path, table: Table, frames: int) -> Clip:
     return prepare(source, folder, table, None, frames)
 
 
-def _do(clip: Clip, job: Job, settings: dict[str, object]) -> dict[str, Any]:
+def _do(clip: Clip, job: Job, settings: dict[str, object], tune: str) -> dict[str, Any]:
     from stcodec.bench.coding import code_own, code_peer
 
     if job.peer is not None:
         return asdict(code_peer(clip, job.peer, job.setting))
     assert job.model is not None
-    return asdict(code_own(clip, job.model, job.setting, settings))
+    return asdict(code_own(clip, job.model, job.setting, settings, tune))

@@ -16,6 +16,7 @@ from stcodec.commands.bench_options import (
     words,
 )
 from stcodec.common.files import check_input
+from stcodec.options import TUNES, EncodeOptions, default
 from stcodec.terminal import report
 
 _FILE = click.Path(path_type=Path)
@@ -56,6 +57,13 @@ _FILE = click.Path(path_type=Path)
     metavar="NAME=VALUE",
     help="Replace a constant of the encoder (a name of encoder/tuning.py) or a setting of the "
     "model (config.kind_qualities=3,-2,0,2,3).",
+)
+@click.option(
+    "--tune",
+    type=click.Choice(TUNES),
+    default=default(EncodeOptions, "tune"),
+    show_default=True,
+    help="As of encode.",
 )
 @click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes at a time."

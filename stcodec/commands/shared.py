@@ -124,6 +124,7 @@ def coding_options(command: Any) -> Any:
         option(EncodeOptions, "crop", "--crop"),
         option(EncodeOptions, "scale", "--scale"),
         part_options(EncodeOptions),
+        option(EncodeOptions, "tune", "--tune"),
         option(EncodeOptions, "effort", "--effort", type=int),
         option(EncodeOptions, "motion", "--motion"),
         device_options(EncodeOptions),

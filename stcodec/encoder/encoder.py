@@ -4,7 +4,7 @@ be searched at the same time; and nothing of it depends on the last frames of a 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from stcodec.codec.latents import Observer
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import CHUNK_FRAMES, Geometry
-from stcodec.codec.tree import INTRA, KEY, LONG_TREE, LONGEST, QUICK_TREES, tree_steps
+from stcodec.codec.tree import INTRA, KEY, LONG_TREE, LONGEST, QUICK_TREES, Step, tree_steps
 from stcodec.common.arithmetic import flush_denormals
 from stcodec.common.threads import Workers
 from stcodec.common.timing import stage
@@ -35,11 +35,12 @@ _MOST_WORKERS = 4  # frames of the widest step of a tree
 @dataclass(frozen=True)
 class CodecSettings:
     """What a user may choose. quality 0..63; motion: search for motion, or take every vector as
-    zero."""
+    zero; ssim: bits go to what structural similarity asks for."""
 
     quality: int = 32
     motion: bool = True
     effort: int = 1
+    ssim: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,12 +175,29 @@ class ChunkEncoder:
         self._before = _Before(source.luma(length - 1), seen[length - 1], after)
         planes = list(pictures[:length])
         if not alone:
-            for key in (frame for step in steps if step.level == 0 for frame in step.frames):
-                near = towards(key, steps, fields)
-                if key == length - 1:
-                    near |= {length + i: vectors.numpy() for i, vectors in enumerate(after)}
-                planes[key] = filtered(pictures, key, near, self.bit_depth, self._key_step())
+            self._filter(planes, pictures, steps, fields, after)
         return PreparedChunk(self._source(planes), count, first, tree, fields, lasting)
+
+    def _filter(
+        self,
+        planes: list[Planes],
+        pictures: Sequence[Planes],
+        steps: Sequence[Step],
+        fields: Mapping[int, Fields],
+        after: Sequence[Tensor],
+    ) -> None:
+        """Take noise out of those of the `planes` of a chunk that others are predicted from.
+
+        pictures: its own and those after it; fields: motion of its frames; after: see `_Before`."""
+        step_size, last = self._key_step(), len(planes) - 1
+        for step in steps:
+            weight = tuning.FILTER_LEVELS[step.level]
+            for frame in step.frames if weight else ():
+                near = towards(frame, steps, fields)
+                if frame == last:
+                    near |= {last + 1 + i: vectors.numpy() for i, vectors in enumerate(after)}
+                noisy = pictures, frame, near
+                planes[frame] = filtered(*noisy, self.bit_depth, step_size, weight)
 
     def encode_prepared(self, chunk: PreparedChunk, quality: int | None = None) -> EncodedChunk:
         """Code what `prepare` made of a chunk, at `quality` (0..63) instead of the settings' if
@@ -192,7 +210,13 @@ class ChunkEncoder:
         cascade = 0 if chunk.tree in QUICK_TREES else self._cascade(chunk, quality)
         plan = Plan(chunk.count, quality, chunk.tree, self.settings.motion, chunk.first, cascade)
         guide = ChunkGuide(
-            self._model, self._costs, plan, chunk.source, chunk.fields, chunk.changes
+            self._model,
+            self._costs,
+            plan,
+            chunk.source,
+            chunk.fields,
+            chunk.changes,
+            tuning.ACTIVITY_SSIM if self.settings.ssim else tuning.ACTIVITY_PSNR,
         )
         return self._chunks.start(plan, guide, SymbolWriter())
 
@@ -214,7 +238,8 @@ class ChunkEncoder:
         steps = network.luma_steps(network.quality_of(quality, kind), kind).square().mean()
         shares = [lasting(change, steps).mean() for change in chunk.changes.values()]
         share = float(torch.stack(shares).mean())
-        return sum(share >= least for least in tuning.CASCADE_SHARES)
+        found = sum(share >= least for least in tuning.CASCADE_SHARES)
+        return max(found, tuning.FIRST_CASCADE) if chunk.first else found
 
     def _find_motion(
         self, pictures: list[search.SourcePicture], length: int, before: _Before | None

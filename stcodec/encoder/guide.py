@@ -14,7 +14,7 @@ from stcodec.codec.motion import Fields
 from stcodec.codec.patches import Frames
 from stcodec.codec.range_kernels import Stream
 from stcodec.codec.tree import Step
-from stcodec.encoder import tuning
+from stcodec.encoder import activity, tuning
 from stcodec.encoder.choice import Prices, choose_fields
 from stcodec.encoder.propagation import price_factors
 from stcodec.encoder.quantiser import RateDistortionQuantiser
@@ -25,7 +25,8 @@ class ChunkGuide:
     """A `chunk.Guide` for one chunk.
 
     source: its pictures; found: what the search found of each predicted frame (batch size
-    1); changes: of intra and key frames, see `propagation.changes`; costs: bits of symbols, float32
+    1); changes: of intra and key frames, see `propagation.changes`; activity: strength of
+    `activity.price_factors`; costs: bits of symbols, float32
     [indices, magnitudes], on the device of the networks.
     """
 
@@ -37,9 +38,11 @@ class ChunkGuide:
         source: SourceChunk,
         found: Mapping[int, Fields],
         changes: Mapping[int, Tensor],
+        activity: float,
     ) -> None:
         self._model, self._costs, self._plan = model, costs, plan
         self._source, self._found, self._changes = source, found, changes
+        self._activity = activity
 
     def source(self, step: Step) -> Frames:
         """The source picture of the one frame of a step."""
@@ -59,11 +62,16 @@ class ChunkGuide:
 
     def quantiser(self, step: Step) -> RateDistortionQuantiser:
         """Symbols by squared error and bits, which are cheaper in patches that last."""
-        price: float | Tensor = tuning.RATE_WEIGHTS[step.kind]
+        factors = tuning.PRICE_QUALITIES, tuning.PRICE_FACTORS
+        factor = float(np.interp(self._plan.quality, *factors))
+        price: float | Tensor = factor * tuning.RATE_WEIGHTS[step.kind]
         change = self._changes.get(step.frames[0])
         if change is not None:
             squares = self._luma_steps(step).square().mean()
             price = price * price_factors(change, squares).view(-1)
+        if self._activity:
+            luma, patch = self._source.luma(step.frames[0]), self._model.config.patch
+            price = price * activity.price_factors(luma, patch, self._activity)
         return RateDistortionQuantiser(self._costs, price)
 
     def _luma_steps(self, step: Step) -> Tensor:

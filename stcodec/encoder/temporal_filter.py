@@ -52,11 +52,13 @@ def filtered(
     near: Mapping[int, np.ndarray],
     bit_depth: int,
     step: float,
+    weight: float = 1.0,
 ) -> Planes:
     """A picture mixed with others near it.
 
     near: of some pictures by number, vectors int16 [2, H / 8, W / 8] by which their 8x8 blocks have
-    moved to where they are in this one; step: quantisation step, in units of 1 / 255 of the peak.
+    moved to where they are in this one; step: quantisation step, in units of 1 / 255 of the peak;
+    weight: of the others, as a factor.
     """
     spread = tuning.FILTER_SPREAD * math.log2(max(step, 1.0) / tuning.FILTER_LEAST_STEP)
     if spread <= 0 or not near:
@@ -68,7 +70,7 @@ def filtered(
     totals, counts = (filter_kernels.Planes(*(f(a) for a in own)) for f in (np.copy, np.ones_like))
     room = filter_kernels.room()
     for number, vectors in near.items():
-        most = tuning.FILTER_WEIGHTS[abs(number - frame) - 1]
+        most = weight * tuning.FILTER_WEIGHTS[abs(number - frame) - 1]
         weights = filter_kernels.Weights(most, alike, error)
         other = _floats(pictures[number], scale)
         filter_kernels.mix(own, other, vectors, weights, _taps(), totals, counts, room)

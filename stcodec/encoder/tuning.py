@@ -56,14 +56,28 @@ TANGENTS = (1.5, 5.0, 24.0)
 
 RATE_WEIGHTS = (0.11, 0.18, 0.15, 0.20, 0.30)
 """Squared error in units of step**2 that is worth one bit, by kind of frame."""
+PRICE_QUALITIES, PRICE_FACTORS = (10, 24, 38), (1.2, 1.2, 0.7)
+"""What these are multiplied by at some qualities of a chunk: between them it is interpolated, and
+beyond them it stays."""
 FLOOR_BITS, FLOOR_BITS_PER_SYMBOL = 4.0, 0.001
 """What must be lost for want of a table, in bits, before a call raises index 0: the flag's own bits
 and what raising costs per symbol."""
+
+# --- Activity
+
+ACTIVITY_PSNR, ACTIVITY_SSIM = 0.0, 0.2
+"""How much dearer bits are in texture, by what is wanted: see `activity.price_factors`."""
+ACTIVITY_LEAST, ACTIVITY_RANGE = 9e-4, (-1.2, 1.1)
+"""What is added to twice the variance of samples in [0, 1], and the natural logarithms of the least
+and greatest factor."""
 
 # --- Propagation
 
 CASCADE_SHARES = (0.74, 0.82, 0.90)
 """How much of the key frames of a chunk must last for each of `tree.CASCADES` after the first."""
+FIRST_CASCADE = 1
+"""The least of `tree.CASCADES` that the first chunk of a segment has: all others inherit from its
+intra frame."""
 LASTING_PRICE = 0.5
 """The price of a bit where nothing changes, against where everything does."""
 HALF_WAY = 0.1
@@ -78,3 +92,5 @@ FILTER_ERROR = 4.0
 """A block's mean squared error that divides its weight by e: the square of that, over this."""
 FILTER_WEIGHTS = (0.7, 0.58)
 """Weights of pictures one and two away, against 1 of the frame itself."""
+FILTER_LEVELS = (1.0, 0.5, 0.0, 0.0, 0.0)
+"""What these are multiplied by, by level of a tree."""

@@ -200,7 +200,9 @@ def _plain(item: Cut | Packet) -> Packet | records.VideoChunk:
 def _coders(
     model: Model, info: VideoInfo, options: EncodeOptions, work: Arithmetic
 ) -> tuple[ChunkEncoder, Proof]:
-    settings = CodecSettings(options.quality, options.motion == "mctf", options.effort)
+    settings = CodecSettings(
+        options.quality, options.motion == "mctf", options.effort, options.tune == "ssim"
+    )
     size, depth = (info.width, info.height), info.bit_depth
     workers = work.share(info.width * info.height, _MOST_PIXELS)
     common = work.device, workers

@@ -139,7 +139,9 @@ def try_quality(
     ("psnr", "ms-ssim", "vmaf")."""
     info = seen.info
     shape = (model, info.width, info.height, info.bit_depth)
-    settings = CodecSettings(quality, options.motion == "mctf", options.effort)
+    settings = CodecSettings(
+        quality, options.motion == "mctf", options.effort, options.tune == "ssim"
+    )
     meter = QualityMeter(info.bit_depth, [m for m in metrics if m != "vmaf"] or ["psnr"])
     sizes: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
     order: list[int] = []
