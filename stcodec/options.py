@@ -125,8 +125,8 @@ TUNES = ("psnr", "ssim")
 class EncodeOptions(_Checked):
     """Options of `encode`."""
 
-    # About what x264 gives at CRF 19 to 21 (docs/benchmarks.md): meant for keeping.
-    quality: int = _option(32, "Quality, 0 (smallest file) to 63 (best picture).", 0, 63)
+    # About what x264 gives at its default, CRF 23 (docs/coming_from.md).
+    quality: int = _option(26, "Quality, 0 (smallest file) to 63 (best picture).", 0, 63)
     model: str = _option("stc-1", "Model: an id, or the path of a .safetensors file.")
     device: str = _option(AUTO_DEVICE, "auto, cpu, cuda[:N] or mps.")
     threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)

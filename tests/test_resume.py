@@ -15,6 +15,7 @@ import pytest
 import stcodec
 from stcodec.errors import StcodecError, UsageError
 from stcodec.flows import inspect
+from stcodec.options import EncodeOptions, default
 from tests.conftest import run
 from tests.media import frame_of, write_clip
 
@@ -129,6 +130,8 @@ def test_only_what_is_the_same_encode(clip: Path, unbroken: bytes, tmp_path: Pat
 
 def test_what_cannot_be_resumed(clip: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
-        resume(clip, tmp_path / "a.stp", target_size=10_000, quality=32)
+        resume(
+            clip, tmp_path / "a.stp", target_size=10_000, quality=default(EncodeOptions, "quality")
+        )
     assert run("encode", "--resume", "-", tmp_path / "a.stp").returncode == 2
     assert os.listdir(tmp_path) == []

@@ -145,6 +145,9 @@ def temporary_output(
     name; keep: leave what is not complete, for `broken_output`.
     """
     where = Path(path)
+    if overwrite is Overwrite.YES and where.is_symlink() and where.exists():
+        # What a link leads to is replaced, and the link stays.
+        where = where.resolve()
     if _is_special(where):
         try:
             yield where

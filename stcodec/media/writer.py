@@ -29,7 +29,7 @@ from stcodec.common.values import (
 )
 from stcodec.errors import StcodecError, UsageError
 from stcodec.media.conversion import plan_decode
-from stcodec.media.encoders import AUTO, choose, settings
+from stcodec.media.encoders import AUTO, LIST, choose, settings
 from stcodec.media.fields import FieldMarker
 from stcodec.media.packets import add_stream, disposition_flags, reason
 from stcodec.media.pictures import PictureWriter
@@ -208,6 +208,7 @@ class MediaWriter:
         extras = extras or Extras()
         self.notes: list[str] = []
         self._info, self._format_name = info, format
+        self._name = os.fspath(target) if isinstance(target, (str, os.PathLike)) else "the output"
         self._base = Fraction(1, info.time_base.denominator)
         self._scale = info.time_base.numerator
         if format in ("mp4", "mov") and info.time_base.denominator >= 1 << 31:
@@ -234,8 +235,7 @@ class MediaWriter:
             self._container.start_encoding()
             mux_covers(self._container, covers)
         except (FFmpegError, ValueError, OSError) as error:
-            name = os.fspath(target) if isinstance(target, (str, os.PathLike)) else "the output"
-            raise StcodecError(f"{name}: {reason(error)}") from error
+            raise self._failure(error) from error
 
     def _open_video(
         self, format: str, codec: str, crf: float, preset: str, more: Mapping[str, str]
@@ -243,6 +243,7 @@ class MediaWriter:
         info = self._info
         odd = bool(info.width % 2 or info.height % 2)
         codec, self._format = choose(codec, format, odd, info.bit_depth)
+        self._codec = codec
         if self._format.startswith("yuv444p"):
             self.notes.append(
                 f"an odd picture size needs 4:4:4 by {codec}: chroma samples are repeated"
@@ -293,7 +294,13 @@ class MediaWriter:
                 self._durations[frame.pts] = frame.duration
                 self._mux_coded(self._video.encode(frame))
         except (FFmpegError, ValueError) as error:
-            raise StcodecError(f"the output cannot be written ({reason(error)})") from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: BaseException) -> StcodecError:
+        """What went wrong with an encoder, or with writing."""
+        if "avcodec_open2" in str(getattr(error, "filename", "")):
+            return UsageError(f"codec {self._codec!r} does not work here ({reason(error)}): {LIST}")
+        return StcodecError(f"{self._name}: cannot be written ({reason(error)})")
 
     def _divided(self, picture: Picture) -> Iterator[Picture]:
         """The picture, again and again where it is shown for longer than a format can say."""
@@ -374,7 +381,7 @@ class MediaWriter:
             self._mux_coded(self._video.encode(None))
             self._container.close()
         except (FFmpegError, OSError, ValueError) as error:
-            raise StcodecError(f"the output cannot be written ({reason(error)})") from error
+            raise self._failure(error) from error
 
 
 def _repeat_chroma(planes: Planes) -> Planes:
