@@ -36,6 +36,13 @@ def test_the_model_itself_loads(tmp_path: Path) -> None:
     load(tmp_path, CONFIG)
 
 
+@pytest.mark.parametrize("name", ["dct", "stc-1"])
+def test_cards_are_of_the_files_beside_them(name: str) -> None:
+    file = find_model(name)
+    digest, size = load_model(name).sha256.hex(), file.stat().st_size
+    assert f"sha256 `{digest}`, {size} bytes" in file.with_suffix(".md").read_text()
+
+
 @pytest.mark.parametrize(
     "change",
     [
