@@ -107,6 +107,12 @@ def test_gaps_in_sound_stay_where_they_are(tmp_path: Path) -> None:
     before, after = waveform(source), waveform(tmp_path / "out.mp4")
     assert abs(lag(before, after)) <= 48
     assert np.abs(after[13 * 1920 : 19 * 1920]).max() < 0.02
+    # MOV holds PCM as it is, and samples without gaps.
+    assert copy(source, tmp_path / "out.mov") == []
+    whole = waveform(tmp_path / "out.mov")
+    assert np.abs(whole - before)[: 30 * 1920].max() < 1e-6
+    with av.open(str(tmp_path / "out.mov")) as container:
+        assert container.streams.audio[0].codec_context.name == "pcm_s16le"
 
 
 def test_choices_of_sound_that_make_no_sense(rich: dict[str, Path], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from stcodec.common.values import Packet, Picture, StreamInfo
 from stcodec.errors import InputError, UsageError
 from stcodec.media.encoders import NAMES
 from stcodec.media.packets import LAYOUTS, reason, refusal
+from stcodec.media.silence import SilenceFiller
 from stcodec.options import AudioChoice
 
 _ENCODERS = {"aac": "aac", "opus": "libopus"}
@@ -342,7 +343,8 @@ def _place(
     why = None if asked else refusal(info, format)
     unusual = format == "mp4" and info.kind == "audio" and info.codec.startswith(_NOT_FOR_MP4)
     if not asked and why is None and not (unusual and choice.codec == "auto"):
-        return info, None, None
+        gapless = format in ("mp4", "mov") and SilenceFiller.suits(info)
+        return info, SilenceFiller(info) if gapless else None, None
     converter: Converter
     try:
         if info.kind == "audio" and choice.codec != "copy":

@@ -253,8 +253,11 @@ class _Damage:
             what = "1 video packet" if packets == 1 else f"{packets} video packets"
             said.append(f"{what} cannot be decoded: the pictures are left out")
         if self.pictures:
-            what = "1 picture is" if self.pictures == 1 else f"{self.pictures} pictures are"
-            said.append(f"{what} damaged, and taken as far as they can be decoded")
+            one = self.pictures == 1
+            what = "1 picture is" if one else f"{self.pictures} pictures are"
+            said.append(
+                f"{what} damaged, and kept as far as {'it' if one else 'they'} can be decoded"
+            )
         if self.unreadable and not known:
             said.append("what follows cannot be read, and is left out")
         return [f"{line} (--strict refuses such a file)" for line in said]
