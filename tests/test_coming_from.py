@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import av
+
 from stcodec.container.stp import SIGNATURE
 from stcodec.options import EncodeOptions, default
 from tests.conftest import run
@@ -59,3 +61,17 @@ def test_qualities_are_those_that_were_measured() -> None:
     assert wanted[module.CRFS.index(23)] == default(EncodeOptions, "quality")
     if (DOCS / "benchmarks" / "default.json").exists():
         assert "\n".join(module.of_default()) in PAGE
+
+
+def shown(path: Path) -> list[Any]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="yuv420p") for frame in container.decode(video=0)]
+
+
+def test_ffv1_holds_the_pictures_exactly(bee_stp: Path, tmp_path: Path) -> None:
+    for name in ("a.mkv", "a.y4m"):
+        done = run("decode", bee_stp, tmp_path / name, "--codec", "ffv1")
+        assert done.returncode == 0, done.stderr
+    a, b = shown(tmp_path / "a.mkv"), shown(tmp_path / "a.y4m")
+    assert len(a) == 20
+    assert all((x == y).all() for x, y in zip(a, b, strict=True))
