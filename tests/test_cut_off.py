@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import av
 import imageio_ffmpeg
 import pytest
 
@@ -89,6 +90,20 @@ def test_what_is_whole_is_kept(whole: dict[str, Path], tmp_path: Path, name: str
     assert count(pipe) == (found, notes) or name in ("a.avi", "a.wmv")  # which guess their length
     short.write_bytes(data[:-1])
     assert count(short)[1][0].startswith("is cut off: at least 1 byte is missing")
+
+
+@pytest.mark.parametrize("cut", [0, 200])
+def test_a_pipe_whose_index_comes_last(whole: dict[str, Path], tmp_path: Path, cut: int) -> None:
+    with av.open(str(whole["fast.mp4"])) as old, av.open(str(tmp_path / "a.mp4"), "w") as out:
+        copy = out.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                out.mux(packet)
+    data = (tmp_path / "a.mp4").read_bytes()
+    pipe = CountedReader(io.BufferedReader(Pipe(data[: len(data) - cut])))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="a pipe needs it in front"):
+        count(pipe)
 
 
 def test_every_length_is_seen(whole: dict[str, Path]) -> None:

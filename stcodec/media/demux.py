@@ -28,7 +28,7 @@ from stcodec.media.interleaving import Interleaving
 from stcodec.media.packets import cover, describe, is_cover, reason
 from stcodec.media.selection import choose, tracks_of
 from stcodec.media.shortfall import Skimmer
-from stcodec.media.unreadable import why_unreadable
+from stcodec.media.unreadable import INDEX_IN_FRONT, why_unreadable
 
 CARRY = ("all", "none")
 """Whether streams beside the video, chapters and attachments are read."""
@@ -77,6 +77,7 @@ class Demuxer:
         self.name, self._notes, self._strict = _name(source), notes, strict
         self._skimmer = Skimmer()
         self._damage, self._indexed = _Damage(), 0
+        self._piped = isinstance(source, CountedReader)
         self.container = _open(source, self.name, rate or fps, notes, self._skimmer)
         try:
             if strict and (short := self.shortfall):
@@ -105,6 +106,13 @@ class Demuxer:
         self._order = DecodingOrder()
         self._has_gaps = bool(self.container.format.flags & Flags.ts_discont.value)
         self.joined = False
+
+    @property
+    def without_pictures(self) -> str:
+        """Why no picture came out of it."""
+        if self._piped and self.container.format.name.startswith("mov,"):
+            return f"its index (moov atom) comes behind the pictures: {INDEX_IN_FRONT}"
+        return "no picture can be decoded"
 
     def close(self) -> None:
         """Close the file."""

@@ -140,7 +140,8 @@ def _of_pictures(reader: VideoReader) -> list[str]:
     if info.frame_rate:
         words.append(f"{float(info.frame_rate):.6g} frames/s")
     words.append(field_order_in_words(info.field_order))
-    words.append(f"colour {_colour(info)}")
+    if not (form.is_rgb or form.name == "pal8"):
+        words.append(f"colour {_colour(info)}")
     if info.sample_aspect_ratio != 1:
         ratio = info.sample_aspect_ratio
         words.append(f"pixel aspect {ratio.numerator}:{ratio.denominator}")

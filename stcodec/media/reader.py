@@ -103,7 +103,7 @@ class VideoReader:
             if item.pts is not None or len(frames) == _MOST_WITHOUT_TIME:
                 break
         if not frames:
-            raise InputError(f"{self.name}: no picture can be decoded")
+            raise InputError(f"{self.name}: {self.demuxer.without_pictures}")
         return early, frames
 
     def _place(self, leading: list[Any]) -> None:

@@ -6,6 +6,10 @@ import re
 
 from stcodec.container.stp import SIGNATURE
 
+INDEX_IN_FRONT = (
+    "a pipe needs it in front, as `ffmpeg -i IN -c copy -movflags faststart OUT.mp4` puts it"
+)
+"""What to do about an MP4 whose index comes last."""
 _BOX = re.compile(rb".{4}(ftyp|mdat|wide|moov|moof|styp|free|skip)", re.DOTALL)
 
 
@@ -28,8 +32,7 @@ def why_unreadable(head: bytes, piped: bool, missing: int) -> str | None:
         short = f", and at least {missing} bytes are missing" if missing else ""
         if piped:
             return (
-                f"its index (moov atom) is missing or behind the pictures{short}: a pipe needs it "
-                "in front, as `ffmpeg -i IN -c copy -movflags faststart OUT.mp4` puts it"
+                f"its index (moov atom) is missing or behind the pictures{short}: {INDEX_IN_FRONT}"
             )
         return (
             f"its index (moov atom) is missing or damaged{short}: a recording that was cut off "
