@@ -57,7 +57,8 @@ def test_qualities_are_those_that_were_measured() -> None:
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     wanted = module.qualities()
-    assert f"| `-q` | {' | '.join(map(str, wanted))} |" in PAGE
+    line = f"| `-q` | {' | '.join(map(str, wanted))} |"
+    assert line in PAGE, "take what python docs/make_crf.py prints"
     assert wanted[module.CRFS.index(23)] == default(EncodeOptions, "quality")
     if (DOCS / "benchmarks" / "default.json").exists():
         assert "\n".join(module.of_default()) in PAGE
