@@ -49,8 +49,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     command = [FFMPEG, "-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=1.6"]
     command += ["-f", "lavfi", "-i", "sine=d=1.6"]
     for name, options in KINDS.items():
-        command += ["-g", "8", *options.split(), str(made[name])]
-    subprocess.run(command, check=True, capture_output=True)
+        # Several threads of libvpx can wait for each other for minutes where cores are busy.
+        command += ["-threads", "1", "-g", "8", *options.split(), str(made[name])]
+    subprocess.run(command, check=True, capture_output=True, timeout=100)
     return made
 
 
