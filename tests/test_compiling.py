@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import ModuleType
 import pytest
 
 from stcodec.codec import kernels
+from stcodec.common.compiled import apart
 from stcodec.encoder import choice
 from stcodec.flows import compiling
 from stcodec.flows.compiling import compile_decoder, compile_once
@@ -84,3 +86,10 @@ def test_where_nothing_can_be_kept_each_process_compiles_and_says_so(
         compile_once(EncodeOptions()) if of is choice else compile_decoder()
     assert len(compiler.said) == compiler.runs == 1
     assert "in each run" in compiler.said[0] and "NUMBA_CACHE_DIR" in compiler.said[0]
+
+
+def test_programs_apart_import_nothing_from_where_a_user_is(tmp_path: Path) -> None:
+    (tmp_path / "random.py").write_text("raise SystemExit('imported')")
+    program = apart("import random, stcodec; print(stcodec.__file__)")
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()).parent.name == "stcodec"

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 
@@ -185,6 +186,18 @@ def test_without_arguments_the_help_is_shown() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("Usage: stcodec ")
     assert "\n  verify " in done.stderr
+
+
+def test_a_pipe_that_has_a_name_is_read_once(tmp_path: Path) -> None:
+    data = write_clip(tmp_path / "a.mkv", clip(20)).read_bytes()
+    pipe = tmp_path / "pipe.mkv"
+    os.mkfifo(pipe)
+    feeder = threading.Thread(target=lambda: pipe.write_bytes(data), daemon=True)
+    feeder.start()
+    result = stcodec.encode(pipe, tmp_path / "a.stp", model="dct")
+    assert result.frames == 20
+    with pytest.raises(stcodec.UsageError, match="--resume needs files"):
+        stcodec.encode(pipe, tmp_path / "b.stp", resume=True)
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -53,6 +53,10 @@ def test_a_source_is_removed_when_its_output_was_decoded(film: Path, tmp_path: P
     done = run("encode", picky, "--remove-source", *FAST)
     assert done.returncode == 0 and "the source is kept" in done.stderr
     assert names(tmp_path) == ["film.stp", "p.mkv", "p.stp"]
+    other = write_clip(tmp_path / "o.mkv", clip(3), audio="flac")
+    for asked in (["--scale", "32:-2"], ["--no-audio"], ["--audio", "aac"]):
+        done = run("encode", other, "--remove-source", "-y", *asked, *FAST)
+        assert done.returncode == 0 and other.exists(), done.stderr
     for more in (["--start", "0.1"], ["-o", "-"]):
         assert run("encode", picky, "--remove-source", *more, *FAST).returncode == 2
     assert picky.exists()

@@ -6,13 +6,13 @@ import contextlib
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from stcodec.batch.state import from_json, to_json
 from stcodec.batch.worker import ENDS, Record
+from stcodec.common.compiled import apart
 from stcodec.common.interrupts import check_interrupt
 
 _SECONDS_TO_END = 15
@@ -120,7 +120,7 @@ class LocalPool:
                 return None
             process = self._processes.get(slot)
             if process is None or process.poll() is not None:
-                command = [sys.executable, "-m", "stcodec.batch.worker"]
+                command = apart("from stcodec.batch.worker import main; main()")
                 pipe = subprocess.PIPE
                 # This Python, and a module of this package.
                 process = subprocess.Popen(  # noqa: S603

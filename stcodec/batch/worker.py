@@ -131,7 +131,3 @@ def _interrupt(signum: int, frame: object) -> None:
     # Nobody cares any more what else goes wrong.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     raise KeyboardInterrupt
-
-
-if __name__ == "__main__":
-    main()

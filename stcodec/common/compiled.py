@@ -94,12 +94,20 @@ def is_cached(function: Any) -> bool:
     return kept.is_kept(function)
 
 
+def apart(program: str) -> list[str]:
+    """The command of a Python program of this package, which imports nothing from the folder that a
+    user is in."""
+    package = str(Path(__file__).parents[2])
+    paths = f"import sys; sys.path[:] = [*filter(None, sys.path), {package!r}]; "
+    return [sys.executable, "-c", paths + program]
+
+
 def run_apart(program: str) -> None:
     """Run a Python program in a process of its own: what a compiler takes of memory stays there."""
     with contextlib.suppress(OSError):
         # This Python, and a program of this package.
         subprocess.run(  # noqa: S603
-            [sys.executable, "-c", program],
+            apart(program),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,

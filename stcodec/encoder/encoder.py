@@ -195,7 +195,7 @@ class ChunkEncoder:
             for frame in step.frames if weight else ():
                 near = towards(frame, steps, fields)
                 if frame == last:
-                    near |= {last + 1 + i: vectors.numpy() for i, vectors in enumerate(after)}
+                    near |= {last + 1 + i: vectors.cpu().numpy() for i, vectors in enumerate(after)}
                 noisy = pictures, frame, near
                 planes[frame] = filtered(*noisy, self.bit_depth, step_size, weight)
 
@@ -250,7 +250,7 @@ class ChunkEncoder:
         after, known = range(length, len(pictures)), {}
         if before is not None:
             pictures, offset = [before.picture, *pictures], 1
-            known = {(1 + i, 0): vectors.numpy() for i, vectors in enumerate(before.after)}
+            known = {(1 + i, 0): vectors.cpu().numpy() for i, vectors in enumerate(before.after)}
         tree = 0
         if length > CHUNK_FRAMES:
             tree = LONG_TREE

@@ -70,6 +70,9 @@ def _compile(of: ModuleType, ready: Callable[[], bool], line: str, tell: Tell | 
         # Another process may have done it meanwhile.
         if not ready():
             of.compile_apart()
+        if not ready():  # nor will it be: not once for every file
+            _here.add(of)
+            of.warm_up()
 
 
 _here: set[ModuleType] = set()

@@ -154,7 +154,7 @@ def _encode(
         height=info.height,
         duration=float((span[1] - span[0]) * info.time_base),
         notes=tuple(notes),
-        untouched=not video.notes,
+        untouched=not video.notes and chosen.whole and options.shape().is_plain,
     )
 
 
@@ -186,7 +186,10 @@ def _output(
     source: PathLike, target: PathLike, options: EncodeOptions, model: Model, work: Arithmetic
 ) -> Iterator[tuple[BinaryIO, Broken]]:
     """Where to write, and what a broken encode has left of it, if that is wanted."""
-    files = not (is_standard_stream(source) or is_standard_stream(target))
+    # A pipe that has a name can be read once alone, too.
+    files = input_size(source) is not None and not (
+        is_standard_stream(source) or is_standard_stream(target)
+    )
     key = key_of(source, options, model, work.device.type) if files else ""
     left = broken_output(target, key) if options.resume else contextlib.nullcontext(Broken())
     with left as broken, open_output(target, options.overwrite, key, options.resume) as output:
@@ -235,11 +238,12 @@ def opened_video(file: PathLike | BinaryIO | CountedReader, options: EncodeOptio
 @dataclass(frozen=True)
 class Part:
     """What of a video is encoded. streams: those that are carried; items: pictures and packets of
-    these."""
+    these; whole: all streams, as they are, from start to end."""
 
     streams: list[StreamInfo]
     items: Iterable[Picture | Packet]
     extras: Extras
+    whole: bool
 
 
 def chosen_part(video: VideoReader, options: EncodeOptions) -> Part:
@@ -248,7 +252,8 @@ def chosen_part(video: VideoReader, options: EncodeOptions) -> Part:
     plan = video.plan(parse_audio(options.audio))
     items: Iterable[Picture | Packet] = video
     extras = video.extras
-    if options.start is not None or options.end is not None:
+    part = options.start is not None or options.end is not None
+    if part:
         extras = Window.after(video.start, options.start, options.end).extras(extras)
         items = cut(
             video,
@@ -257,7 +262,8 @@ def chosen_part(video: VideoReader, options: EncodeOptions) -> Part:
             video.info.time_base,
             [s.time_base for s in video.streams],
         )
-    return Part(plan.streams, plan.apply(items), extras)
+    whole = not (part or plan.converters or None in plan.places)
+    return Part(plan.streams, plan.apply(items), extras, whole)
 
 
 def _prepared(

@@ -235,11 +235,17 @@ def verify(
 
     work = Arithmetic(choose_device("cpu"))
     checked = _verified(path, deep, max_pixels, work)
-    return work.steps(checked if lost is None else _with_lost(path, checked, work, lost))
+    if lost is not None:
+        checked = _with_lost(path, checked, work, lost, max_pixels)
+    return work.steps(checked)
 
 
 def _with_lost(
-    path: PathLike, checked: Iterator[ChunkReport], work: Arithmetic, lost: list[Lost]
+    path: PathLike,
+    checked: Iterator[ChunkReport],
+    work: Arithmetic,
+    lost: list[Lost],
+    max_pixels: int | None,
 ) -> Iterator[ChunkReport]:
     """The same; `lost` takes what is lost."""
     damaged = False
@@ -248,19 +254,19 @@ def _with_lost(
             damaged = damaged or report.problem is not None
             yield report
     except DamagedFileError:
-        _find_lost(path, work, lost)
+        _find_lost(path, work, lost, max_pixels)
         raise
     if damaged:
-        _find_lost(path, work, lost)
+        _find_lost(path, work, lost, max_pixels)
 
 
-def _find_lost(path: PathLike, work: Arithmetic, lost: list[Lost]) -> None:
+def _find_lost(path: PathLike, work: Arithmetic, lost: list[Lost], max_pixels: int | None) -> None:
     from stcodec.flows.salvage import find_lost
 
     if not is_standard_stream(path):
         # Where not even the header is left, that has been said.
         with contextlib.suppress(StcodecError):
-            lost.extend(find_lost(path, work))
+            lost.extend(find_lost(path, work, max_pixels))
 
 
 def _verified(

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import stcodec
 from stcodec.codec.model_files import Model
-from stcodec.common.files import Broken, check_input, is_standard_stream
+from stcodec.common.files import Broken, check_input, input_size, is_standard_stream
 from stcodec.common.sequences import find_sequence
 from stcodec.common.values import Packet, PathLike, StreamInfo
 from stcodec.container import records, stp
@@ -33,7 +33,7 @@ Content = records.VideoChunk | Packet
 
 def check_resume(source: PathLike, target: PathLike) -> None:
     """UsageError where nothing could be gone on with."""
-    if is_standard_stream(source) or is_standard_stream(target):
+    if is_standard_stream(source) or is_standard_stream(target) or input_size(source) is None:
         raise UsageError("--resume needs files: a pipe cannot be read or written again")
 
 

@@ -326,9 +326,11 @@ def open_damaged(source: PathLike, max_pixels: int | None = None) -> Iterator[Sa
         yield SalvagedInput(name, left.reader, info, left.index, None, left=left)
 
 
-def find_lost(source: PathLike, work: Arithmetic) -> tuple[Lost, ...]:
-    """What is lost of a damaged file, by its symbols alone."""
-    with open_damaged(source, 1 << 32) as opened:
+def find_lost(
+    source: PathLike, work: Arithmetic, max_pixels: int | None = None
+) -> tuple[Lost, ...]:
+    """What is lost of a damaged file, by its symbols alone. max_pixels: see `budget`."""
+    with open_damaged(source, max_pixels) as opened:
         recovery = Recovery(opened.left, new_decoder(opened.reader.header, work).read)
         for _ in recovery:
             pass

@@ -146,8 +146,8 @@ def sample(
 
 @contextlib.contextmanager
 def _rereadable(source: PathLike) -> Iterator[Path]:
-    """A path that can be read many times: `source`, or a temporary copy of standard input."""
-    if not is_standard_stream(source):
+    """A path that can be read many times: `source`, or a temporary copy of a pipe."""
+    if not is_standard_stream(source) and input_size(source) is not None:
         yield Path(source)
         return
     with tempfile.TemporaryDirectory(prefix="stcodec.") as folder:

@@ -82,6 +82,9 @@ class Skimmer:
         """Bytes that are missing, at least; 0 where nothing is."""
         if not self._wanted or (self._wanted > 0 and not self._passed):
             return 0
+        # So little behind the last box is no beginning of another one.
+        if self._wanted == _HEAD and self._passed < _HEAD:
+            return 0
         return abs(self._wanted) - self._passed
 
 
@@ -89,6 +92,7 @@ def _nothing() -> Walk:
     yield from ()
 
 
+_HEAD = 8  # bytes of size and name of a box or chunk
 _BOXES = re.compile(
     rb"ftyp|styp|moov|moof|mdat|mfra|sidx|ssix|prft|emsg|pdin|meta|udta|uuid|free|skip|wide|pnot|"
     rb"PICT|junk"
@@ -149,7 +153,8 @@ def _chunks() -> Walk:
         if head[:4] in (b"RIFF", b"LIST") and size in _UNKNOWN_32:
             yield -4
         elif size:
-            yield -(size + size % 2)
+            # A file may end without the byte that makes its outermost chunk even.
+            yield -(size + (size % 2 if head[:4] != b"RIFF" else 0))
 
 
 def _pictures() -> Walk:

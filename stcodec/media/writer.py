@@ -51,6 +51,7 @@ _LIVE = {
 # Ticks of the time base between two pictures of an MP4: it counts to eight times as many from when
 # one is decoded to when it is shown, and B pictures wait for others.
 _LONGEST = 1 << 28
+_MOST_REPEATS = 1 << 16
 _REPEATED = "a picture that is shown for longer than MP4 can say is in it more than once"
 FORMATS = {
     ".mp4": "mp4",
@@ -304,8 +305,13 @@ class MediaWriter:
 
     def _divided(self, picture: Picture) -> Iterator[Picture]:
         """The picture, again and again where it is shown for longer than a format can say."""
-        longest = _LONGEST // self._scale if self._format_name in ("mp4", "mov") else sys.maxsize
+        limited = self._format_name in ("mp4", "mov")
+        longest = max(1, _LONGEST // self._scale) if limited else sys.maxsize
         pts, end = picture.pts, picture.pts + picture.duration
+        if end - pts > _MOST_REPEATS * longest:
+            raise StcodecError(
+                f"{self._name}: a picture is shown for longer than {self._format_name} can say"
+            )
         if end - pts > longest and _REPEATED not in self.notes:
             self.notes.append(_REPEATED)
         while end - pts > longest:

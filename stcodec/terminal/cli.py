@@ -29,7 +29,7 @@ _COMMANDS = {
     "decode": ("stcodec.commands.decode", "Decode a .stp file into a video file."),
     "encode": ("stcodec.commands.encode", "Encode a video into a .stp file."),
     "events": ("stcodec.commands.events", "Find when something happens in .stp files."),
-    "info": ("stcodec.commands.info", "Show what is in a .stp file."),
+    "info": ("stcodec.commands.info", "Show what is in a .stp file, or in any video."),
     "keyframes": ("stcodec.commands.keyframes", "Write pictures of events or segments."),
     "play": ("stcodec.commands.play", "Show a .stp file in a player or a browser."),
     "sample": ("stcodec.commands.sample", "Predict size and quality from samples."),
