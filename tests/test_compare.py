@@ -274,7 +274,7 @@ def test_an_interrupt_leaves_nothing(pair: tuple[Path, Path, list[int]], tmp_pat
         )
         pipe.flush()
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("stcodec-vmaf-*/errors")) and time.monotonic() < deadline:
+        while not list(tmp_path.glob("stcodec-meter-*/errors")) and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130

@@ -193,6 +193,7 @@ def test_the_time_of_a_step_in_parts(packed: Path) -> None:
     assert shares == sorted(shares, reverse=True) and shares[0] > 0
 
 
+@pytest.mark.slow
 def test_compiled_networks_learn_the_same(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

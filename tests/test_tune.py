@@ -72,6 +72,7 @@ def test_the_command_takes_it(tmp_path: Path) -> None:
         EncodeOptions(tune="film")
 
 
+@pytest.mark.slow
 def test_a_benchmark_keeps_both_apart(tmp_path: Path) -> None:
     source = tmp_path / "a.mkv"
     make_video(source, width=64, height=48, frames=4)
