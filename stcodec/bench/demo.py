@@ -88,12 +88,16 @@ def _x264(clip: Clip, crf: int) -> _Row:
 
 
 def _at_psnr(clip: Clip, psnr: float, guess: int) -> _Row:
-    """The one of two encodes that comes closer to a PSNR."""
-    first = _stcodec(clip, guess)
-    better = min(63, max(0, guess + round((psnr - first.psnr) / _DECIBELS_A_STEP)))
-    if better == guess:
-        return first
-    return min((first, _stcodec(clip, better)), key=lambda row: abs(row.psnr - psnr))
+    """The one of three encodes that comes closest to a PSNR."""
+    rows, quality, slope = {guess: _stcodec(clip, guess)}, guess, _DECIBELS_A_STEP
+    for _ in range(2):
+        better = min(63, max(0, quality + round((psnr - rows[quality].psnr) / slope)))
+        if better in rows:
+            break
+        rows[better] = _stcodec(clip, better)
+        slope = max(0.1, (rows[better].psnr - rows[quality].psnr) / (better - quality))
+        quality = better
+    return min(rows.values(), key=lambda row: abs(row.psnr - psnr))
 
 
 def _stcodec(clip: Clip, quality: int) -> _Row:
