@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ __all__ = [
     "decode",
     "encode",
     "open",
+    "register_imageio",
 ]
 
 
@@ -140,3 +142,18 @@ def open(
     return Video(
         path, device=device, dtype=dtype, threads=threads, cache=cache, max_pixels=max_pixels
     )
+
+
+def register_imageio() -> None:
+    """Make `imageio` read and write `.stp` files: `imageio.v3.imread("a.stp")`.
+
+    Done by `import stcodec` where imageio has been imported before; imageio itself looks for
+    plugins in its own tables alone. ImportError without imageio.
+    """
+    from stcodec.flows.imageio_plugin import register
+
+    register()
+
+
+if "imageio" in sys.modules:
+    register_imageio()

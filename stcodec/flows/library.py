@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from stcodec.common.values import PathLike, Picture, VideoInfo
+from stcodec.common.values import Planes as ArrayPlanes
 from stcodec.container.extras import video_info
 from stcodec.errors import UsageError
 from stcodec.flows.random_access import ChunkAccess, DecodedChunk
@@ -22,7 +24,11 @@ from stcodec.media.colour import rgb_from_planes
 
 DEFAULT_CACHE = 256 << 20
 """Bytes of decoded pictures that a video keeps: a segment of 128 pictures up to 1280x720."""
+DEFAULT_LIMIT = 4 << 30
+"""Bytes of the largest array that is made without being asked twice."""
 _INTEGERS = (torch.uint8, torch.int16, torch.int32, torch.int64)
+_ARRAYS = ("uint8", "uint16", "float16", "float32")
+_AT_ONCE = 8  # pictures that are brought into an array together
 
 
 class Planes(NamedTuple):
@@ -142,10 +148,70 @@ class Clip:
         if some:
             yield self._tensors(some, rgb)
 
+    @overload
+    def to_numpy(
+        self, *, rgb: Literal[True] = True, dtype: str | None = None, limit: int = DEFAULT_LIMIT
+    ) -> np.ndarray: ...
+
+    @overload
+    def to_numpy(
+        self, *, rgb: Literal[False], dtype: None = None, limit: int = DEFAULT_LIMIT
+    ) -> ArrayPlanes: ...
+
+    def to_numpy(
+        self, *, rgb: bool = True, dtype: str | None = None, limit: int = DEFAULT_LIMIT
+    ) -> np.ndarray | ArrayPlanes:
+        """All pictures as one R'G'B' array [n, H, W, 3], or without `rgb` as the coded planes: y
+        [n, H, W], u and v [n, ceil(H/2), ceil(W/2)], samples as of `Picture`.
+
+        dtype of R'G'B': "uint8" (0 ... 255), "uint16" (0 ... 65535), "float16" or "float32" (0 ...
+        1); None: uint8 for 8 bits, uint16 for more. limit: bytes; UsageError for a larger array,
+        before anything is decoded. Takes the array and about 40 bytes per sample of a few pictures
+        beside it.
+        """
+        kind = self._array_type(rgb, dtype)
+        count, (height, width) = len(self), (self.info.height, self.info.width)
+        half = (height + 1) // 2, (width + 1) // 2
+        shapes = [(height, width), half, half] if not rgb else [(height, width, 3)]
+        size = sum(count * math.prod(shape) for shape in shapes) * kind.itemsize
+        if size > limit:
+            raise UsageError(
+                f"{count} pictures are an array of {size / 1e9:.1f} GB, more than {limit / 1e9:.1f}"
+                f" GB: take some of them, such as video[:{max(1, limit * count // size)}], or"
+                " batches(), or raise limit"
+            )
+        arrays = [np.empty((count, *shape), kind) for shape in shapes]
+        at, decoded = 0, self._decoded()
+        while some := list(itertools.islice(decoded, _AT_ONCE)):
+            parts = [self._colours(some, kind)] if rgb else self._samples(some, kind)
+            for array, part in zip(arrays, parts, strict=True):
+                array[at : at + len(some)] = part
+            at += len(some)
+        return arrays[0] if rgb else (arrays[0], arrays[1], arrays[2])
+
+    def _array_type(self, rgb: bool, dtype: str | None) -> np.dtype:
+        own = "uint8" if self.info.bit_depth == 8 else "uint16"
+        wanted = own if dtype is None else str(np.dtype(dtype))
+        if wanted not in (_ARRAYS if rgb else (own,)):
+            known = ", ".join(_ARRAYS) if rgb else f"{own} alone without rgb"
+            raise UsageError(f"an array of {wanted} cannot be made: {known}")
+        return np.dtype(wanted)
+
+    def _colours(self, items: Sequence[tuple[DecodedChunk, int]], kind: np.dtype) -> np.ndarray:
+        """R'G'B' [n, H, W, 3] over the whole range of a type."""
+        colours = rgb_from_planes(_stacked(items), self.info).permute(0, 2, 3, 1)
+        if kind.kind == "u":
+            colours = colours.mul(np.iinfo(kind).max).round_()
+        # Torch has not all operations for uint16.
+        return colours.cpu().numpy().astype(kind)
+
+    def _samples(
+        self, items: Sequence[tuple[DecodedChunk, int]], kind: np.dtype
+    ) -> list[np.ndarray]:
+        return [plane[:, 0].cpu().numpy().astype(kind) for plane in _stacked(items)]
+
     def _tensors(self, items: Sequence[tuple[DecodedChunk, int]], rgb: bool) -> Planes | Tensor:
-        y, u, v = (
-            torch.stack([c.planes[p][number - c.first] for c, number in items]) for p in range(3)
-        )
+        y, u, v = _stacked(items)
         if not rgb:
             return Planes(*(self._scaled(plane) for plane in (y, u, v)))
         colours = rgb_from_planes((y, u, v), self.info)
@@ -268,6 +334,14 @@ class Video(Clip):
 
 def _reopen(path: str, options: dict[str, Any]) -> Video:
     return Video(path, **options)
+
+
+def _stacked(items: Sequence[tuple[DecodedChunk, int]]) -> tuple[Tensor, Tensor, Tensor]:
+    """The planes of pictures, each [n, 1, height, width]."""
+    y, u, v = (
+        torch.stack([c.planes[p][number - c.first] for c, number in items]) for p in range(3)
+    )
+    return y, u, v
 
 
 def _picture(chunk: DecodedChunk, number: int) -> Picture:
