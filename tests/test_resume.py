@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import stcodec
+from stcodec.common.files import broken_output
 from stcodec.errors import StcodecError, UsageError
 from stcodec.flows import inspect
 from stcodec.options import EncodeOptions, default
@@ -55,7 +56,7 @@ def resume(clip: Path, target: Path, **options: object) -> None:
     stcodec.encode(clip, target, **{"model": "dct", "quality": 20, "resume": True, **options})  # type: ignore[arg-type]
 
 
-def broken_at(clip: Path, target: Path, chunks: int) -> None:
+def broken_at(clip: Path, target: Path, chunks: int, **options: object) -> None:
     """Encode so many chunks, then press Ctrl-C."""
     seen = 0
 
@@ -66,7 +67,7 @@ def broken_at(clip: Path, target: Path, chunks: int) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        stcodec.encode(clip, target, model="dct", quality=20, resume=True, progress=count)
+        resume(clip, target, progress=count, **options)
 
 
 def test_again_and_again(clip: Path, unbroken: bytes, tmp_path: Path) -> None:
@@ -105,6 +106,46 @@ def test_a_killed_encode_that_was_not_meant_to_be_resumed(
     resume(clip, target)
     assert target.read_bytes() == unbroken
     assert os.listdir(tmp_path) == ["a.stp"]
+
+
+KILLED = """
+import os, signal, sys
+from stcodec.common.files import Overwrite, open_output
+with open_output(sys.argv[1], Overwrite.YES, "key", keep=True) as stream:
+    stream.write(b"half")
+    stream.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_is_left_of_what_a_link_leads_to(tmp_path: Path) -> None:
+    """The hidden file lies beside the real one, and is found by the link, too."""
+    (tmp_path / "disk").mkdir()
+    real, link = tmp_path / "disk" / "real.stp", tmp_path / "link.stp"
+    real.write_bytes(b"old")
+    link.symlink_to(real)
+    killed = subprocess.run([sys.executable, "-c", KILLED, link], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    for name in (link, real):
+        with broken_output(name, "key") as broken:
+            assert broken.stream is not None and broken.stream.read() == b"half"
+    with broken_output(link, "other") as broken:
+        assert broken.stream is None
+    with broken_output(link, "key") as broken:
+        broken.discard()
+    assert os.listdir(tmp_path / "disk") == ["real.stp"] and real.read_bytes() == b"old"
+
+
+def test_an_encode_onto_a_link_is_resumed(clip: Path, unbroken: bytes, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    real, link = tmp_path / "disk" / "real.stp", tmp_path / "link.stp"
+    real.write_bytes(b"old")
+    link.symlink_to(real)
+    broken_at(clip, link, 6, overwrite=True)
+    [_] = left(tmp_path / "disk")
+    resume(clip, link, overwrite=True)
+    assert link.is_symlink() and real.read_bytes() == unbroken
+    assert os.listdir(tmp_path / "disk") == ["real.stp"] and left(tmp_path) == []
 
 
 def test_only_what_is_the_same_encode(clip: Path, unbroken: bytes, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def check_output(
     if is_picture_output(where) and (pictures := existing_pictures(where)):
         where = pictures[0]
     # A link that leads nowhere is there, too.
-    if not os.path.lexists(where) or _is_special(where):
+    if not os.path.lexists(where) or is_special(where):
         return
     readable = source is not None and not is_standard_stream(source) and Path(source).exists()
     if readable and where.exists() and os.path.samefile(where, os.fspath(source or "")):
@@ -105,9 +105,17 @@ def _exists(where: Path) -> OutputExistsError:
     return OutputExistsError(f"{where}: already exists (-y overwrites)")
 
 
-def _is_special(path: Path) -> bool:
-    """A pipe or a device: written in place, never renamed."""
-    return path.exists() and not stat.S_ISREG(path.stat().st_mode)
+def is_special(path: PathLike) -> bool:
+    """Whether there is a pipe, a device or a folder: written in place if at all, never renamed."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _led_to(where: Path) -> Path:
+    """What a link leads to; `where` itself if it is none, or leads nowhere."""
+    return where.resolve() if where.is_symlink() and where.exists() else where
 
 
 @contextlib.contextmanager
@@ -144,11 +152,9 @@ def temporary_output(
     What a process that is dead has left in the folder goes first. key: letters and digits for the
     name; keep: leave what is not complete, for `broken_output`.
     """
-    where = Path(path)
-    if overwrite is Overwrite.YES and where.is_symlink() and where.exists():
-        # What a link leads to is replaced, and the link stays.
-        where = where.resolve()
-    if _is_special(where):
+    # What a link leads to is replaced, and the link stays.
+    where = _led_to(Path(path)) if overwrite is Overwrite.YES else Path(path)
+    if is_special(where):
         try:
             yield where
         except BrokenPipeError:
@@ -201,10 +207,11 @@ class Broken:
 
 @contextlib.contextmanager
 def broken_output(path: PathLike, key: str) -> Iterator[Broken]:
-    """What dead processes have left of `path` with this key (see `temporary_output`)."""
+    """What dead processes have left of `path`, or of what it links to, with this key (see
+    `temporary_output`)."""
     with contextlib.ExitStack() as stack:
         left = []
-        for file in _left_of(Path(path), key):
+        for file in _left_of(_led_to(Path(path)), key):
             handle = stack.enter_context(claimed(file))
             if handle is not None:
                 left.append((os.fstat(handle).st_size, file))
