@@ -325,6 +325,36 @@ def test_the_commands_say_what_is_lost(whole: Path, tmp_path: Path) -> None:
     assert json.loads(run("verify", "--json", whole).stdout)["lost"] == []
 
 
+@pytest.mark.parametrize(
+    ("option", "pictures", "said"),
+    [
+        ("--salvage", 60, "lost: pictures from 0.934 s to 1.335 s (12); what is left is in "),
+        ("--keep-partial", 28, "28 pictures before that are kept"),
+    ],
+)
+def test_a_batch_keeps_what_is_left(
+    whole: Path, tmp_path: Path, option: str, pictures: int, said: str
+) -> None:
+    sections, c = parts(whole)
+    damaged_chunk(sections, c)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "bad.stp").write_bytes(SIGNATURE + b"".join(sections))
+    (tmp_path / "in" / "good.stp").write_bytes(whole.read_bytes())
+    command = ("batch", "--decode", option, tmp_path / "in", "-o", tmp_path / "out", "--to", "y4m")
+    done = run(*command, "--jobs", 1, "--threads", 1, "--json")
+    assert done.returncode == 1
+    ends = {e["event"]: e for e in map(json.loads, done.stdout.splitlines())}
+    assert ends["decoded"]["output"] == str(tmp_path / "out" / "good.y4m")
+    assert (ends["failed"]["exit_code"], said in ends["failed"]["message"]) == (3, True)
+    out = tmp_path / "out" / "bad.y4m"
+    assert frames_of(out)[:28] == frames_of(whole.with_suffix(".y4m"))[:28]
+    assert len(frames_of(out)) == pictures
+    assert not list((tmp_path / "out" / ".stcodec-batch").rglob("*.y4m"))
+    # It isn't done: what is there is not replaced unasked.
+    again = run(*command, "--jobs", 1, "--threads", 1)
+    assert again.returncode == 1 and "bad.y4m: already exists" in again.stderr
+
+
 def test_what_goes_together(whole: Path, tmp_path: Path) -> None:
     for options in ({"start": 1.0}, {"end": 1.0}, {"keep_partial": True}):
         with pytest.raises(UsageError):

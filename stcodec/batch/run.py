@@ -13,7 +13,7 @@ from stcodec.batch.plan import Task, make_plan
 from stcodec.batch.pool import LocalPool, Pool
 from stcodec.batch.ray_pool import RayPool
 from stcodec.batch.settings import CORES_PER_JOB, Settings, remembered
-from stcodec.batch.state import State, digest, signature
+from stcodec.batch.state import State, digest
 from stcodec.common.files import Overwrite, check_output, give_name
 from stcodec.common.threads import cores
 from stcodec.errors import DamagedFileError, InputError, OutputExistsError
@@ -131,14 +131,11 @@ class Batch:
 
     def _same(self, task: Task, known: dict[str, Any]) -> bool:
         """Would the output be made of the same input with the same options?"""
-        try:
-            now = {
-                "input": os.path.abspath(task.source),
-                "options": self._options,
-                **signature(task.source),
-            }
-        except OSError:
+        found = sources.signature(task.source)
+        if found is None:
             return False
+        source = os.path.abspath(task.source)
+        now = {"input": source, "options": self._options, **_written(found)}
         return all(known.get(name) == value for name, value in now.items())
 
     def run(self, pool: Callable[[int], Pool] = LocalPool) -> Generator[Event, None, None]:
@@ -160,8 +157,8 @@ class Batch:
             state.add("settings", **remembered(settings))
             threads = max(1, (settings.options.get("threads") or cores()) // self.jobs)
             jobs = [self._job(number, entry, threads) for number, entry in enumerate(self.waiting)]
-            before = [self._signature(e) for e in self.waiting]
             found = [sources.signature(e.task.source) for e in self.waiting]
+            before = [_written(f) for f in found]
             for number, record in workers.run(jobs):
                 entry = self.waiting[number]
                 if "done" in record:
@@ -172,24 +169,15 @@ class Batch:
                         yield Event(
                             "decoded" if settings.decode else "encoded", entry, entry.result
                         )
-                    except OutputExistsError as error:
-                        yield _failed(entry, str(error), error.exit_code)
-                    except OSError as error:
-                        yield _failed(
-                            entry, f"{error.filename2 or error.filename}: {error.strerror}", 1
-                        )
+                    except (OutputExistsError, OSError) as error:
+                        yield _failed(entry, *_cause(error))
                 elif "larger" in record:
                     why = record["larger"].removeprefix(f"{entry.task.source}: ")
                     state.add("larger", reason=why, **self._known(entry), **before[number])
                     entry.state, entry.reason = "skipped", f"{entry.task.source}: {why}"
                     yield Event("skipped", entry, {"tried": True})
                 elif "failed" in record:
-                    final = os.path.join(settings.output, entry.task.target)
-                    yield _failed(
-                        entry,
-                        record["failed"].replace(jobs[number]["target"], final),
-                        record["exit_code"],
-                    )
+                    yield self._failure(entry, jobs[number]["target"], record)
                 elif "progress" in record:
                     frames, total = record["progress"]
                     yield Event("progress", entry, {"frames": frames, "total": total})
@@ -210,20 +198,11 @@ class Batch:
             "threads": threads,
         }
 
-    def _signature(self, entry: Entry) -> dict[str, int]:
-        try:
-            return signature(entry.task.source)
-        except OSError:
-            return {}
-
     def _finish(self, entry: Entry, made: str, before: dict[str, int]) -> None:
         """Give a complete output its name. What is written down first tells the next run that the
         output is this batch's. OutputExistsError, OSError."""
-        target = Path(self.settings.output, entry.task.target)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target, overwrite = self._place(entry)
         sha256 = entry.result.pop("sha256")
-        overwrite = Overwrite.YES if entry.replaces else Overwrite.NO
-        check_output(target, overwrite)
         self._state.add(
             "done",
             output_bytes=entry.result["output_bytes"],
@@ -238,6 +217,26 @@ class Batch:
             self._state.add("undone", output=entry.task.target)
             raise
         entry.state = "done"
+
+    def _failure(self, entry: Entry, made: str, record: dict[str, Any]) -> Event:
+        """A file has failed. What is left of a damaged one still gets its name, but the next run
+        does not take it for done."""
+        if record.get("kept"):
+            try:
+                target, overwrite = self._place(entry)
+                give_name(Path(made), target, overwrite)
+            except (OutputExistsError, OSError) as error:
+                return _failed(entry, *_cause(error))
+        final = os.path.join(self.settings.output, entry.task.target)
+        return _failed(entry, record["failed"].replace(made, final), record["exit_code"])
+
+    def _place(self, entry: Entry) -> tuple[Path, Overwrite]:
+        """Where an output goes, in a folder that is there. OutputExistsError, OSError."""
+        target = Path(self.settings.output, entry.task.target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        overwrite = Overwrite.YES if entry.replaces else Overwrite.NO
+        check_output(target, overwrite)
+        return target, overwrite
 
     def _known(self, entry: Entry) -> dict[str, Any]:
         """What is written down of every file."""
@@ -257,12 +256,24 @@ class Batch:
         entry.result["notes"] = [*entry.result["notes"], *([] if why is None else [why])]
 
 
+def _written(found: sources.Signature | None) -> dict[str, int]:
+    """What is written down of an input; not its number, which a copy of the disk does not keep."""
+    return {} if found is None else {"input_bytes": found.size, "input_mtime_ns": found.mtime_ns}
+
+
 def _is_intact(path: Path, known: dict[str, Any]) -> bool:
     return (
         path.is_file()
         and path.stat().st_size == known["output_bytes"]
         and digest(path) == known["sha256"]
     )
+
+
+def _cause(error: OutputExistsError | OSError) -> tuple[str, int]:
+    """Why an output did not get its name, and the exit code."""
+    if isinstance(error, OSError):
+        return f"{error.filename2 or error.filename}: {error.strerror}", 1
+    return str(error), error.exit_code
 
 
 def _failed(entry: Entry, message: str, code: int) -> Event:

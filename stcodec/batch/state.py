@@ -43,12 +43,6 @@ def digest(path: str | os.PathLike[str]) -> str:
     return sha.hexdigest()
 
 
-def signature(path: str | os.PathLike[str]) -> dict[str, int]:
-    """What tells that an input has changed: size in bytes and time of the last change in ns."""
-    found = os.stat(path)
-    return {"input_bytes": found.st_size, "input_mtime_ns": found.st_mtime_ns}
-
-
 class State:
     """The state of the batches that write into the folder `output`; reading it changes nothing.
 

@@ -29,7 +29,8 @@ ENDS = frozenset(["done", "larger", "failed"])
 def execute(job: Record) -> Iterator[Record]:
     """Do a job: {source, target, decode, options, threads, slot}. Yields {"progress": [frames,
     total]} and at the end {"done": {...}}, {"larger": message} or {"failed": message, "exit_code":
-    code}; raises nothing but what interrupts."""
+    code}, with {"kept": True} where the target holds what is left of a damaged file; raises nothing
+    but what interrupts."""
     last = time.monotonic()
     try:
         for step in _steps(job):
@@ -41,7 +42,9 @@ def execute(job: Record) -> Iterator[Record]:
     except LargerError as error:
         yield {"larger": str(error)}
     except StcodecError as error:
-        yield {"failed": str(error), "exit_code": error.exit_code}
+        kept = isinstance(error, DamagedFileError) and job["decode"]
+        found = {"kept": True} if kept and os.path.exists(job["target"]) else {}
+        yield {"failed": str(error), "exit_code": error.exit_code, **found}
     except Exception as error:
         # One file must not end the others, whatever it is that went wrong.
         message, code = describe(error)

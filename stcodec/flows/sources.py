@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
+from typing import NamedTuple
 
-from stcodec.common.files import is_standard_stream
+from stcodec.common.files import is_special, is_standard_stream
 from stcodec.common.sequences import find_sequence, is_picture_output
 from stcodec.common.values import PathLike
 from stcodec.errors import StcodecError, UsageError
 
-Signature = tuple[int, int, int]
+
+class Signature(NamedTuple):
+    """What tells that a file has been changed or replaced: its number in the file system, bytes,
+    and time of the last change in ns."""
+
+    inode: int
+    size: int
+    mtime_ns: int
 
 
 def check_plain(source: PathLike, target: PathLike, flag: str) -> None:
     """UsageError where an option needs a file on either side, and one of them is none: a pipe, a
     device, numbered pictures."""
     for path, pictures in ((source, find_sequence(source)), (target, is_picture_output(target))):
-        if is_standard_stream(path) or pictures or _is_special(path):
+        if is_standard_stream(path) or pictures or is_special(path):
             raise UsageError(f"{flag} needs files: {os.fspath(path)} is none")
 
 
@@ -33,10 +40,10 @@ def keep_time(source: PathLike, target: PathLike) -> None:
 
 
 def signature(source: PathLike) -> Signature | None:
-    """What tells that a file has been changed or replaced; None where there is none."""
+    """That of a file; None where there is none."""
     with contextlib.suppress(OSError):
         found = os.stat(source)
-        return found.st_ino, found.st_size, found.st_mtime_ns
+        return Signature(found.st_ino, found.st_size, found.st_mtime_ns)
     return None
 
 
@@ -74,10 +81,3 @@ def remove(source: PathLike, before: Signature | None, untouched: bool) -> str |
         except OSError as error:
             why = error.strerror or str(error)
     return None if why is None else f"the source is kept: {why}"
-
-
-def _is_special(path: PathLike) -> bool:
-    try:
-        return not stat.S_ISREG(os.stat(path).st_mode)
-    except OSError:
-        return False
