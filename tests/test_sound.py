@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import numpy as np
 import pytest
 
 import stcodec
+from stcodec.common.values import Packet, StreamInfo
 from stcodec.errors import InputError, UsageError
+from stcodec.media import conversion, silence
+from stcodec.media.silence import SilenceFiller
 from stcodec.options import parse_audio
 from tests.conftest import run
-from tests.media import clip, copy, lag, times, waveform, write_clip
+from tests.media import clip, copy, demuxed, lag, times, waveform, write_clip
 from tests.rich import (
     FRAMES,
     packets_of,
@@ -90,19 +94,24 @@ def test_no_sound_when_none_is_wanted(rich: dict[str, Path], tmp_path: Path) -> 
             ]
 
 
-def test_gaps_in_sound_stay_where_they_are(tmp_path: Path) -> None:
-    source = tmp_path / "in.mkv"
+def with_a_gap(source: Path, frames: int, begin: int, end: int) -> Path:
+    """Pictures with PCM sound beside all but those from `begin` up to `end`."""
     with av.open(str(source), "w") as out:
         video: Any = out.add_stream("libx264", rate=25)
         video.width, video.height, video.codec_context.time_base = 64, 48, Fraction(1, 25)
         sound: Any = out.add_stream("pcm_s16le", rate=48000)
         sound.layout = "stereo"
-        for i, frame in enumerate(clip(30)):
+        for i, frame in enumerate(clip(frames)):
             frame.pts, frame.time_base = i, Fraction(1, 25)
             out.mux(video.encode(frame))
-            if not 10 <= i < 20:
+            if not begin <= i < end:
                 out.mux(sound.encode(tone(i, 300)))
         out.mux(video.encode(None))
+    return source
+
+
+def test_gaps_in_sound_stay_where_they_are(tmp_path: Path) -> None:
+    source = with_a_gap(tmp_path / "in.mkv", 30, 10, 20)
     copy(source, tmp_path / "out.mp4", audio=parse_audio("aac"))
     before, after = waveform(source), waveform(tmp_path / "out.mp4")
     assert abs(lag(before, after)) <= 48
@@ -113,6 +122,42 @@ def test_gaps_in_sound_stay_where_they_are(tmp_path: Path) -> None:
     assert np.abs(whole - before)[: 30 * 1920].max() < 1e-6
     with av.open(str(tmp_path / "out.mov")) as container:
         assert container.streams.audio[0].codec_context.name == "pcm_s16le"
+
+
+def test_silence_is_made_bit_by_bit_and_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged time stamp may claim decades."""
+    monkeypatch.setattr(silence, "LONGEST", 100)
+    parameters = {"sample_rate": 8000, "channels": 1}
+    info = StreamInfo("audio", "pcm_s16le", Fraction(1, 1000), b"", parameters, {})
+    filler, decades = SilenceFiller(info), 10**12
+
+    def packets(pts: int) -> Iterator[Packet]:
+        return filler.convert(Packet(0, pts, pts, 1000, True, b"ab" * 8000))
+
+    assert [p.pts for p in packets(0)] == [0]
+    late = packets(decades)
+    first = next(late)
+    assert (first.pts, len(first.data), any(first.data)) == (1000, 16_000, False)
+    *others, sound = late
+    assert 1 + len(others) == 100
+    assert (sound.pts, sound.data) == (decades, b"ab" * 8000)
+    # All that there may be has been; what comes still has its time.
+    assert [p.pts for p in packets(2 * decades)] == [2 * decades]
+
+
+def test_silence_that_is_coded_has_an_end_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = with_a_gap(tmp_path / "in.mkv", 100, 10, 90)
+    sizes = []
+    for longest in (1, 10):
+        monkeypatch.setattr(conversion, "LONGEST", longest)
+        copy(source, tmp_path / "out.mp4", audio=parse_audio("aac"))
+        before, after = (waveform(p, seconds=5) for p in (source, tmp_path / "out.mp4"))
+        assert abs(lag(before, after)) <= 48
+        sizes.append(len(demuxed(tmp_path / "out.mp4")))
+    # A packet is 1024 samples; of 3.2 s of silence 1 s is there.
+    assert abs(sizes[1] - sizes[0] - 2.2 * 48000 / 1024) < 3
 
 
 def test_choices_of_sound_that_make_no_sense(rich: dict[str, Path], tmp_path: Path) -> None:

@@ -142,6 +142,14 @@ class Packet:
     data: bytes
 
 
+class ConvertedNote(str):
+    """A line for a user: something is kept as something else."""
+
+
+class LostNote(str):
+    """A line for a user: something is not kept."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """Frames done, frames in all (None where the input does not say), bytes written."""

@@ -13,19 +13,17 @@ import av
 from av.error import FFmpegError
 from av.rational import AVRational
 
-from stcodec.common.values import Packet, Picture, StreamInfo
+from stcodec.common.values import ConvertedNote, Packet, Picture, StreamInfo
 from stcodec.errors import InputError, UsageError
 from stcodec.media.encoders import NAMES
 from stcodec.media.packets import LAYOUTS, reason, refusal
-from stcodec.media.silence import SilenceFiller
+from stcodec.media.silence import LONGEST, TOLERANCE, SilenceFiller
 from stcodec.options import AudioChoice
 
 _ENCODERS = {"aac": "aac", "opus": "libopus"}
 # Bits per second and channel that hardly anybody hears a difference at.
 _RATES = {"aac": 96_000, "opus": 64_000}
 _OPUS_RATE, _MOST_AAC = 48_000, 96_000
-# Seconds by which sound may come late or early before silence is put in or sound left out.
-_TOLERANCE = Fraction(1, 20)
 _TEXT_FORMATS = {"matroska": "subrip", "mp4": "mov_text", "mov": "mov_text", "webm": "webvtt"}
 _TEXTS = {
     "subrip",
@@ -46,15 +44,16 @@ _LABELS = {"aac": "AAC", "opus": "Opus"}
 
 
 class Converter(Protocol):
-    """Takes the packets of one stream; `info` describes the stream that comes out."""
+    """Takes the packets of one stream; `info` describes the stream that comes out. What comes out
+    of a packet is to be taken before the next one is given: work may be done while it is."""
 
     info: StreamInfo
 
-    def convert(self, packet: Packet) -> list[Packet]:
+    def convert(self, packet: Packet) -> Iterable[Packet]:
         """What is ready after this packet."""
         ...
 
-    def finish(self) -> list[Packet]:
+    def finish(self) -> Iterable[Packet]:
         """What was left."""
         ...
 
@@ -97,6 +96,7 @@ class AudioConverter:
             format=self._encoder.format, layout=self._layout, rate=self._rate
         )
         self._next: int | None = None
+        self._left = LONGEST * self._rate
         self._number = self.damaged = 0
         parameters = {"sample_rate": self._rate, "channels": channels, "layout": self._layout}
         self.info = replace(
@@ -107,7 +107,7 @@ class AudioConverter:
             parameters=parameters,
         )
 
-    def convert(self, packet: Packet) -> list[Packet]:
+    def convert(self, packet: Packet) -> Iterator[Packet]:
         """What is ready after this packet."""
         self._number = packet.stream
         coded: Any = av.Packet(packet.data)
@@ -118,22 +118,21 @@ class AudioConverter:
             frames = self._decoder.decode(coded)
         except FFmpegError:
             self.damaged += 1
-            return []
-        return self._encode(frames)
+            return
+        yield from self._encode(frames)
 
-    def finish(self) -> list[Packet]:
+    def finish(self) -> Iterator[Packet]:
         """What was left."""
         try:
             frames = self._decoder.decode(None)
         except FFmpegError:
             frames = []
-        ready = self._encode(frames)
+        yield from self._encode(frames)
         for frame in self._resampler.resample(None):
-            ready += self._code(frame)
-        return ready + self._packets(self._encoder.encode(None))
+            yield from self._code(frame)
+        yield from self._packets(self._encoder.encode(None))
 
-    def _encode(self, frames: Iterable[Any]) -> list[Packet]:
-        ready = []
+    def _encode(self, frames: Iterable[Any]) -> Iterator[Packet]:
         for frame in frames:
             start = (
                 None
@@ -146,16 +145,18 @@ class AudioConverter:
             if start is not None:
                 if self._next is None:
                     self._next = start
-                elif start - self._next > _TOLERANCE * self._rate:
-                    ready += self._silence(start - self._next)
-                elif self._next - start > _TOLERANCE * self._rate:
+                elif start - self._next > TOLERANCE * self._rate:
+                    yield from self._silence(start - self._next)
+                    self._next = start
+                elif self._next - start > TOLERANCE * self._rate:
                     continue
             for out in resampled:
-                ready += self._code(out)
-        return ready
+                yield from self._code(out)
 
-    def _silence(self, samples: int) -> list[Packet]:
-        ready = []
+    def _silence(self, samples: int) -> Iterator[Packet]:
+        """So many samples, but no more than are left."""
+        samples = min(samples, self._left)
+        self._left -= samples
         while samples > 0:
             count = min(samples, self._rate)
             frame = av.AudioFrame(
@@ -164,19 +165,17 @@ class AudioConverter:
             for plane in frame.planes:
                 plane.update(bytes(plane.buffer_size))
             frame.sample_rate = self._rate
-            ready += self._code(frame)
+            yield from self._code(frame)
             samples -= count
-        return ready
 
-    def _code(self, frame: Any) -> list[Packet]:
+    def _code(self, frame: Any) -> Iterator[Packet]:
         frame.pts, frame.time_base = self._next or 0, Fraction(1, self._rate)
         self._next = frame.pts + frame.samples
-        return self._packets(self._encoder.encode(frame))
+        yield from self._packets(self._encoder.encode(frame))
 
-    def _packets(self, packets: Iterable[Any]) -> list[Packet]:
-        return [
-            Packet(self._number, p.pts, p.dts, p.duration or 0, True, bytes(p)) for p in packets
-        ]
+    def _packets(self, packets: Iterable[Any]) -> Iterator[Packet]:
+        for p in packets:
+            yield Packet(self._number, p.pts, p.dts, p.duration or 0, True, bytes(p))
 
 
 class TextConverter:
@@ -235,25 +234,22 @@ class Plan:
     converters: dict[int, Converter]
     places: list[int | None]
 
-    def packets(self, packet: Packet) -> list[Packet]:
+    def packets(self, packet: Packet) -> Iterator[Packet]:
         """What comes out for a packet, numbered by `streams`."""
         place = self.places[packet.stream]
         if place is None:
-            return []
+            return
         converter = self.converters.get(packet.stream)
-        return [
-            replace(p, stream=place)
-            for p in ([packet] if converter is None else converter.convert(packet))
-        ]
+        for p in [packet] if converter is None else converter.convert(packet):
+            yield replace(p, stream=place)
 
-    def rest(self) -> list[Packet]:
+    def rest(self) -> Iterator[Packet]:
         """What the converters have left."""
-        return [
-            replace(p, stream=place)
-            for number, converter in self.converters.items()
-            if (place := self.places[number]) is not None
-            for p in converter.finish()
-        ]
+        for number, converter in self.converters.items():
+            place = self.places[number]
+            if place is not None:
+                for p in converter.finish():
+                    yield replace(p, stream=place)
 
     @property
     def damaged(self) -> int:
@@ -276,7 +272,7 @@ def plan_encode(
     """For encoding: sound as it is, or as `choice` says; and a line for each stream that is not as
     it was to be. decoders: of the streams that have no description, by number; their sound becomes
     AAC where it was to be copied. InputError for sound that cannot be decoded."""
-    plan, notes = Plan([], {}, []), []
+    plan, notes = Plan([], {}, []), list[str]()
     for number, info in enumerate(streams):
         if info.kind == "audio" and choice.codec == "none":
             plan.places.append(None)
@@ -284,7 +280,8 @@ def plan_encode(
         chosen, wanted = info, choice
         if number in decoders and choice.codec not in _ENCODERS:
             wanted = AudioChoice("aac", None)
-            notes.append(f"audio ({info.codec}) becomes AAC: .stp files cannot hold it as it is")
+            note = f"audio ({info.codec}) becomes AAC: .stp files cannot hold it as it is"
+            notes.append(ConvertedNote(note))
         if info.kind == "audio" and wants_conversion(info, wanted):
             try:
                 plan.converters[number] = AudioConverter(info, wanted, decoders.get(number))

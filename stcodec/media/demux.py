@@ -21,7 +21,7 @@ from stcodec.common.files import (
 )
 from stcodec.common.sequences import find_sequence
 from stcodec.common.tracks import TrackChoice
-from stcodec.common.values import Attachment, Packet, PathLike, StreamInfo
+from stcodec.common.values import Attachment, LostNote, Packet, PathLike, StreamInfo
 from stcodec.errors import InputError, UsageError
 from stcodec.media.continuity import Continuity, DecodingOrder
 from stcodec.media.interleaving import Interleaving
@@ -52,16 +52,17 @@ _TIMELESS = {
 class Demuxer:
     """An open media file; `close` it.
 
-    container, video: PyAV's container and the video stream of `tracks`; tracks: all
-    that could be taken; streams: what is carried, none where `carry` is "none"; carried: their
-    indices in the file; decoders: of the sound among them that has no
-    description, by number; lost_sound: why other sound is left out; covers: those met so far;
-    joined: whether a jump in the times has been met, so that what the file says of its length is
-    no length; is_timeless: whether the file has no time stamps. `notes` takes what a user should
-    know. rate: frames per second of a file without time stamps, fps: the same for want of it, which
-    other files may be given, too; strict: whether a packet
-    that cannot be decoded is an error, or noted and left out. Raises InputError for anything that
-    is no readable video, UsageError for a rate where the file has its own.
+    Takes: carry, of `CARRY`; rate: frames per second of a file without time stamps; fps: the same
+    for want of it, which other files may be given, too; notes: a list for what a user should know;
+    strict: whether a packet that cannot be decoded is an error, or noted and left out; tracks:
+    which ones are wanted. InputError for anything that is no readable video, UsageError for a rate
+    where the file has its own.
+
+    Has: container, PyAV's; video, the stream that is coded; tracks, all that could be taken;
+    streams, what is carried, and carried, their indices in the file; decoders, by number, of the
+    sound among them that has no description; lost_sound, why other sound is left out; covers, those
+    met so far; is_timeless, whether the file has no time stamps; joined, whether a jump in the
+    times has been met, so that what the file says of its length is no length.
     """
 
     def __init__(
@@ -297,10 +298,8 @@ def _open(
         if (sequence := find_sequence(source)) is not None:
             options["start_number"] = str(sequence.first)
             if sequence.beyond:
-                notes.append(
-                    f"{sequence.missing} is missing: "
-                    f"{sequence.beyond} pictures after it are left out"
-                )
+                after = f"{sequence.beyond} pictures after it are left out"
+                notes.append(LostNote(f"{sequence.missing} is missing: {after}"))
         elif os.path.isfile(source):
             with open(source, "rb") as stream:
                 skimmer.skim(stream, os.path.getsize(source))
@@ -320,7 +319,7 @@ def _open(
         why = why_unreadable(skimmer.head, piped, skimmer.missing) if whole else None
         said = reason(error)
         if why is None and isinstance(error, InvalidDataError):
-            why = f"is no media file that can be read ({said})"
+            why = "is no media file that can be read"
         raise InputError(f"{name}: {why or said}") from error
 
 
@@ -348,7 +347,7 @@ def _describe_all(streams: list[Any], notes: list[str]) -> tuple[dict[int, Strea
     and that can be decoded. A note on any other stream that has none, and is left out; and those
     notes again that are of sound."""
     infos: dict[int, StreamInfo] = {}
-    lost = []
+    lost: list[str] = []
     for stream in streams:
         try:
             infos[stream.index] = describe(stream)
@@ -356,7 +355,7 @@ def _describe_all(streams: list[Any], notes: list[str]) -> tuple[dict[int, Strea
             if stream.type == "audio" and stream.codec_context is not None:
                 infos[stream.index] = describe(stream, undescribed=True)
                 continue
-            note = f"{stream.type} stream {stream.index} left out ({reason(error)})"
+            note = LostNote(f"{stream.type} stream {stream.index} left out ({reason(error)})")
             notes.append(note)
             lost += [note] if stream.type == "audio" else []
     return infos, lost

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import av
 
 from stcodec.common.files import input_size
-from stcodec.common.values import PathLike, VideoInfo
+from stcodec.common.values import ConvertedNote, LostNote, PathLike, VideoInfo
 from stcodec.common.words import colour_in_words, field_order_in_words
 from stcodec.media.packets import dispositions
 from stcodec.media.reader import VideoReader
@@ -19,8 +18,6 @@ from stcodec.media.selection import Track
 from stcodec.options import AudioChoice
 
 _CHROMA = {(2, 2): "4:2:0", (2, 1): "4:2:2", (1, 1): "4:4:4", (4, 1): "4:1:1", (1, 2): "4:4:0"}
-_CONVERTED = re.compile(r"^converted |becomes |scaled ")
-_LOST = re.compile(r"left out|not kept|is lost|too large")
 
 
 @dataclass(frozen=True)
@@ -79,8 +76,8 @@ def describe_media(path: PathLike) -> Description:
         ]
         shortfall = reader.demuxer.shortfall
         duration = container.duration / av.time_base if container.duration else None
-        converts = [n for n in notes if _CONVERTED.search(n) and not _LOST.search(n)]
-        loses = [n for n in notes if _LOST.search(n)]
+        converts: list[str] = [n for n in notes if isinstance(n, ConvertedNote)]
+        loses: list[str] = [n for n in notes if isinstance(n, LostNote)]
         remarks = [n for n in notes if n not in (*converts, *loses)]
         attachments = [a.name for a in reader.extras.attachments]
         return Description(

@@ -13,7 +13,7 @@ import numpy as np
 from av.error import FFmpegError
 from av.sidedata.sidedata import Type
 
-from stcodec.common.values import MasteringDisplay, Planes
+from stcodec.common.values import LostNote, MasteringDisplay, Planes
 
 EXACT = {"yuv420p": 8, "yuvj420p": 8, "nv12": 8, "yuv420p10le": 10, "p010le": 10}
 """Bits per sample of the formats whose samples are taken as they are."""
@@ -74,15 +74,16 @@ def chroma_location(stream: Any) -> int:
 def lost_side_data(frame: Any) -> list[str]:
     """Notes on what is said about a frame and cannot be kept."""
     kinds = _kinds(frame)
-    notes = []
+    notes: list[str] = []
     if kinds & {"DYNAMIC_HDR_PLUS", "DYNAMIC_HDR_VIVID"}:
-        notes.append("dynamic HDR metadata is not kept")
+        notes.append(LostNote("dynamic HDR metadata is not kept"))
     if kinds & {"DOVI_RPU_BUFFER", "DOVI_METADATA"}:
-        notes.append("Dolby Vision metadata is not kept: the base layer is coded")
+        notes.append(LostNote("Dolby Vision metadata is not kept: the base layer is coded"))
     if kinds & {"STEREO3D", "SPHERICAL"}:
-        notes.append("the description of stereoscopic or spherical video is not kept")
+        what = "the description of stereoscopic or spherical video"
+        notes.append(LostNote(f"{what} is not kept"))
     if "FILM_GRAIN_PARAMS" in kinds:
-        notes.append("film grain parameters are not kept")
+        notes.append(LostNote("film grain parameters are not kept"))
     return notes
 
 

@@ -9,7 +9,14 @@ from typing import Any
 
 import av
 
-from stcodec.common.values import PROGRESSIVE, Attachment, Chapter, Extras, VideoInfo
+from stcodec.common.values import (
+    PROGRESSIVE,
+    Attachment,
+    Chapter,
+    Extras,
+    LostNote,
+    VideoInfo,
+)
 from stcodec.container.extras import fits_a_blob
 from stcodec.media.fields import field_order
 from stcodec.media.frames import (
@@ -141,5 +148,5 @@ def file_extras(container: Any, covers: Iterable[Attachment], notes: list[str]) 
         if fits_a_blob(attachment.data):
             kept.append(attachment)
         else:
-            notes.append(f"attachment {attachment.name} is too large and is left out")
+            notes.append(LostNote(f"attachment {attachment.name} is too large and is left out"))
     return Extras(chapters, tuple(kept))

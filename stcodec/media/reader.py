@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from stcodec.common.files import CountedReader
 from stcodec.common.shape import Shape
 from stcodec.common.tracks import TrackChoice
-from stcodec.common.values import Extras, Packet, PathLike, Picture
+from stcodec.common.values import ConvertedNote, Extras, Packet, PathLike, Picture
 from stcodec.errors import InputError, UsageError
 from stcodec.media.conversion import Plan, plan_encode
 from stcodec.media.demux import CARRY, Demuxer
@@ -26,7 +26,7 @@ _USUAL_RATE = Fraction(25)
 _PICTURES_MISSING = 3
 # Frames at the start that are kept until one has a time stamp.
 _MOST_WITHOUT_TIME = 32
-_SCALED = "pictures of another size were scaled to that of the first one"
+_SCALED = ConvertedNote("pictures of another size were scaled to that of the first one")
 
 
 class VideoReader:

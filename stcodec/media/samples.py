@@ -7,7 +7,7 @@ from typing import Any
 
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-from stcodec.common.values import FULL_RANGE, LIMITED_RANGE, Planes
+from stcodec.common.values import FULL_RANGE, LIMITED_RANGE, ConvertedNote, LostNote, Planes
 from stcodec.media.frames import EXACT, exact_planes
 
 UNSPECIFIED = 2
@@ -65,8 +65,8 @@ class SampleFormat:
         """What the source loses."""
         if self.exact:
             return []
-        lost = ["transparency is lost"] if self.transparent else []
-        return [f"converted from {self.source} to {self.target}", *lost]
+        lost = [LostNote("transparency is lost")] if self.transparent else []
+        return [ConvertedNote(f"converted from {self.source} to {self.target}"), *lost]
 
     def fits(self, frame: Any) -> bool:
         """Whether a frame has the size of the first one."""

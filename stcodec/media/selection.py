@@ -10,6 +10,7 @@ from av.stream import Discard, Disposition
 
 from stcodec.common.languages import language_code
 from stcodec.common.tracks import KINDS, TrackChoice
+from stcodec.common.values import LostNote
 from stcodec.errors import InputError, UsageError
 from stcodec.media.packets import dispositions, is_cover
 
@@ -94,7 +95,7 @@ def choose(
             taken = wanted is None or track in wanted
             (carried if taken else left).append(track)
     if left:
-        notes.append(f"left out, as asked: {_list(left)}")
+        notes.append(LostNote(f"left out, as asked: {_list(left)}"))
     return video.stream, [t.stream for t in tracks if t in carried]
 
 
@@ -104,7 +105,8 @@ def _video(videos: Sequence[Track], wanted: Sequence[Track] | None, notes: list[
     if len(videos) > 1:
         others = _list([t for t in videos if t is not chosen])
         hint = "" if wanted else "; --video-track chooses another"
-        notes.append(f"of several video streams {chosen} is coded, left out: {others}{hint}")
+        note = f"of several video streams {chosen} is coded, left out: {others}{hint}"
+        notes.append(LostNote(note))
     return chosen
 
 

@@ -10,8 +10,11 @@ from fractions import Fraction
 
 from stcodec.common.values import Packet, StreamInfo
 
-# Seconds by which sound may come late or early before it is moved.
-_TOLERANCE = Fraction(1, 20)
+TOLERANCE = Fraction(1, 20)
+"""Seconds by which sound may come late or early before silence is put in, or sound left out."""
+LONGEST = 12 * 3600
+"""Seconds of silence that are put into one track, in all: a damaged time stamp can claim decades,
+which would fill the disk. Sound behind that has its time, and nothing before it."""
 _PCM = re.compile(r"pcm_([sf])(16|24|32|64)[lb]e")
 
 
@@ -26,6 +29,7 @@ class SilenceFiller:
         self._rate = int(info.parameters["sample_rate"])
         self._block = int(info.parameters["channels"]) * int(match[2]) // 8
         self._next: int | None = None
+        self._left = LONGEST * self._rate
 
     @staticmethod
     def suits(info: StreamInfo) -> bool:
@@ -33,23 +37,22 @@ class SilenceFiller:
         known = bool(info.parameters.get("sample_rate") and info.parameters.get("channels"))
         return known and _PCM.fullmatch(info.codec) is not None
 
-    def convert(self, packet: Packet) -> list[Packet]:
+    def convert(self, packet: Packet) -> Iterator[Packet]:
         """The packet, in its place, with silence before it where that is needed."""
         data, base = packet.data, self.info.time_base
         time = packet.pts if packet.pts is not None else packet.dts
         begin = self._next or 0 if time is None else round(time * base * self._rate)
         place = begin if self._next is None else self._next
-        out = []
-        if begin - place > _TOLERANCE * self._rate:
-            out = list(self._silence(packet, place, begin))
+        if begin - place > TOLERANCE * self._rate:
+            yield from self._silence(packet, place, min(begin, place + self._left))
+            self._left -= min(begin - place, self._left)
             place = begin
-        elif place - begin > _TOLERANCE * self._rate:
+        elif place - begin > TOLERANCE * self._rate:
             data = data[(place - begin) * self._block :]
         if data:
-            out.append(self._packet(packet, place, data))
+            yield self._packet(packet, place, data)
             place += len(data) // self._block
         self._next = place
-        return out
 
     def finish(self) -> list[Packet]:
         """Nothing is ever left."""

@@ -336,16 +336,16 @@ class MediaWriter:
                 f"all times are later by {float(self._shift):.3f} s: "
                 "players hide what comes before zero"
             )
-        for packet in self._early:
-            self._container.mux(self._media_packet(packet, self._shift))
+        for item in self._early:
+            self._write_packet(item)
         self._early.clear()
 
     def _write_packet(self, item: Packet) -> None:
+        if self._shift is None:
+            self._early.append(item)
+            return
         for packet in self._plan.packets(item):
-            if self._shift is None:
-                self._early.append(packet)
-            else:
-                self._container.mux(self._media_packet(packet, self._shift))
+            self._container.mux(self._media_packet(packet, self._shift))
 
     def _media_packet(self, item: Packet, shift: Fraction) -> Any:
         stream = self._streams[item.stream]
