@@ -36,6 +36,7 @@ _START = "Leave out what comes before this time (seconds, or [h:]m:s)."
 _END = "Leave out what comes after this time."
 
 
+_MAX_PIXELS = "Largest pictures, in pixels, instead of 4K or what the file's size allows."
 _KEEP_TIME = "Give the output the times (of change and of access) that the input has."
 
 
@@ -280,12 +281,7 @@ class DecodeOptions(_Checked):
     end: float | None = _option(None, _END, 0, 1e9)
     device: str = _option(AUTO_DEVICE, "auto, cpu, cuda[:N] or mps.")
     threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)
-    max_pixels: int | None = _option(
-        None,
-        "Largest pictures, in pixels, instead of 4K or what the file's size allows.",
-        1,
-        1 << 32,
-    )
+    max_pixels: int | None = _option(None, _MAX_PIXELS, 1, 1 << 32)
     rate: str = _option(
         "1",
         "Share of the pictures: 1, 1/2, 1/4 or 1/8. The others are not decoded at all.",
@@ -329,6 +325,7 @@ class CompareOptions(_Checked):
     )
     device: str = _option(AUTO_DEVICE, "auto, cpu, cuda[:N] or mps; for .stp files.")
     threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)
+    max_pixels: int | None = _option(None, f"{_MAX_PIXELS[:-1]}; for .stp files.", 1, 1 << 32)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -32,6 +32,6 @@ def test_demo_compares_at_about_the_same_psnr(
     assert [name for name, *_ in rows] == ["x264 CRF", "stcodec quality"] * 3
     assert [int(setting) for _, setting, *_ in rows[::2]] == [18, 23, 28]
     pairs = zip(rows[::2], rows[1::2], strict=True)
-    assert all(abs(float(a[4]) - float(b[4])) < 1.5 for a, b in pairs)
+    assert all(abs(float(a[4]) - float(b[4])) <= 0.5 for a, b in pairs)
     assert all(float(value) > 0 for cells in rows for value in cells[5:])
     assert len(re.findall(r"[+-]\d+ %", "\n".join(said))) == 3

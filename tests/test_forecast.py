@@ -28,7 +28,7 @@ def test_a_first_picture_that_takes_much_is_no_measure_of_the_rest() -> None:
     assert told(Forecast(24_000, 32), sizes, 128) == []
     [(at, line)] = told(Forecast(20_000, 32), sizes, 128)
     assert at == 40
-    assert "about 23 kB, not 20 kB, by 40 of 128 pictures" in line
+    assert "about 23000 bytes, not 20000, by 40 of 128 pictures" in line
     assert "below 32" in line and "--target-size" in line and "--no-larger" in line
     # Each segment has such a picture.
     assert Forecast(1, 32).expected(Progress(8, 1280, 8000)) is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from typing import Any
 import pytest
 
 from stcodec.common.compiled import cache_folder, is_cached, room
-from tests.conftest import run
 
 pytest.importorskip("numba")
 
@@ -117,7 +115,6 @@ def test_a_disk_that_takes_nothing_is_no_error(tmp_path: Path, loops: Callable[[
         env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")},
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100
 
 
 def test_room(tmp_path: Path) -> None:
@@ -129,4 +126,3 @@ def test_room(tmp_path: Path) -> None:
 def test_where_it_is_kept_is_documented() -> None:
     page = (Path(__file__).parent.parent / "docs" / "cli.md").read_text()
     assert "NUMBA_CACHE_DIR" in page
-    assert run("--help").returncode == 0

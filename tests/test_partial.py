@@ -14,6 +14,8 @@ from stcodec.container.stp import SIGNATURE
 from stcodec.errors import DamagedFileError, InputError
 from stcodec.flows import inspect
 from stcodec.flows.budget import check_pixels
+from stcodec.flows.compare import compare_steps
+from stcodec.options import CompareOptions
 from tests.conftest import make_video, run
 from tests.test_container import HEADER, section, taken_apart
 
@@ -114,3 +116,7 @@ def test_a_huge_picture_in_a_small_file_is_refused(coded: Path, tmp_path: Path) 
             work()
     with pytest.raises(InputError, match="of memory"):
         list(inspect.verify(coded, max_pixels=100))
+    with pytest.raises(InputError, match="of memory"):
+        list(compare_steps(coded, coded, CompareOptions("psnr", max_pixels=100)))
+    done = run("compare", coded, coded, "--metrics", "psnr", "--max-pixels", 100)
+    assert done.returncode == 3 and f"{coded}: pictures of" in done.stderr

@@ -87,6 +87,18 @@ def test_the_pace_is_that_of_work(monkeypatch: pytest.MonkeyPatch) -> None:
     pace.begin()
     assert (pace.rate, pace.pictures) == (None, 0)
 
+    def wait_beyond_the_end() -> None:
+        now[0] += 60
+        pace.begin()
+        now[0] += 1
+
+    # An old stream whose reader has gone may hear of that late.
+    pace.waiting(wait_beyond_the_end)
+    for _ in range(20):
+        now[0] += 0.05
+        pace.picture()
+    assert pace.rate == pytest.approx(20)
+
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on PATH")
 def test_keys_and_buttons_of_the_page(film: Path, tmp_path: Path) -> None:

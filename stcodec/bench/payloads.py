@@ -33,10 +33,14 @@ _VIDEOS = frozenset((".mp4", ".mkv", ".mov", ".webm", ".avi", ".y4m", ".h264", "
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure. clips: files, or folders with videos in them; table: of
-    `sources.read_table`, beside the CLIPS.tsv of a clip's own folder; scale None: the tables';
-    frames 0: all; settings: see `overrides`; tune: of
-    `options.TUNES`; cache None: nothing is kept."""
+    """What to measure.
+
+    clips: files, or folders with videos in them; models: ids or files. qualities: 0..63. frames: of
+    each clip, 0: all. scale: a factor of its size, None: as the tables say. table: of
+    `sources.read_table`, which goes before the CLIPS.tsv of a clip's own folder. peers: other
+    codecs by name. settings: constants of the encoder, see `overrides`. tune: of `options.TUNES`.
+    jobs: processes. cache: folder of results, None: nothing is kept.
+    """
 
     clips: Sequence[Path]
     models: Sequence[str]

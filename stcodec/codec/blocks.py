@@ -20,7 +20,8 @@ _BAND_PATCHES = 4096  # see `by_bands`
 
 
 def concatenate(parts: list[Tensor]) -> Tensor:
-    """Along the channels; the vectors lie in one piece whatever the parts' layout is."""
+    """Parts [N, C_i, rows, columns] along the channels: [N, sum of C_i, rows, columns], whose
+    vectors lie in one piece whatever the parts' layout is."""
     return torch.cat([part.permute(0, 2, 3, 1) for part in parts], dim=-1).permute(0, 3, 1, 2)
 
 

@@ -1,5 +1,6 @@
-"""Symbols in compiled loops: the order in which they are coded, and what they stand for. `entropy`
-and `latents` say what is computed, and do the same with arrays and tensors."""
+"""Symbols in compiled loops: `order`, in which they are coded, as `entropy` says; and `take`, what
+they stand for, as `indices` says. Each of the two files does the same with arrays or tensors where
+nothing is compiled."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import click
 
 from stcodec.commands.bench_options import (
     MODEL,
+    QUALITY,
     check_outputs,
     chosen,
     numbers,
@@ -38,8 +39,6 @@ def _sizes(ctx: click.Context, param: click.Parameter, text: str) -> list[str]:
 
 
 _METRICS = {"psnr": "psnr", "ssim": "ms-ssim", "ms-ssim": "ms-ssim", "vmaf": "vmaf"}
-# What published results were measured at.
-_QUALITY = 32
 
 
 @bench.command()
@@ -157,7 +156,7 @@ def rd(
 @click.option(
     "--seeds", type=click.IntRange(1), default=2, show_default=True, help="Grounds for each scene."
 )
-@click.option("-q", "--quality", type=click.IntRange(0, 63), default=_QUALITY, show_default=True)
+@click.option("-q", "--quality", type=click.IntRange(0, 63), default=QUALITY, show_default=True)
 @click.option("--model", default=MODEL, show_default=True)
 def events(seeds: int, quality: int, model: str) -> None:
     """Events found in made-up scenes against those that were drawn: precision and recall."""
@@ -183,7 +182,7 @@ def events(seeds: int, quality: int, model: str) -> None:
     help="At most so many frames.",
 )
 @click.option("--model", default=MODEL, show_default=True)
-@click.option("-q", "--quality", type=click.IntRange(0, 63), default=_QUALITY, show_default=True)
+@click.option("-q", "--quality", type=click.IntRange(0, 63), default=QUALITY, show_default=True)
 @click.option(
     "--effort",
     type=click.IntRange(0, 2),

@@ -11,7 +11,7 @@ from stcodec.commands.shared import policy, yes_option
 from stcodec.common.files import check_output
 from stcodec.options import EncodeOptions, default
 
-MODEL = default(EncodeOptions, "model")
+MODEL, QUALITY = default(EncodeOptions, "model"), default(EncodeOptions, "quality")
 
 overwrite_option = yes_option("Overwrite existing outputs.")
 scale_option = click.option(

@@ -37,6 +37,7 @@ from stcodec.terminal.report import Reporter
     help="Draw the scores over time: .png, .svg or .pdf.",
 )
 @device_options(CompareOptions)
+@option(CompareOptions, "max_pixels", "--max-pixels", type=int)
 @overwrite_options("Overwrite an existing plot.")
 @progress_option
 @quiet_option("Print the scores only.")

@@ -83,10 +83,13 @@ def _luma(source: SourceChunk, before: _Before | None, number: int) -> Tensor:
 
 
 class ChunkEncoder:
-    """Encodes the chunks of a video in order. Pictures are `width` x `height` 4:2:0 planes of
-    `bit_depth` 8 or 10; `observer` sees what is coded, for training; without
-    `every_picture` none are made from which nothing is predicted: `ChunkRun.pictures` lacks
-    them."""
+    """Encodes the chunks of a video in order.
+
+    Pictures are `width` x `height` 4:2:0 planes of `bit_depth` 8 or 10. workers: threads that code
+    frames of one level side by side. observer: sees what is coded, for training. every_picture:
+    whether also those pictures are made from which nothing is predicted; without it
+    `ChunkRun.pictures` lacks them.
+    """
 
     def __init__(
         self,

@@ -24,10 +24,10 @@ from stcodec.encoder.source import SourceChunk
 class ChunkGuide:
     """A `chunk.Guide` for one chunk.
 
-    source: its pictures; found: what the search found of each predicted frame (batch size
-    1); changes: of intra and key frames, see `propagation.changes`; activity: strength of
-    `activity.price_factors`; costs: bits of symbols, float32
-    [indices, magnitudes], on the device of the networks.
+    costs: bits of symbols, float32 [indices, magnitudes], on the device of the networks. plan:
+    quality and tree of the chunk. source: its pictures. found: by frame, the motion that the search
+    has found (batch size 1). changes: by intra or key frame, see `propagation.changes`. activity:
+    strength of `activity.price_factors`, 0: none.
     """
 
     def __init__(

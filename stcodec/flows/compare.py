@@ -150,7 +150,7 @@ def _opened(path: PathLike, options: CompareOptions) -> Iterator[_Source]:
         piped = is_standard_stream(path) or not Path(path).is_file()
         size = None if piped else os.path.getsize(path)
         if start.startswith(SIGNATURE):
-            opened = read_stp(stream, path)
+            opened = read_stp(stream, path, max_pixels=options.max_pixels)
             items = opened.decoded(options.device, options.threads)
             pictures = (item for item in items if isinstance(item, Picture))
             with contextlib.closing(items):

@@ -43,12 +43,8 @@ class Forecast:
             return None
         self._said = True
         return (
-            f"the output will be larger than the input: about {_kilobytes(expected)}, not "
-            f"{_kilobytes(self._input)}, by {now.frames} of {now.total} pictures. "
+            f"the output will be larger than the input: about {expected} bytes, not "
+            f"{self._input}, by {now.frames} of {now.total} pictures. "
             f"A quality below {self._quality} (-q), or --target-size, makes it smaller; "
             "--no-larger ends an encode that grows"
         )
-
-
-def _kilobytes(size: int) -> str:
-    return f"{size / 1000:.0f} kB"

@@ -45,7 +45,8 @@ class Pace:
             return send()
         finally:
             with self._changing:
-                self._waited += time.monotonic() - start
+                # Only what lies in the stream that began last: an older one may have waited long.
+                self._waited += max(0.0, time.monotonic() - max(start, self._began))
 
     @property
     def pictures(self) -> int:

@@ -135,8 +135,8 @@ class PlayServer:
 
 
 def _readable_info(source: PathLike) -> FileInfo | None:
-    """What is in a file; None where its index is damaged, and what comes before that can be
-    played."""
+    """What is in a file; None where only its last segment, which tells the duration, is damaged:
+    what comes before that can be played. DamagedFileError for any other damage that is met."""
     try:
         return file_info(source)
     except DamagedFileError:
