@@ -47,7 +47,7 @@ class _Row:
 def main(source: Path) -> None:
     """Make a clip of camera quality of `source`, code it by both, and print a table."""
     if not choice.compiled():
-        report.say("compiling the loops for this machine: half a minute or so, once")
+        report.say("compiling the loops for this machine: half a minute to a minute, once")
         choice.warm_up()
     with tempfile.TemporaryDirectory() as folder:
         clip = prepare(source, Path(folder), {}, _SCALE, 0)

@@ -44,7 +44,7 @@ def compile_once(options: EncodeOptions, tell: Tell | None = None) -> None:
         return
     from stcodec.encoder import choice
 
-    line = "compiling the motion search for this machine: half a minute or so"
+    line = "compiling the motion search for this machine: half a minute to a minute"
     _compile(choice, choice.compiled, line, tell)
 
 
