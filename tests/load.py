@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -117,22 +118,50 @@ def _at(memory: Sequence[int], share: float) -> int:
     return memory[min(len(memory) - 1, int(share * len(memory)))] // _MEGABYTE
 
 
-def _repeated(path: Path, frames: int, width: int = 64, height: int = 48) -> Path:
-    """A video of so many pictures: a clip with a change of scene, again and again, and sound."""
-    pictures = [p.to_ndarray() for p in clip(100, width, height)]
-    pictures = [p if n < 50 else 255 - p for n, p in enumerate(pictures)]
+def _repeated(path: Path, frames: int, width: int = 64, height: int = 48, rate: int = 25) -> Path:
+    """A video of so many pictures: the packets of a clip with a change of scene, again and again,
+    and sound."""
+    with av.open(str(_period(path.with_name("period.mkv"), width, height, rate))) as period:
+        packets = [p for p in period.demux() if p.size]
+        streams = {s.index: s for s in period.streams}
+        with av.open(str(path), "w") as out:
+            copies = {i: out.add_stream_from_template(s) for i, s in streams.items()}
+            for begin in range(0, frames, _PERIOD):
+                for packet in packets:
+                    unit = streams[packet.stream_index].time_base
+                    first = round(packet.pts * unit * rate)
+                    if packet.dts is None or begin + first >= frames:
+                        continue
+                    copy: Any = av.Packet(bytes(packet))
+                    copy.time_base, copy.is_keyframe = unit, packet.is_keyframe
+                    moved = round(Fraction(begin, rate) / unit)
+                    copy.pts, copy.dts = packet.pts + moved, packet.dts + moved
+                    copy.duration, copy.stream = packet.duration, copies[packet.stream_index]
+                    out.mux(copy)
+    path.with_name("period.mkv").unlink()
+    return path
+
+
+_PERIOD = 128  # pictures; their sound is a whole number of packets
+
+
+def _period(path: Path, width: int, height: int, rate: int) -> Path:
+    pictures = [p.to_ndarray() for p in clip(_PERIOD, width, height)]
+    half = _PERIOD // 2
     with av.open(str(path), "w") as out:
-        video = out.add_stream("mpeg4", rate=25, options={"qscale": "2"})
+        video = out.add_stream("mpeg4", rate=rate, options={"qscale": "2", "bf": "0"})
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        sound = out.add_stream("aac", rate=48000)
+        sound = out.add_stream("pcm_s16le", rate=8000)
         sound.layout = "mono"
-        for number in range(frames):
-            frame = av.VideoFrame.from_ndarray(pictures[number % 100], format="yuv420p")
-            frame.pts, frame.time_base = number, Fraction(1, 25)
+        for number, picture in enumerate(pictures):
+            samples = picture if number < half else 255 - picture
+            frame = av.VideoFrame.from_ndarray(samples, format="yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, rate)
             out.mux(video.encode(frame))
-            tone = av.AudioFrame(format="s16", layout="mono", samples=1920)
-            tone.planes[0].update((np.arange(1920) % 160 * 50).astype(np.int16).tobytes())
-            tone.sample_rate, tone.pts, tone.time_base = 48000, number * 1920, Fraction(1, 48000)
+            length = 8000 // rate
+            tone = av.AudioFrame(format="s16", layout="mono", samples=length)
+            tone.planes[0].update((np.arange(length) % 40 * 50).astype(np.int16).tobytes())
+            tone.sample_rate, tone.pts, tone.time_base = 8000, number * length, Fraction(1, 8000)
             out.mux(sound.encode(tone))
         out.mux(video.encode(None))
         out.mux(sound.encode(None))
@@ -141,7 +170,8 @@ def _repeated(path: Path, frames: int, width: int = 64, height: int = 48) -> Pat
 
 def long(folder: Path, frames: int = 180_000) -> str:
     """Two hours of video: memory does not grow with them."""
-    source = _repeated(folder / "in.mkv", frames)
+    rate = max(1, round(frames / 7200))
+    source = _repeated(folder / "in.mkv", frames, rate=rate)
     coded, back = folder / "out.stp", folder / "back.mkv"
     encode = Command("encode", *FAST, source, coded)
     encoding = encode.end()
@@ -151,7 +181,8 @@ def long(folder: Path, frames: int = 180_000) -> str:
     decoding = decode.end()
     with av.open(str(back)) as video:
         assert sum(p.size > 0 for p in video.demux(video=0)) == frames
-    lines = [f"{frames} pictures of 64x48 with sound, {coded.stat().st_size} bytes"]
+    hours = frames / rate / 3600
+    lines = [f"{hours:.2g} h: {frames} pictures of 64x48 with sound, {coded.stat().st_size} bytes"]
     for name, command, seconds in (
         ("encode", encode, encoding),
         ("verify", verify, verifying),

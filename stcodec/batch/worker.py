@@ -53,10 +53,9 @@ def execute(job: Record) -> Iterator[Record]:
 
 def _steps(job: Record) -> Iterator[Any]:
     from stcodec.common.values import Progress
-    from stcodec.flows import sources
     from stcodec.flows.decode import decode_steps
     from stcodec.flows.encode import EncodeResult
-    from stcodec.flows.targets import search_steps
+    from stcodec.flows.targets import proved, search_steps
     from stcodec.options import DecodeOptions, EncodeOptions
 
     source, target = job["source"], job["target"]
@@ -68,7 +67,8 @@ def _steps(job: Record) -> Iterator[Any]:
     else:
         # Its name comes first; then the batch removes the source.
         removes = options.pop("remove_source", False)
-        steps = search_steps(source, target, EncodeOptions(**options))
+        encoding = EncodeOptions(**options)
+        steps = search_steps(source, target, encoding)
     for step in steps:
         if isinstance(step, Progress):
             yield step
@@ -76,7 +76,7 @@ def _steps(job: Record) -> Iterator[Any]:
             if lost := getattr(step, "lost", ()):
                 raise DamagedFileError(f"{source}: {lost[0]}; what is left is in {target}")
             if isinstance(step, EncodeResult) and removes:
-                sources.prove(target, step.frames)
+                step = proved(source, target, encoding, step)
             result = dataclasses.asdict(step)
             yield {**result, "output_bytes": os.path.getsize(target), "sha256": digest(target)}
 

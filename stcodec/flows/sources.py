@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from typing import NamedTuple
 
 from stcodec.common.files import is_special, is_standard_stream
 from stcodec.common.sequences import find_sequence, is_picture_output
-from stcodec.common.values import PathLike
-from stcodec.errors import StcodecError, UsageError
+from stcodec.common.values import PathLike, Picture
+from stcodec.errors import InputError, StcodecError, UsageError
+from stcodec.options import EncodeOptions
 
 
 class Signature(NamedTuple):
@@ -63,6 +65,25 @@ def prove(target: PathLike, frames: int) -> None:
     except StcodecError as error:
         message = f"{os.fspath(target)}: cannot be decoded ({error}); its source is kept"
         raise StcodecError(message) from error
+
+
+def doubt(source: PathLike, options: EncodeOptions, frames: int) -> str | None:
+    """What speaks against it that a source is whole and that its decoder has shown all of it:
+    damage that does not keep a picture from being shown, or less or more than so many pictures.
+    None where nothing does."""
+    from stcodec.flows.encode import opened_video
+    from stcodec.media.complaints import heard
+
+    found = 0
+    try:
+        with opened_video(source, dataclasses.replace(options, strict=True)) as video:
+            with heard(video.decoder) as lines:
+                found = sum(isinstance(item, Picture) for item in video)
+    except InputError as error:
+        return str(error).removeprefix(f"{os.fspath(source)}: ")
+    if lines:
+        return f"its decoder finds damage ({lines[0]})"
+    return None if found == frames else f"it has {found} pictures, not {frames}"
 
 
 def remove(source: PathLike, before: Signature | None, untouched: bool) -> str | None:

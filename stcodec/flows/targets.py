@@ -105,10 +105,23 @@ def _ended(
         sources.keep_time(source, target)
     if not options.remove_source:
         return result
-    sources.prove(target, result.frames)
+    result = proved(source, target, options, result)
     why = sources.remove(source, before, result.untouched)
     more = () if why is None else (why,)
     return dataclasses.replace(result, removed=why is None, notes=(*result.notes, *more))
+
+
+def proved(
+    source: PathLike, target: PathLike, options: EncodeOptions, result: EncodeResult
+) -> EncodeResult:
+    """Decode all of an output, and all of its source again, for damage: a source that may be
+    damaged is not untouched in it. StcodecError, see `sources.prove`."""
+    sources.prove(target, result.frames)
+    why = sources.doubt(source, options, result.frames) if result.untouched else None
+    if why is None:
+        return result
+    notes = (*result.notes, f"the source may be damaged: {why}")
+    return dataclasses.replace(result, untouched=False, notes=notes)
 
 
 def _has_no_target(options: EncodeOptions) -> bool:

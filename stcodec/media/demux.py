@@ -88,9 +88,7 @@ class Demuxer:
             choice = tracks or TrackChoice()
             self.tracks = tracks_of(self.container)
             self.video, carried = choose(self.container, self.name, choice, notes)
-            # Threads that decode a frame each tell of damage frames later, and at the end not at
-            # all.
-            self.video.thread_type = "SLICE" if strict else "AUTO"
+            _decode_in_order(self.video.codec_context, strict)
             self._everything = carry == "all"
             infos, self.lost_sound = _describe_all(carried if self._everything else [], notes)
         except BaseException:
@@ -321,6 +319,16 @@ def _open(
         if why is None and isinstance(error, InvalidDataError):
             why = "is no media file that can be read"
         raise InputError(f"{name}: {why or said}") from error
+
+
+def _decode_in_order(decoder: Any, strict: bool) -> None:
+    """One thread. Those that decode a frame each tell of damage frames later, at the end not at
+    all, and drop what the others have; those that decode a slice each repair damage by chance, or,
+    of H.264, not at all and without a word. strict: what seems wrong, however little, is an error.
+    """
+    decoder.thread_type, decoder.thread_count = "NONE", 1
+    if strict:
+        decoder.options = {**decoder.options, "err_detect": "explode"}
 
 
 def _is_timeless(container: Any) -> bool:

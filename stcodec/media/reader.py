@@ -124,6 +124,11 @@ class VideoReader:
         return chain
 
     @property
+    def decoder(self) -> str:
+        """The name of the decoder of the video, as FFmpeg has it."""
+        return str(self.demuxer.video.codec_context.name)
+
+    @property
     def start(self) -> Fraction:
         """When the first picture is shown, in seconds."""
         return (self._first.pts or 0) * self.info.time_base
