@@ -70,6 +70,32 @@ def test_words_follow_the_documented_coder() -> None:
     assert (decoded == symbols).all()
 
 
+def test_words_are_those_of_the_library() -> None:
+    """constriction reads them, and writes the same."""
+    stream = pytest.importorskip("constriction").stream
+    tables = laplace_tables([0.3, 2.0, 20.0])
+    index = np.repeat([1, 2, 3], 400).astype(np.uint8)
+    rng = np.random.default_rng(1)
+    most = tables.supports[index]
+    symbols = np.clip(np.rint(rng.laplace(size=1200) * most / 4), -most, most).astype(np.int32)
+    writer = SymbolWriter()
+    writer.code(symbols, index, tables)
+    words = writer.finish()
+    models = [
+        # The library gives every value one count and shares out the rest in proportion.
+        stream.model.Categorical((row - 1).astype(np.float64), perfect=False)
+        for row in tables.counts
+    ]
+    reader = stream.stack.AnsCoder(np.frombuffer(words, "<u4").astype(np.uint32))
+    letters = np.concatenate([reader.decode(model, 400) for model in models])
+    assert np.array_equal(letters - most, symbols)
+    assert reader.is_empty()
+    coder = stream.stack.AnsCoder()
+    for i in (2, 1, 0):
+        coder.encode_reverse(letters[400 * i : 400 * (i + 1)], models[i])
+    assert coder.get_compressed().astype("<u4").tobytes() == words
+
+
 def test_damage_is_reported() -> None:
     symbols, index, tables = sample(2_000)
     writer = SymbolWriter()

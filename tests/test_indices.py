@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from stcodec.codec import kernels
-from stcodec.codec.entropy import in_order
 from stcodec.codec.indices import FrameIndices, StepContext, frequency_groups
 from stcodec.codec.model_files import Model, load_model
 from stcodec.encoder.quantiser import in_loop, with_tensors
@@ -82,12 +80,3 @@ def test_symbols_are_chosen_alike(model: Model, least: int) -> None:
     assert (symbols != wanted).sum() <= 2
     assert lost == pytest.approx(wanted_lost, rel=1e-3, abs=1e-3)
     assert (lost > 100) == (least == 0)
-
-
-def test_symbols_are_ordered_alike() -> None:
-    index = np.random.default_rng(0).integers(0, 64, 5000).astype(np.uint8)
-    order, counts = in_order(index, 64)
-    with kernels.switched_off():
-        wanted, wanted_counts = in_order(index, 64)
-    assert np.array_equal(order, wanted)
-    assert np.array_equal(counts, wanted_counts)

@@ -273,7 +273,7 @@ BLOCKED = """
 import runpy, sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("av", "constriction", "zstandard"):
+        if name.split(".")[0] in ("av", "zstandard"):
             raise ImportError(name)
 sys.meta_path.insert(0, Blocked())
 sys.argv = ["training", *sys.argv[1:]]
@@ -281,7 +281,7 @@ runpy.run_module("stcodec.training", run_name="__main__")
 """
 
 
-def test_the_launcher_trains_without_pyav_and_the_entropy_coder(
+def test_the_launcher_trains_without_pyav_and_the_compressor(
     folder: Path, packed: Path, tmp_path: Path
 ) -> None:
     if importlib.util.find_spec("cv2") is None:

@@ -8,83 +8,80 @@ weight is one up to the edge, which is what a neighbour with the same motion wou
 from __future__ import annotations
 
 import numpy as np
-from numba import float32, uint64
+from numba import float32
 
-from stcodec.common.compiled import compiled, inlined, inner
+from stcodec.common.compiled import compiled, inner
 
-# A block is worked on in rows so far apart, of which loops of a fixed length take the first part:
-# such loops become vector instructions.
-STRIDE = 40
-ROOM = 48 * STRIDE
+# Rows and columns of the room in which a block is worked on.
+ROWS, COLUMNS = 32, 40
+# How many samples of a row are worked on: loops whose length and whose indices a compiler knows
+# become vector instructions, whatever the CPU; others may become slower ones than plain loops.
+_WIDE, _NARROW = 24, 16
 
 
 @inner
-def _window(
-    reference: np.ndarray,
-    size: tuple[int, int],
-    top: int,
-    left: int,
-    height: int,
-    width: int,
-    out: np.ndarray,
-) -> None:
-    """Samples of a flat plane of that size from (top, left) on into rows of `out`, STRIDE samples
-    apart; beyond the edges the nearest ones."""
-    rows, columns = size
-    inside = left >= 0 and left + STRIDE <= columns
-    for y in range(height):
-        source, to = uint64(min(max(top + y, 0), rows - 1) * columns), uint64(y * STRIDE)
-        if inside:
-            source += uint64(left)
-            for x in range(STRIDE):
-                out[to + uint64(x)] = reference[source + uint64(x)]
-        else:
-            for x in range(width):
-                column = uint64(min(max(left + x, 0), columns - 1))
-                out[to + uint64(x)] = reference[source + column]
+def _edge(plane: np.ndarray, y: int, left: int, out: np.ndarray) -> None:
+    """COLUMNS samples of a plane in row y from `left` on, of which some lie beyond its edges: the
+    nearest ones instead of those."""
+    most = plane.shape[1] - 1
+    for x in range(COLUMNS):
+        out[x] = plane[y, min(max(left + x, 0), most)]
 
 
-@inlined
-def _filter8(a: np.ndarray, p: int, d: int, t: np.ndarray, out: np.ndarray, q: int) -> None:
-    """Filter 32 samples by 8 taps: out[q + i] = sum of t[k] a[p + i + k d]."""
+@inner
+def _across8(row: np.ndarray, t: np.ndarray, out: np.ndarray, y: int, width: int) -> None:
+    """Filter a row by 8 taps into row y of `out`."""
     t0, t1, t2, t3, t4, t5, t6, t7 = t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]
-    for i in range(32):
-        x = p + uint64(i)
-        first = t0 * a[x] + t1 * a[x + d] + t2 * a[x + 2 * d] + t3 * a[x + 3 * d]
-        x += 4 * d
-        last = t4 * a[x] + t5 * a[x + d] + t6 * a[x + 2 * d] + t7 * a[x + 3 * d]
-        out[q + uint64(i)] = first + last
-
-
-@inlined
-def _filter4(a: np.ndarray, p: int, d: int, t: np.ndarray, out: np.ndarray, q: int) -> None:
-    """Filter 16 samples by 4 taps: out[q + i] = sum of t[k] a[p + i + k d]."""
-    t0, t1, t2, t3 = t[0], t[1], t[2], t[3]
-    for i in range(16):
-        x = p + uint64(i)
-        out[q + uint64(i)] = t0 * a[x] + t1 * a[x + d] + t2 * a[x + 2 * d] + t3 * a[x + 3 * d]
+    if width <= _NARROW:
+        for x in range(_NARROW):
+            first = t0 * row[x] + t1 * row[x + 1] + t2 * row[x + 2] + t3 * row[x + 3]
+            last = t4 * row[x + 4] + t5 * row[x + 5] + t6 * row[x + 6] + t7 * row[x + 7]
+            out[y, x] = first + last
+    else:
+        for x in range(_WIDE):
+            first = t0 * row[x] + t1 * row[x + 1] + t2 * row[x + 2] + t3 * row[x + 3]
+            last = t4 * row[x + 4] + t5 * row[x + 5] + t6 * row[x + 6] + t7 * row[x + 7]
+            out[y, x] = first + last
 
 
 @inner
-def _filter(
-    samples: np.ndarray, height: int, apart: int, taps: np.ndarray, out: np.ndarray
-) -> None:
-    """Filter rows of samples along a row (`apart` 1) or down the columns (`apart` STRIDE) into rows
-    of `out`, of which the first 32 (8 taps) or 16 (4 taps) samples count."""
-    d = uint64(apart)
+def _across4(row: np.ndarray, t: np.ndarray, out: np.ndarray, y: int) -> None:
+    """Filter a row by 4 taps into row y of `out`."""
+    t0, t1, t2, t3 = t[0], t[1], t[2], t[3]
+    for x in range(_NARROW):
+        out[y, x] = t0 * row[x] + t1 * row[x + 1] + t2 * row[x + 2] + t3 * row[x + 3]
+
+
+@inner
+def _down8(a: np.ndarray, height: int, t: np.ndarray, out: np.ndarray, width: int) -> None:
+    """Filter columns by 8 taps."""
+    t0, t1, t2, t3, t4, t5, t6, t7 = t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]
     for y in range(height):
-        p = uint64(y * STRIDE)
-        if len(taps) == 8:
-            _filter8(samples, p, d, taps, out, p)
+        if width <= _NARROW:
+            for x in range(_NARROW):
+                first = t0 * a[y, x] + t1 * a[y + 1, x] + t2 * a[y + 2, x] + t3 * a[y + 3, x]
+                last = t4 * a[y + 4, x] + t5 * a[y + 5, x] + t6 * a[y + 6, x] + t7 * a[y + 7, x]
+                out[y, x] = first + last
         else:
-            _filter4(samples, p, d, taps, out, p)
+            for x in range(_WIDE):
+                first = t0 * a[y, x] + t1 * a[y + 1, x] + t2 * a[y + 2, x] + t3 * a[y + 3, x]
+                last = t4 * a[y + 4, x] + t5 * a[y + 5, x] + t6 * a[y + 6, x] + t7 * a[y + 7, x]
+                out[y, x] = first + last
+
+
+@inner
+def _down4(a: np.ndarray, height: int, t: np.ndarray, out: np.ndarray) -> None:
+    """Filter columns by 4 taps."""
+    t0, t1, t2, t3 = t[0], t[1], t[2], t[3]
+    for y in range(height):
+        for x in range(_NARROW):
+            out[y, x] = t0 * a[y, x] + t1 * a[y + 1, x] + t2 * a[y + 2, x] + t3 * a[y + 3, x]
 
 
 @inner
 def _tile(
     out: np.ndarray,
     reference: np.ndarray,
-    plane: tuple[int, int],
     top: int,
     left: int,
     size: int,
@@ -93,16 +90,16 @@ def _tile(
     weight: float,
     ramp: np.ndarray,
     filters: np.ndarray,
-    room: np.ndarray,
+    room: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
-    """Add the share of a block of size x size samples at (top, left), moved by (vy, vx), to a flat
+    """Add the share of a block of size x size samples at (top, left), moved by (vy, vx), to a
     plane.
 
-    ramp float32 [2 overlap]: weights where blocks blend; filters float32 [phases, taps]; room:
-    float32 [4, ROOM].
+    ramp float32 [2 overlap]: weights where blocks blend; filters float32 [phases, taps]; room: two
+    of float32 [ROWS, COLUMNS], two of [COLUMNS].
     """
-    window, lines, moved, across = room[0], room[1], room[2], room[3]
-    rows, columns = plane
+    lines, moved, edge, across = room
+    rows, columns = out.shape
     phases, taps = filters.shape
     overlap, before = len(ramp) // 2, taps // 2 - 1
     y0, y1 = max(top - overlap, 0), min(top + size + overlap, rows)
@@ -110,19 +107,35 @@ def _tile(
     height, width = y1 - y0, x1 - x0
     whole_y, whole_x = vy // phases, vx // phases
     part_y, part_x = vy - whole_y * phases, vx - whole_x * phases
-    high, wide = height + taps - 1, width + taps - 1
-    _window(reference, plane, y0 + whole_y - before, x0 + whole_x - before, high, wide, window)
-    total, start = window, before * STRIDE
-    if part_x == 0:
-        start += before
-    else:
-        _filter(window, high, 1, filters[part_x], lines)
-        total = lines
-    if part_y != 0:
-        # Where nothing moves across, the columns that count begin further on.
-        skipped = start - before * STRIDE
-        _filter(total[skipped:], height, STRIDE, filters[part_y], moved)
-        total, start = moved, 0
+    # Where nothing moves down, no lines above and below are wanted.
+    above, high = (before, height + taps - 1) if part_y else (0, height)
+    start = x0 + whole_x - before
+    inside = start >= 0 and start + COLUMNS <= columns
+    for y in range(high):
+        at = min(max(y0 + whole_y - above + y, 0), rows - 1)
+        row = edge
+        if inside:
+            row = reference[at, start : start + COLUMNS]
+        else:
+            _edge(reference, at, start, edge)
+        if part_x == 0:
+            if before == 1:
+                for x in range(_NARROW):
+                    lines[y, x] = row[x + 1]
+            else:
+                for x in range(_WIDE):
+                    lines[y, x] = row[x + 3]
+        elif taps == 8:
+            _across8(row, filters[part_x], lines, y, width)
+        else:
+            _across4(row, filters[part_x], lines, y)
+    total = lines
+    if part_y:
+        total = moved
+        if taps == 8:
+            _down8(lines, height, filters[part_y], moved, width)
+        else:
+            _down4(lines, height, filters[part_y], moved)
     for x in range(width):
         across[x] = weight
     for i in range(2 * overlap):
@@ -136,10 +149,9 @@ def _tile(
             here = ramp[y]
         elif height - 1 - y < 2 * overlap and top + size < rows:
             here = ramp[height - 1 - y]
-        p, q = uint64(start + y * STRIDE), uint64((y0 + y) * columns + x0)
-        for i in range(width):
-            x = uint64(i)
-            out[q + x] += here * across[x] * total[p + x]
+        row, line = out[y0 + y, x0:x1], total[y]
+        for x in range(width):
+            row[x] += here * across[x] * line[x]
 
 
 @compiled
@@ -160,8 +172,8 @@ def add_prediction(
     `_tile`.
     """
     rows, columns = weights.shape
-    plane, flat, source = out.shape, out.reshape(-1), reference.reshape(-1)
-    room = np.zeros((4, ROOM), np.float32)
+    lines, moved = np.zeros((ROWS, COLUMNS), np.float32), np.zeros((ROWS, COLUMNS), np.float32)
+    room = lines, moved, np.zeros(COLUMNS, np.float32), np.zeros(COLUMNS, np.float32)
     for i in range(rows):
         for j in range(columns):
             weight = weights[i, j]
@@ -180,4 +192,4 @@ def add_prediction(
                     y, x = 2 * i + a, 2 * j + b
                     vy, vx = vectors[0, y, x], vectors[1, y, x]
                     top, left = y * block, x * block
-                    _tile(flat, source, plane, top, left, size, vy, vx, weight, ramp, filters, room)
+                    _tile(out, reference, top, left, size, vy, vx, weight, ramp, filters, room)

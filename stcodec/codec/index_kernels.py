@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import float32, int32, uint64
+from numba import float32, int32
 
-from stcodec.common.compiled import compiled, inlined, inner
+from stcodec.common.compiled import compiled, inner
 
 BANDS = 8
 
@@ -136,12 +136,20 @@ def gather(frame: Frame, at: np.ndarray, near: np.ndarray, apart: bool, inputs: 
     inputs.starts[len(at)] = n
 
 
-@inlined
-def _add(sums: np.ndarray, weights: np.ndarray, start: int, value: float) -> None:
-    """Add `value` times the weights from `start` on."""
-    p = uint64(start)
+@inner
+def _add(sums: np.ndarray, row: np.ndarray, value: float) -> None:
+    """Add `value` times a row of weights."""
     for h in range(len(sums)):
-        sums[h] += value * weights[p + uint64(h)]
+        sums[h] += value * row[h]
+
+
+@inner
+def _output(units: np.ndarray, row: np.ndarray, offset: int) -> int:
+    """A sum of the products of two int16 vectors, and `offset`."""
+    total = int32(0)
+    for h in range(len(units)):
+        total = int32(total + int32(int32(units[h]) * int32(row[h])))
+    return total + offset
 
 
 @compiled
@@ -159,32 +167,26 @@ def find(
     """Table indices uint8 [p, outputs] of the patches `at`, given `inputs` and their own magnitudes
     of the channels below `lower`.
 
-    first: weights float32 [inputs, hidden] and biases [hidden]; second: [hidden, outputs] and
-    [outputs]; shifts and largest values of both layers: see `scales`.
+    first: weights float32 [inputs, hidden] and biases [hidden]; second: int16 [outputs, hidden],
+    transposed, and int32 [outputs]; shifts and largest values of both layers: see `scales`.
     """
     weights, biases = first
     outer, offsets = second
-    hidden, outputs, channels = len(biases), len(offsets), frame.magnitudes.shape[1]
-    # Flat arrays: a view of a row costs as much as the work on it.
-    inner, last, own = weights.reshape(-1), outer.reshape(-1), frame.magnitudes.reshape(-1)
+    hidden, channels = len(biases), frame.magnitudes.shape[1]
     known = channels  # a patch's own magnitudes come first
-    sums, results = np.empty(hidden, np.float32), np.empty(outputs, np.float32)
+    sums, units = np.empty(hidden, np.float32), np.empty(hidden, np.int16)
     for i in range(len(at)):
         for h in range(hidden):
             sums[h] = biases[h]
         for k in range(inputs.starts[i], inputs.starts[i + 1]):
-            _add(sums, inner, (known + inputs.number[k]) * hidden, float32(inputs.value[k]))
+            _add(sums, weights[known + inputs.number[k]], float32(inputs.value[k]))
         if lower and frame.some[at[i]]:
-            row = at[i] * channels
+            own = frame.magnitudes[at[i]]
             for c in range(lower):
-                magnitude = own[row + c]
-                if magnitude:
-                    _add(sums, inner, c * hidden, float32(frame.logs[magnitude]))
-        for o in range(outputs):
-            results[o] = offsets[o]
+                if own[c]:
+                    _add(sums, weights[c], float32(frame.logs[own[c]]))
         for h in range(hidden):
-            unit = min(int32(sums[h]) >> shifts[0], most[0])
-            if unit > 0:
-                _add(results, last, h * outputs, float32(unit))
-        for o in range(outputs):
-            out[i, o] = min(max(int32(results[o]) >> shifts[1], 0), most[1])
+            units[h] = min(max(int32(sums[h]) >> shifts[0], 0), most[0])
+        for o in range(len(offsets)):
+            result = _output(units, outer[o], offsets[o])
+            out[i, o] = min(max(result >> shifts[1], 0), most[1])

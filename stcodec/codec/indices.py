@@ -223,7 +223,8 @@ class _Loops:
         network = group.network
         out = np.empty((len(at), group.end - group.start), np.uint8)
         first = network.w1.numpy(), network.b1[context_class].numpy()
-        second = network.w2.numpy(), network.b2[context_class].numpy()
+        outer, offsets = network.outer
+        second = outer, offsets[context_class]
         shifts = scales.SHIFT_1, scales.SHIFT_2
         most = scales.HIDDEN_MAX, scales.SCALE_COUNT - 1
         self._loops.find(

@@ -1,5 +1,6 @@
 """The codec's compiled loops, where this machine has them ready. Where it has not, or not yet, the
-same is done with tensors; but for motion, whose loops are compiled where they are wanted."""
+same is done with tensors; but for motion and the words of symbols, whose loops are compiled where
+they are wanted."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ _LOOK_AGAIN = 1.0  # seconds
 class Loops(NamedTuple):
     """The modules that hold them."""
 
+    ans: ModuleType
     compensation: ModuleType
     indices: ModuleType
     symbols: ModuleType
@@ -56,6 +58,7 @@ def switched_off() -> Iterator[None]:
 def _modules() -> Loops | None:
     try:
         from stcodec.codec import (
+            ans_kernels,
             compensation_kernels,
             index_kernels,
             symbol_kernels,
@@ -63,7 +66,7 @@ def _modules() -> Loops | None:
         )
     except ImportError:  # without the compiler's library there are none
         return None
-    return Loops(compensation_kernels, index_kernels, symbol_kernels, vector_kernels)
+    return Loops(ans_kernels, compensation_kernels, index_kernels, symbol_kernels, vector_kernels)
 
 
 def cached() -> bool:
@@ -74,7 +77,7 @@ def cached() -> bool:
     from stcodec.common.compiled import is_cached
 
     outer = found.compensation.add_prediction, found.indices.band_sums, found.indices.gather
-    inner = found.indices.find, found.symbols.order, found.symbols.take, found.vectors.code_field
+    inner = found.indices.find, found.ans.read, found.symbols.take, found.vectors.code_field
     return all(is_cached(function) for function in (*outer, *inner))
 
 
@@ -101,11 +104,18 @@ def warm_up() -> None:
     found = _modules()
     if found is None:
         return
+    _warm_up_ans(found.ans)
     _warm_up_compensation(found.compensation)
     _warm_up_index(found.indices)
     _warm_up_symbols(found.symbols)
     _warm_up_vectors(found.vectors)
     _State.ready = True
+
+
+def _warm_up_ans(module: ModuleType) -> None:
+    tables = module.alphabets([np.full(4, 1 << 22)], np.array([0, 1], np.int32))
+    index, decoded = np.ones(1, np.uint8), np.zeros(1, np.int32)
+    module.read(module.stack(np.ones(1, np.uint32)), index, tables, 1 << 20, decoded)
 
 
 def _warm_up_compensation(module: ModuleType) -> None:
@@ -125,13 +135,13 @@ def _warm_up_index(module: ModuleType) -> None:
     inputs = module.Inputs(np.zeros(2, np.int64), np.zeros(64, np.int16), np.zeros(64, np.uint8))
     at, near = np.zeros(1, np.int64), np.ones(4, np.int64)
     module.gather(frame, at, near, False, inputs)
-    layer = np.zeros((60, 8), np.float32), np.zeros(8, np.float32)
-    module.find(frame, at, inputs, 6, layer, layer, (6, 8), (255, 63), np.zeros((1, 8), np.uint8))
+    first = np.zeros((60, 8), np.float32), np.zeros(8, np.float32)
+    second = np.zeros((8, 8), np.int16), np.zeros(8, np.int32)
+    module.find(frame, at, inputs, 6, first, second, (6, 8), (255, 63), np.zeros((1, 8), np.uint8))
 
 
 def _warm_up_symbols(module: ModuleType) -> None:
     index, some = np.ones((1, 2), np.uint8), np.zeros(2, np.bool_)
-    module.order(index.reshape(-1), np.zeros(4, np.int64))
     centroids, magnitudes = np.zeros((4, 2), np.float32), np.zeros((2, 4), np.int16)
     at, symbols = np.zeros(1, np.int64), np.ones((1, 2), np.int32)
     module.take(symbols, index, at, 0, centroids, 1023, magnitudes, some)

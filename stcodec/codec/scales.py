@@ -214,6 +214,13 @@ class GroupNetwork:
             if bound.max() >= _EXACT:
                 raise ValueError("the scale network's sums could exceed 2**24")
 
+    @functools.cached_property
+    def outer(self) -> tuple[np.ndarray, np.ndarray]:
+        """The second layer as compiled loops want it: weights int16 [outputs, hidden], biases int32
+        [classes, outputs]."""
+        weights, biases = self.w2.cpu().numpy(), self.b2.cpu().numpy()
+        return np.ascontiguousarray(weights.T.astype(np.int16)), biases.astype(np.int32)
+
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> GroupNetwork:
         """The same on `device` (itself, if it is there); the arithmetic is exact in `dtype`
         float32 (CPU only), float64 and int64."""

@@ -1,35 +1,11 @@
-"""Symbols in compiled loops: `order`, in which they are coded, as `entropy` says; and `take`, what
-they stand for, as `indices` says. Each of the two files does the same with arrays or tensors where
-nothing is compiled."""
+"""What symbols stand for, in a compiled loop; `indices` says what is computed, and does the same
+with tensors."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from stcodec.common.compiled import compiled
-
-
-@compiled
-def order(index: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Positions int64 of the coded symbols sorted by table index (stable).
-
-    index uint8 [n]: 0 is not coded; counts int64 [tables], zeros: takes how many there are of each.
-    """
-    for i in range(len(index)):
-        counts[index[i]] += 1
-    counts[0] = 0
-    next_at = np.zeros(len(counts), np.int64)
-    total = 0
-    for table in range(len(counts)):
-        next_at[table] = total
-        total += counts[table]
-    positions = np.empty(total, np.int64)
-    for i in range(len(index)):
-        table = index[i]
-        if table:
-            positions[next_at[table]] = i
-            next_at[table] += 1
-    return positions
 
 
 @compiled

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stcodec.codec import kernels, vector_kernels
+from stcodec.codec import ans_kernels, kernels, vector_kernels
 from stcodec.codec.compensation import LUMA_PHASES, LUMA_TAPS, filter_taps
+from stcodec.codec.entropy import SymbolWriter, Tables
 from stcodec.codec.motion import Fields
 from stcodec.codec.range_kernels import PRICE, Stream
 from stcodec.codec.transform import dct_matrix
@@ -63,6 +64,7 @@ def compiled() -> bool:
         *(search.full_search, search.sweep, search.split, search.modes),
         *(sample_kernels.phase_planes, vector_kernels.fill_prices, choice_kernels.choose),
         *(quantiser_kernels.cheapest, filter_kernels.mix),
+        *(ans_kernels.places, ans_kernels.write, ans_kernels.are),
     )
     return kernels.cached() and all(compiled_loops.is_cached(f) for f in functions)
 
@@ -88,6 +90,9 @@ def warm_up() -> None:
         MotionContexts(default_start()).stream(None).counter(1),
         Prices.of(torch.ones(8, 8), 1.0),
     )
+    writer = SymbolWriter()
+    writer.code(np.ones(1, np.int32), np.ones(1, np.uint8), Tables([np.full(4, 1 << 22)]))
+    writer.check(writer.finish())
     index = torch.zeros(1, 1, dtype=torch.uint8)
     quantiser.in_loop(torch.ones(1, 1), index, 0, torch.ones(1, 2), torch.ones(1))
 
@@ -121,12 +126,15 @@ class Prices:
         inverse = 1.0 / (255.0 * steps[row][:, column].cpu().numpy())
         basis = dct_matrix(_TRANSFORM).astype(np.float32)
         filters = filter_taps(LUMA_TAPS, LUMA_PHASES).numpy()
-        across = np.ascontiguousarray(basis.T)
-        costs = _coding_costs(bit)
-        return cls(
-            bit,
-            unit_kernels.Transform(basis, across, inverse.astype(np.float32), costs, filters),
-        )
+        ordered = unit_kernels.in_order(inverse.astype(np.float32))
+        return cls(bit, unit_kernels.Transform(basis, ordered, _coding_costs(bit), filters))
+
+
+def _padded(picture: Tensor) -> np.ndarray:
+    """Luma [H, W] in [0, 1] as `unit_kernels.Pictures` wants a reference."""
+    before = sample_kernels.MARGIN + LUMA_TAPS // 2 - 1
+    down, right = (before, before + 1), (before, before + 1 + unit_kernels.BEYOND - 7)
+    return np.pad(in_bytes(picture).astype(np.float32), (down, right), mode="edge")
 
 
 def choose_fields(
@@ -143,13 +151,7 @@ def choose_fields(
     search found, batch size 1, of which modes do not matter; hints: of `vectors.frame_hints`;
     counter: of `vectors.MotionStream.counter`.
     """
-    before = sample_kernels.MARGIN + LUMA_TAPS // 2 - 1
-    first, second = (
-        np.zeros((1, 1), np.uint8)
-        if r is None
-        else np.pad(in_bytes(r), (before, before + 1), mode="edge")
-        for r in references
-    )
+    first, second = (np.zeros((1, 1), np.float32) if r is None else _padded(r) for r in references)
     available = references[0] is not None, references[1] is not None
     field = open_field(FieldShape(1, *found.modes.shape[1:]), available, hints)
     task = choice_kernels.Task(

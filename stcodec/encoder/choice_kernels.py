@@ -97,12 +97,11 @@ def _attempt(t: Task, r: int, k: int, size: int, w: Room, best: float) -> float:
         if cost >= best:
             return best
         i, j = r + n // size, k + n % size
-        number = (i & 3) * 4 + (j & 3)
-        place, most = (number, 16 * i, 16 * j), best - cost
+        place = (i & 3) * 4 + (j & 3), 16 * i, 16 * j
         if parts:
-            cost += parts_cost(w.work, t.pictures, t.transform, place, tried, most)
+            cost += parts_cost(w.work, t.pictures, t.transform, place, tried)
         else:
-            cost += unit_cost(w.work, t.pictures, t.transform, place, tried, most)
+            cost += unit_cost(w.work, t.pictures, t.transform, place, tried)
     if cost < best:
         for n in range(BLOCK_COLUMNS):
             w.motion[1, n] = tried[n]
