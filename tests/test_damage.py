@@ -13,11 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stcodec.codec import chunk
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.entropy import MAX_SYMBOL, SymbolReader, SymbolWriter, Tables
 from stcodec.codec.model_files import load_model
 from stcodec.codec.patches import planes_from_frames
+from stcodec.codec.payload import pack, unpack
 from stcodec.codec.range_kernels import left
 from stcodec.codec.tree import CASCADES, TREES, tree_length
 from stcodec.codec.vectors import MotionStream
@@ -171,12 +171,9 @@ def test_motion_that_is_longer_than_what_is_read_of_it(bee_stp: Path) -> None:
     payload = chunk_payloads(bee_stp)[0]
     decoder = ChunkDecoder(model("stc-1"), 160, 90, 8)
     decoder.read(payload, True)
-    motion, words = chunk._split_payload(payload, True)
-    assert (
-        payload[2] & VECTORS
-        and payload == payload[:7] + chunk._length(len(motion)) + motion + words
-    )
-    longer = payload[:7] + chunk._length(len(motion) + 20) + motion + bytes(20) + words
+    plan, crc, motion, words = unpack(payload, True)
+    assert plan.vectors and payload == pack(plan, crc, motion, words)
+    longer = pack(plan, crc, motion + bytes(20), words)
     with pytest.raises(DamagedFileError, match="left over"):
         decoder.read(longer, True)
 

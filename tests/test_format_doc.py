@@ -39,7 +39,7 @@ def test_the_dump_is_a_file_that_decodes() -> None:
     assert reader.complete
     assert sum(len(c.pts) for c in chunks) == 2
     header = reader.header
-    model = load_model(header.model_id, "cpu", header.model_sha256)
+    model = load_model(header.model_id, header.model_sha256)
     decoder = ChunkDecoder(model, header.width, header.height, header.bit_depth)
     first, second = decoder.decode(chunks[0].payload, True)
     assert abs(int(first[0][6, 5]) - 180) < 20

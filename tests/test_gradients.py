@@ -18,9 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from stcodec.codec import compensation
+from stcodec.codec import compensation, warp
 from stcodec.codec.model_files import load_model
-from stcodec.training import warp
 from stcodec.training.engine import Batch, Engine, Settings
 from stcodec.training.run import Trained, start_from
 from tests.test_training_parts import random_clip

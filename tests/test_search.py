@@ -150,11 +150,10 @@ def test_a_long_video_is_sampled_in_part_and_met_in_size(tmp_path: Path) -> None
     source, target = tmp_path / "long.mkv", tmp_path / "a.stp"
     make_video(source, width=32, height=32, frames=300)
     from stcodec.codec.model_files import load_model
-    from stcodec.common.devices import choose_device
     from stcodec.options import EncodeOptions
 
     options = EncodeOptions()
-    seen = survey(source, options, load_model(options.model, choose_device("cpu")))
+    seen = survey(source, options, load_model(options.model))
     assert not seen.whole and seen.frames == 300 and sum(n for n, _ in seen.rates.chunks) == 300
     assert sum(len(c.pictures) for run in seen.runs for c in run) <= 200
     with VideoReader(source) as video:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stcodec.codec import compensation, scales
+from stcodec.codec import compensation, scales, warp
 from stcodec.codec.entropy import SymbolWriter
 from stcodec.codec.latents import LatentCoder, StepContext
 from stcodec.codec.model_files import Model, load_model
@@ -22,7 +22,7 @@ from stcodec.codec.motion import Fields
 from stcodec.codec.patches import Frames, PatchSize, patchify
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 from stcodec.encoder.quantiser import RateDistortionQuantiser
-from stcodec.training import engine, estimate, warp
+from stcodec.training import engine, estimate
 from stcodec.training.data import Data, DataSettings, planes_of
 from stcodec.training.engine import Batch, Engine, Settings, psnr
 from stcodec.training.passes import Coded, Context, Passes
@@ -99,7 +99,7 @@ def test_batched_passes_are_those_of_the_codec(model: Model, kind: int) -> None:
         weight,
         scales.lattice_positions(rows, columns, kind, torch.device("cpu")),
     )
-    coder = LatentCoder(model.network, model.scale_networks, model.tables, torch.device("cpu"))
+    coder = LatentCoder(model.network, model.scale_networks, model.tables)
     for i in range(n):
         one = slice(i, i + 1)
         context = StepContext(

@@ -4,16 +4,13 @@ files, no printing.
 Both walk the same lifting tree. Of a step they code the motion of its frames, then, frame by frame,
 the latents, under what `Contexts` knows. The writer also makes the pictures, since later frames are
 predicted from decoded ones; a reader needs none, and `decoder.PictureMaker` makes them apart.
-
-Payload (see docs/format.md): frame count, quality, tree, a CRC-32 of what is decoded; motion, after
-its length; ANS words.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -22,38 +19,35 @@ from torch import Tensor
 
 from stcodec.codec.contexts import Contexts, Known
 from stcodec.codec.entropy import Coder, SymbolReader, SymbolWriter
-from stcodec.codec.latents import LatentCoder, Quantiser, SparseValues
+from stcodec.codec.latents import LatentCoder, Quantiser, SparseValues, WrittenLatents
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import Frames, Geometry
+from stcodec.codec.payload import Plan, pack, unpack
 from stcodec.codec.range_kernels import Stream
 from stcodec.codec.reconstruction import Reconstruction
-from stcodec.codec.tree import CASCADES, LEVELS, TREES, Step, tree_length, tree_steps
+from stcodec.codec.transfers import download, upload
+from stcodec.codec.tree import LEVELS, TREES, Step
 from stcodec.codec.vectors import MotionStream
 from stcodec.common.threads import Workers
 from stcodec.common.timing import stage
 from stcodec.errors import DamagedFileError
-
-_HEADER = struct.Struct("<BBBI")
-# Of the byte of the tree.
-_VECTORS_FLAG, _CASCADE_SHIFT, _TREE_MASK = 0x80, 4, 0x0F
-_QUALITIES = 64
 
 
 class Guide(Protocol):
     """What the writer of a chunk asks the encoder: all that a decoder need not know."""
 
     def source(self, step: Step) -> Frames:
-        """The source picture of the one frame of a step, padded."""
+        """The source picture of the one frame of a step, padded, on the CPU."""
         ...
 
     def motion(
-        self, step: Step, hints: np.ndarray, counter: Stream, pictures: Mapping[int, Frames]
+        self, step: Step, hints: np.ndarray, counter: Stream, luma: Mapping[int, Tensor]
     ) -> Fields:
         """The motion (batch size 1) to code for the one frame of a step.
 
-        hints: of `vectors.frame_hints`; counter: of `MotionStream.counter`; pictures: decoded so
-        far. Called side by side for the frames of a step."""
+        hints: of `vectors.frame_hints`; counter: of `MotionStream.counter`; luma: of the pictures
+        decoded so far, [1, 1, H, W] on the CPU. Called side by side for the frames of a step."""
         ...
 
     def quantiser(self, step: Step) -> Quantiser:
@@ -75,33 +69,6 @@ class ChunkStats:
         return self.vector_bits + sum(self.latent_bits.values())
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How a chunk is coded: frames that are shown (1..`length`), quality 0..63, tree (a number of
-    `tree.TREES`), whether vectors are coded, whether it is the first of a segment, cascade (a
-    number of `tree.CASCADES`)."""
-
-    count: int
-    quality: int
-    tree: int
-    vectors: bool
-    first: bool
-    cascade: int = 0
-
-    @property
-    def length(self) -> int:
-        """Frames that are coded: 8 or 16."""
-        return tree_length(self.tree)
-
-    def finer(self, step: Step) -> int:
-        """What is added to the quality of the kind of frames of a step."""
-        return step.finer + CASCADES[self.cascade][step.kind]
-
-    def steps(self) -> tuple[Step, ...]:
-        """The steps of its tree."""
-        return tree_steps(self.tree, self.first)
-
-
 @dataclass
 class ChunkRun:
     """A chunk that is being written, and what is known of its frames and of the one before."""
@@ -110,6 +77,8 @@ class ChunkRun:
     guide: Guide
     known: Known
     pictures: dict[int, Frames]
+    luma: dict[int, Tensor]
+    """Of the pictures that others are predicted from, on the CPU."""
     motion: MotionStream
     coder: SymbolWriter
     stats: ChunkStats = field(default_factory=ChunkStats)
@@ -117,6 +86,9 @@ class ChunkRun:
 
 class ChunkWriter:
     """Writes the chunks of a video in order; frames of one step are worked on side by side.
+
+    Symbols and motion are chosen on the CPU. Another device predicts the frames of a step and makes
+    their pictures, in one batch; their latents come back in one copy, and then their luma.
 
     every_picture: make those of the last step, too, from which nothing is predicted."""
 
@@ -128,12 +100,16 @@ class ChunkWriter:
         workers: Workers,
         every_picture: bool = True,
     ) -> None:
-        self._network = model.network
+        self._network, self._device = model.network, device
         self._every_picture = every_picture
         self._workers = workers
-        self.contexts = Contexts(model, geometry, device)
+        self._values = geometry.grid[0] * geometry.grid[1] * model.config.patch.channels
+        self._on_cpu = device.type == "cpu"
+        self._most = 1 if self._on_cpu else geometry.frames_at_once
+        self._last_luma: dict[int, Tensor] = {}
+        self.contexts = Contexts(model, geometry)
         self.reconstruction = Reconstruction(model, geometry, device)
-        self.latents = LatentCoder(model.network, model.scale_networks, model.tables, device)
+        self.latents = LatentCoder(model.network, model.scale_networks, model.tables)
 
     @torch.no_grad()
     def start(self, plan: Plan, guide: Guide, coder: SymbolWriter) -> ChunkRun:
@@ -143,11 +119,14 @@ class ChunkWriter:
         if known is None:
             raise ValueError("a segment does not start with its first chunk")
         motion = self.contexts.motion.stream(None)
-        run = ChunkRun(plan, guide, known, self.reconstruction.start(plan.first), motion, coder)
+        pictures = self.reconstruction.start(plan.first)
+        luma = {} if plan.first else self._last_luma
+        run = ChunkRun(plan, guide, known, pictures, dict(luma), motion, coder)
         for step in plan.steps()[:-1]:
             self._write_step(run, step)
         self.contexts.keep(run.known, plan.length)
         self.reconstruction.keep(run.pictures, plan.length)
+        self._last_luma = {-1: run.luma[plan.length - 1]}
         return run
 
     @torch.no_grad()
@@ -159,33 +138,32 @@ class ChunkWriter:
             # What cannot be read back must not be written; this takes 1 to 2 % of an encode.
             run.coder.check(words)
             motion = run.motion.finish()
-        plan = run.plan
-        tree = plan.tree | plan.cascade << _CASCADE_SHIFT
-        tree |= _VECTORS_FLAG if plan.vectors else 0
-        header = _HEADER.pack(plan.count, plan.quality, tree, run.coder.crc ^ run.motion.crc)
-        return header + (_length(len(motion)) + motion if plan.vectors else b"") + words
+        return pack(run.plan, run.coder.crc ^ run.motion.crc, motion, words)
 
     def _write_step(self, run: ChunkRun, step: Step) -> None:
         fields = self._write_fields(run, step) if step.predicted else None
         magnitudes = dict(run.known.magnitudes)  # of the step itself nothing
-        pictures = dict(run.pictures)
+        pictures, last = dict(run.pictures), step.level == run.plan.steps()[-1].level
+        singles, whole = step.singles(), self._every_picture or not last
 
-        def write(i: int, single: Step) -> tuple[Coder, Tensor, Frames | None]:
-            own = run.coder.branch()
-            with torch.no_grad():
-                part = None if fields is None else fields.take(i)
-                whole = self._every_picture or single.level < steps[-1].level
-                return own, *self._write_frame(own, run, single, part, magnitudes, pictures, whole)
+        def write(start: int) -> Iterable[tuple[Coder, Tensor, Frames | None]]:
+            some = singles[start : start + self._most]
+            parts = [None if fields is None else fields.take(start + i) for i in range(len(some))]
+            return self._write_frames(run, some, parts, magnitudes, pictures, whole)
 
-        steps = run.plan.steps()
-        written = self._workers.map(write, range(len(step.frames)), step.singles())
-        for frame, (own, magnitude, picture) in zip(step.frames, written, strict=True):
+        batches = range(0, len(singles), self._most)
+        written = self._workers.map(write, batches) if self._on_cpu else map(write, batches)
+        for frame, (own, magnitude, picture) in zip(step.frames, chain(*written), strict=True):
             run.known.magnitudes[frame] = magnitude
             if picture is not None:
                 run.pictures[frame] = picture
             run.coder.join(own)
             bits = run.stats.latent_bits
             bits[step.kind] = bits.get(step.kind, 0.0) + own.bits
+        if not last:
+            luma = [run.pictures[frame].y for frame in step.frames]
+            luma = luma if self._on_cpu else list(download(torch.cat(luma)).split(1))
+            run.luma.update(zip(step.frames, luma, strict=True))
 
     def _write_fields(self, run: ChunkRun, step: Step) -> Fields:
         if not run.plan.vectors:
@@ -194,7 +172,7 @@ class ChunkWriter:
 
             def choose(i: int, single: Step) -> Fields:
                 hints = self.contexts.hints(single, run.known)
-                return run.guide.motion(single, hints, run.motion.counter(step.kind), run.pictures)
+                return run.guide.motion(single, hints, run.motion.counter(step.kind), run.luma)
 
             chosen = self._workers.map(choose, range(len(step.frames)), step.singles())
             before = run.motion.bits
@@ -204,30 +182,50 @@ class ChunkWriter:
             run.stats.vector_bits += run.motion.bits - before
             return fields
 
-    def _write_frame(
+    @torch.no_grad()
+    def _write_frames(
         self,
-        coder: Coder,
         run: ChunkRun,
-        step: Step,
-        fields: Fields | None,
+        steps: Sequence[Step],
+        fields: Sequence[Fields | None],
         magnitudes: Mapping[int, Tensor],
         pictures: Mapping[int, Frames],
         whole: bool,
-    ) -> tuple[Tensor, Frames | None]:
-        """Code the latents of the one frame of a step; the magnitudes of its symbols and, if it is
-        to be `whole`, its picture."""
-        quality = self._network.quality_of(run.plan.quality, step.kind) + run.plan.finer(step)
-        context = self.contexts.of_frame(step, quality, fields, magnitudes)
-        prediction = self.reconstruction.predict(step, quality, fields, pictures)
+    ) -> Iterable[tuple[Coder, Tensor, Frames | None]]:
+        """Code the latents of frames of one step, whose steps and motion these are: the coders that
+        hold them, the magnitudes of their symbols and, if they are to be `whole`, their pictures.
+        """
+        quality = run.plan.quality_of(self._network, steps[0])
+        motion = [] if fields[0] is None else [Fields.join([f for f in fields if f is not None])]
+        source = Frames.join([run.guide.source(step) for step in steps])
+        moved = upload([*source, *(t for m in motion for t in (m.vectors, m.modes))], self._device)
+        prediction = self.reconstruction.predict(
+            Step.join(steps), quality, Fields(*moved[3:]) if motion else None, pictures
+        )
         with stage("network"):
-            latents = self.reconstruction.latents(run.guide.source(step), prediction)
-        with stage("latents"):
-            quantiser = run.guide.quantiser(step)
-            sizes = prediction.step_sizes
-            written = self.latents.write(coder, context, latents, sizes, quantiser)
-        if not whole:
-            return written.magnitudes, None
-        return written.magnitudes, self.reconstruction.restore(written.means, prediction)
+            latents = download(self.reconstruction.latents(Frames(*moved[:3]), prediction))
+        sizes = prediction.step_sizes
+        if not self._on_cpu:
+            kind = torch.full((1,), steps[0].kind)
+            sizes = self._network.step(torch.full((1,), float(quality)), kind)
+
+        @torch.no_grad()
+        def write(i: int) -> tuple[Coder, WrittenLatents]:
+            context = self.contexts.of_frame(steps[i], quality, fields[i], magnitudes)
+            own, one = run.coder.branch(), slice(i, i + 1)
+            with stage("latents"):
+                quantiser = run.guide.quantiser(steps[i])
+                return own, self.latents.write(own, context, latents[one], sizes[:1], quantiser)
+
+        coded = list(self._workers.map(write, range(len(steps))))
+        made: Sequence[Frames | None] = [None] * len(steps)
+        if whole and self._on_cpu:
+            made = [self.reconstruction.restore(coded[0][1].means, prediction)]
+        elif whole:
+            values = SparseValues.join([c.values() for _, c in coded], self._values)
+            values = SparseValues(*upload([values.at, values.values], self._device))
+            made = self.reconstruction.decode(values, quality, prediction).apart()
+        return [(own, c.magnitudes, m) for (own, c), m in zip(coded, made, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -261,10 +259,10 @@ class ChunkReader:
     """Reads the symbols of the chunks of a video in order, from the first chunk of any segment on.
     One thread at a time owns it."""
 
-    def __init__(self, model: Model, geometry: Geometry, device: torch.device) -> None:
+    def __init__(self, model: Model, geometry: Geometry) -> None:
         self._network = model.network
-        self._contexts = Contexts(model, geometry, device)
-        self._latents = LatentCoder(model.network, model.scale_networks, model.tables, device)
+        self._contexts = Contexts(model, geometry)
+        self._latents = LatentCoder(model.network, model.scale_networks, model.tables)
 
     @torch.no_grad()
     def read(self, payload: bytes, first: bool, levels: int = LEVELS) -> ChunkSymbols:
@@ -273,11 +271,10 @@ class ChunkReader:
         levels: how many of the tree's, from the coarsest on; a longer tree has more at its coarse
         end, which are read always. The next chunk needs no more than one.
         With fewer than all, the checksum is not looked at: it is one of all symbols."""
-        plan, crc = _unpack_header(payload, first)
         known = self._contexts.start(first)
+        plan, crc, motion, words = unpack(payload, first)
         if known is None:
             raise DamagedFileError("a segment does not start with its first chunk")
-        motion, words = _split_payload(payload, plan.vectors)
         reader = _Reader(self._contexts.motion.stream(motion), SymbolReader(words))
         wanted, more = _steps_of(plan.steps(), levels)
         frames = [frame for step in wanted for frame in self._read(reader, plan, step, known)]
@@ -294,7 +291,7 @@ class ChunkReader:
     def _read(self, reader: _Reader, plan: Plan, step: Step, known: Known) -> list[FrameSymbols]:
         """The symbols of the frames of a step."""
         fields = self._read_fields(reader.motion, plan, step, known) if step.predicted else None
-        quality = self._network.quality_of(plan.quality, step.kind) + plan.finer(step)
+        quality = plan.quality_of(self._network, step)
         frames = []
         for i, single in enumerate(step.singles()):
             part = None if fields is None else fields.take(i)
@@ -325,42 +322,3 @@ def _steps_of(steps: Sequence[Step], levels: int) -> tuple[list[Step], list[Step
     kinds = {s.of_kind for tree in TREES for s in tree if s.level <= _last_level(tree, levels)}
     wanted = [step for step in steps if step.level <= last]
     return wanted, [s for s in steps if s.level > last and s.of_kind in kinds]
-
-
-def _unpack_header(payload: bytes, first: bool) -> tuple[Plan, int]:
-    """How a chunk is coded, and the CRC-32 of its symbols."""
-    if len(payload) < _HEADER.size:
-        raise DamagedFileError("a chunk is too short")
-    count, quality, tree, crc = _HEADER.unpack_from(payload)
-    vectors, cascade = bool(tree & _VECTORS_FLAG), (tree & ~_VECTORS_FLAG) >> _CASCADE_SHIFT
-    tree &= _TREE_MASK
-    if tree >= len(TREES) or cascade >= len(CASCADES):
-        raise DamagedFileError("a chunk has a tree that there is not")
-    if quality >= _QUALITIES or not 1 <= count <= tree_length(tree):
-        raise DamagedFileError("a chunk header holds impossible values")
-    return Plan(count, quality, tree, vectors, first, cascade), crc
-
-
-def _length(value: int) -> bytes:
-    """A length, 7 bits a byte, lowest first; the highest bit says that another byte follows."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def _split_payload(payload: bytes, vectors: bool) -> tuple[bytes, bytes]:
-    """The motion and the ANS words of a chunk."""
-    at, length, shift = _HEADER.size, 0, 0
-    while vectors:
-        if at >= len(payload) or shift > 28:
-            raise DamagedFileError("the motion of a chunk has no length")
-        byte = payload[at]
-        length |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            break
-    if at + length > len(payload):
-        raise DamagedFileError("the motion of a chunk is cut off")
-    return payload[at : at + length], payload[at + length :]

@@ -39,8 +39,8 @@ class Known:
 class Contexts:
     """What symbols are coded under, chunk after chunk of a video. One thread at a time owns it."""
 
-    def __init__(self, model: Model, geometry: Geometry, device: torch.device) -> None:
-        self._geometry, self._device = geometry, device
+    def __init__(self, model: Model, geometry: Geometry) -> None:
+        self._geometry = geometry
         self.motion = MotionContexts(model.motion_start)
         self._before: Known | None = None
 
@@ -86,7 +86,7 @@ class Contexts:
         for i, frame in enumerate(step.frames):
             vectors, modes = fields.vectors[i].numpy(), fields.modes[i].numpy()
             known.fields[frame] = CodedField(vectors, modes, frame, step.references[i])
-        return Fields(fields.vectors.to(self._device), fields.modes.to(self._device))
+        return fields
 
     def of_frame(
         self, step: Step, quality: int, fields: Fields | None, magnitudes: Mapping[int, Tensor]
@@ -94,7 +94,7 @@ class Contexts:
         """The context of the one frame of a step, whose own quality this is; fields (batch size 1):
         None of an intra frame; magnitudes: of its references."""
         shape = (1, *self._geometry.grid, self._geometry.patch.channels)
-        references = torch.zeros(shape, dtype=torch.int16, device=self._device)
+        references = torch.zeros(shape, dtype=torch.int16)
         for reference in step.references[0]:
             if reference is not None:
                 references += magnitudes[reference]
@@ -102,8 +102,8 @@ class Contexts:
             return StepContext(step.kind, quality, references, None, None)
         rows, columns = self._geometry.grid
         patch = self._geometry.patch
-        row = torch.arange(rows, device=self._device) * patch.h // MOTION_BLOCK
-        column = torch.arange(columns, device=self._device) * patch.w // MOTION_BLOCK
+        row = torch.arange(rows) * patch.h // MOTION_BLOCK
+        column = torch.arange(columns) * patch.w // MOTION_BLOCK
         modes = fields.modes[:, row][:, :, column].to(torch.int32)
         spread = vector_spread(fields.vectors, self._geometry.grid)
         return StepContext(step.kind, quality, references, modes, spread)

@@ -7,6 +7,8 @@ errors, still reads the same symbols; `reconstruct` makes latents of them afterw
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,31 +18,24 @@ from torch import Tensor
 
 from stcodec.codec import scales
 from stcodec.codec.entropy import Coder, Tables
-from stcodec.codec.indices import FrameIndices, Group, Pass, StepContext, frequency_groups
+from stcodec.codec.indices import (
+    FrameIndices,
+    Group,
+    Pass,
+    Sparse,
+    StepContext,
+    frequency_groups,
+)
 from stcodec.codec.means import Expected, Means, rows_of
 from stcodec.codec.network import Network
 from stcodec.codec.scales import ScaleNetworks
+from stcodec.codec.transfers import upload
+from stcodec.codec.tree import INTRA, KEY
 from stcodec.common.timing import stage
 from stcodec.errors import DamagedFileError
 
 # The table of the flags that say whether index 0 is in use: it gives "yes" a sixth of a bit.
 _FLOOR_INDEX = np.array([12], dtype=np.uint8)
-
-
-@dataclass
-class WrittenLatents:
-    """What was decoded, and the magnitudes [1, rows, columns, C]."""
-
-    means: Means
-    magnitudes: Tensor
-
-
-@dataclass
-class ReadLatents:
-    """values: dequantised symbols in units of the step; magnitudes [1, rows, columns, C]."""
-
-    values: SparseValues
-    magnitudes: Tensor
 
 
 @dataclass(frozen=True)
@@ -62,6 +57,40 @@ class SparseValues:
         some = torch.zeros(shape[0], dtype=torch.bool, device=self.values.device)
         some[self.at // shape[1]] = True
         return some
+
+    @staticmethod
+    def join(parts: Sequence[SparseValues], size: int) -> SparseValues:
+        """Matrices of so many values each, one after the other."""
+        at = [part.at + i * size for i, part in enumerate(parts)]
+        return SparseValues(torch.cat(at), torch.cat([part.values for part in parts]))
+
+    @classmethod
+    def of_passes(cls, parts: Sequence[tuple[Tensor, Sparse]], channels: int) -> SparseValues:
+        """What is not zero in the patches of each part (numbers [p])."""
+        at = [patches[some.rows] * channels + some.columns for patches, some in parts]
+        return cls(torch.cat(at), torch.cat([some.values for _, some in parts]))
+
+
+@dataclass
+class WrittenLatents:
+    """What was decoded; of each pass and frequency group the patches and their symbols,
+    dequantised in units of the step; magnitudes [1, rows, columns, C]."""
+
+    means: Means
+    parts: list[tuple[Tensor, Sparse]]
+    magnitudes: Tensor
+
+    def values(self) -> SparseValues:
+        """All dequantised symbols."""
+        return SparseValues.of_passes(self.parts, self.magnitudes.shape[-1])
+
+
+@dataclass
+class ReadLatents:
+    """values: dequantised symbols in units of the step; magnitudes [1, rows, columns, C]."""
+
+    values: SparseValues
+    magnitudes: Tensor
 
 
 class Quantiser(Protocol):
@@ -98,15 +127,12 @@ class Observer(Protocol):
 
 
 class LatentCoder:
-    """Codes latents under a model's scale networks and tables, on one device."""
+    """Codes latents under a model's scale networks and tables, on the CPU."""
 
-    def __init__(
-        self, network: Network, networks: ScaleNetworks, tables: Tables, device: torch.device
-    ) -> None:
+    def __init__(self, network: Network, networks: ScaleNetworks, tables: Tables) -> None:
         self._network = network
         self._networks = networks
         self._tables = tables
-        self._device = device
         self.observer: Observer | None = None
 
     def write(
@@ -122,7 +148,7 @@ class LatentCoder:
         grid = latents.shape[2], latents.shape[3]
         means = Means(step, grid, self._network, context.kind, context.quality)
         target = rows_of(latents)
-        frame = FrameIndices(context)
+        frame, parts = FrameIndices(context), []
         for these in frame.passes():
             expected = means.look(these.lattice, these.at, these.near)
             wanted = target.index_select(0, these.at)
@@ -138,52 +164,29 @@ class LatentCoder:
                 index = self._code_floor(coder, index, raised)
                 self._observe(context.kind, group, these, index, symbols, scaled)
                 with stage("entropy"):
-                    flat = symbols.reshape(-1).cpu().numpy()
-                    coder.code(flat, index.reshape(-1).cpu().numpy(), self._tables)
+                    flat = symbols.reshape(-1).numpy()
+                    coder.code(flat, index.reshape(-1).numpy(), self._tables)
                 some = these.take(group, symbols, index, self._network.centroids)
                 values[some.rows, some.columns] = some.values
+                parts.append((these.at, some))
             rows = torch.nonzero(values.any(1))[:, 0]
             means.put(expected, rows, values[rows])
-        return WrittenLatents(means, frame.grid())
+        return WrittenLatents(means, parts, frame.grid())
 
     def read(self, coder: Coder, context: StepContext) -> ReadLatents:
         """Read the symbols of a frame, which takes no means."""
         frame = FrameIndices(context)
-        channels = context.references.shape[-1]
-        where, what = [], []
+        parts = []
         for these in frame.passes():
             for group in self._groups(context.kind):
                 index = self._code_floor(coder, these.indices(group), None)
                 with stage("entropy"):
-                    read = coder.code(None, index.reshape(-1).cpu().numpy(), self._tables)
-                symbols = torch.from_numpy(np.ascontiguousarray(read)).to(self._device)
+                    read = coder.code(None, index.reshape(-1).numpy(), self._tables)
+                symbols = torch.from_numpy(np.ascontiguousarray(read))
                 some = these.take(group, symbols.view_as(index), index, self._network.centroids)
-                where.append(these.at[some.rows] * channels + some.columns)
-                what.append(some.values)
-        return ReadLatents(SparseValues(torch.cat(where), torch.cat(what)), frame.grid())
-
-    def reconstruct(
-        self, values: SparseValues, step: Tensor, grid: tuple[int, int], kind: int, quality: float
-    ) -> Means:
-        """Decoded latents and refined means of a frame of `quality` with a grid of rows and columns
-        of patches, from what `read` gave; step as in `write`."""
-        means = Means(step, grid, self._network, kind, quality)
-        shape = (grid[0] * grid[1], step.shape[1])
-        dense, some = values.dense(shape), values.rows(shape)
-        positions = scales.lattice_positions(*grid, kind, self._device)
-        for lattice, (at, near) in enumerate(positions):
-            if not len(at):
-                continue
-            expected = means.look(lattice, at, near)
-            if expected.features is not None:
-                here = dense.index_select(0, at)
-                for group in self._groups(kind):
-                    means.group(expected, group.number, group.start, group.end, here)
-                means.put(expected, None, here)
-            else:
-                coded = torch.nonzero(some[at])[:, 0]
-                means.put(expected, coded, dense.index_select(0, at[coded]))
-        return means
+                parts.append((these.at, some))
+        channels = context.references.shape[-1]
+        return ReadLatents(SparseValues.of_passes(parts, channels), frame.grid())
 
     def _groups(self, kind: int) -> list[Group]:
         return frequency_groups(self._network.config.groups, self._networks, kind)
@@ -218,3 +221,61 @@ def _without(wanted: Tensor, expected: Expected, channels: slice) -> Tensor:
     if expected.rows is None:
         return wanted - delta
     return wanted.clone().index_add_(0, expected.rows, delta, alpha=-1)
+
+
+def reconstruct(
+    network: Network,
+    values: SparseValues,
+    step: Tensor,
+    grid: tuple[int, int],
+    kind: int,
+    quality: float,
+    count: int = 1,
+) -> Means:
+    """Decoded latents and refined means of a frame of `quality` with a grid of rows and columns of
+    patches, from what `LatentCoder.read` gave; step [1, C, 1, 1].
+
+    count: of frames of that kind and quality, off a CPU: their values one after the other."""
+    means = Means(step, grid, network, kind, quality, count)
+    shape = (count * grid[0] * grid[1], step.shape[1])
+    dense = values.dense(shape)
+    some = values.rows(shape) if means.sparse else None
+    ends = network.config.groups
+    for lattice, (at, near) in enumerate(_positions(count, *grid, kind, step.device)):
+        if not len(at):
+            continue
+        expected = means.look(lattice, at, near)
+        if some is None:
+            here = dense.index_select(0, at)
+            for group, (start, end) in enumerate(zip((0, *ends[:-1]), ends, strict=True)):
+                means.group(expected, group, start, end, here)
+            means.put(expected, None, here)
+        else:
+            coded = torch.nonzero(some[at])[:, 0]
+            means.put(expected, coded, dense.index_select(0, at[coded]))
+    return means
+
+
+def _positions(
+    count: int, rows: int, columns: int, kind: int, device: torch.device
+) -> Sequence[tuple[Tensor, Tensor | None]]:
+    """As `scales.lattice_positions`, of so many frames one after the other."""
+    if device.type == "cpu":
+        return scales.lattice_positions(rows, columns, kind, device)
+    return _positions_on(device, count, rows, columns, kind == INTRA)
+
+
+@functools.lru_cache(maxsize=16)
+def _positions_on(
+    device: torch.device, count: int, rows: int, columns: int, intra: bool
+) -> list[tuple[Tensor, Tensor | None]]:
+    kind, patches = INTRA if intra else KEY, rows * columns
+    first = torch.arange(count)[:, None] * patches
+    parts = []
+    for at, near in scales.lattice_positions(rows, columns, kind, torch.device("cpu")):
+        near = at[:0] if near is None else near
+        near = torch.where(near == patches, count * patches, near + first)
+        parts += [(at + first).view(-1), near.view(-1)]
+    parts = upload(parts, device)
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return [(at, near if len(near) else None) for at, near in pairs]

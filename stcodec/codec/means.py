@@ -39,14 +39,21 @@ class Means:
     latents, both relative to the means that a prediction starts with.
 
     step [1, C, 1, 1]: quantisation step sizes; grid: rows and columns of patches; kind and quality
-    of the frame (see `StepContext`).
+    of the frame (see `StepContext`); count: of frames of that kind and quality, one after the
+    other, off a CPU.
     """
 
     def __init__(
-        self, step: Tensor, grid: tuple[int, int], network: Network, kind: int, quality: float
+        self,
+        step: Tensor,
+        grid: tuple[int, int],
+        network: Network,
+        kind: int,
+        quality: float,
+        count: int = 1,
     ) -> None:
-        patches, channels = grid[0] * grid[1], step.shape[1]
-        self._grid = grid
+        patches, channels = count * grid[0] * grid[1], step.shape[1]
+        self._shape = count, *grid
         self.refined = step.new_zeros(patches, channels)
         """What neighbours add to the means."""
         # One row more than there are patches: what lies outside the picture is as expected.
@@ -58,13 +65,15 @@ class Means:
         self.inverse = 1.0 / self.step
         self._kind, self._network = kind, network
         self._surrounded = kind == INTRA and bool(network.config.intra_width)
-        self._sparse = step.device.type == "cpu" and not self._surrounded
+        self.sparse = step.device.type == "cpu" and not self._surrounded
+        """Whether nothing is computed for patches that are as predicted. To find those others, a
+        GPU would have to be waited for."""
         self._quality = torch.full((1,), float(quality), device=step.device)
 
     def look(self, lattice: int, at: Tensor, near: Tensor | None) -> Expected:
         """What is expected of the patches `at`, given their decoded neighbours."""
         rows = None
-        if self._sparse:
+        if self.sparse:
             rows = at[:0]
             if near is not None:
                 rows = torch.nonzero(self.off[near].view(-1, 4).any(1))[:, 0]
@@ -104,14 +113,14 @@ class Means:
         self.off[at] = True
 
     def grids(self) -> tuple[Tensor, Tensor]:
-        """Decoded latents and refined means, [1, C, rows, columns], relative to the means that the
-        prediction starts with."""
+        """Decoded latents and refined means, [frames, C, rows, columns], relative to the means that
+        the prediction starts with."""
         both = (self.errors[:-1], self.refined)
-        decoded, refined = (t.view(1, *self._grid, -1).permute(0, 3, 1, 2) for t in both)
+        decoded, refined = (t.view(*self._shape, -1).permute(0, 3, 1, 2) for t in both)
         return decoded, refined
 
     def residuals(self) -> tuple[Tensor, Tensor]:
         """The patches [r] that are not as expected, and their decoded latents [r, C], relative as
-        in `grids`."""
+        in `grids`. Where the means are sparse."""
         rows = torch.nonzero(self.off[:-1])[:, 0]
         return rows, self.errors[rows]

@@ -9,6 +9,7 @@ metadata holds the `ModelConfig` as JSON under `config`.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -60,11 +61,12 @@ class Model:
     tables: Tables
     motion_start: MotionStart
 
-    def to(self, device: torch.device) -> Model:
-        """The same model with its networks on `device`."""
-        return dataclasses.replace(
-            self, network=self.network.to(device), scale_networks=self.scale_networks.to(device)
-        )
+    def network_on(self, device: torch.device) -> Network:
+        """The floating-point networks on a device: a copy where that is not the CPU, on which the
+        integers are worked with in any case."""
+        if device.type == "cpu":
+            return self.network
+        return copy.deepcopy(self.network).to(device)
 
 
 def model_folders() -> list[Path]:
@@ -102,7 +104,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def load_model(name: str, device: torch.device | str = "cpu", sha256: bytes | None = None) -> Model:
+def load_model(name: str, sha256: bytes | None = None) -> Model:
     """Load a model by id or path; with `sha256`, raise ModelError unless it is the very same
     file. ModelError too for a file that is no model, or of more than 256 MiB."""
     path = find_model(name)
@@ -126,7 +128,7 @@ def load_model(name: str, device: torch.device | str = "cpu", sha256: bytes | No
         RuntimeError,
     ) as error:
         raise ModelError(f"{path}: not a usable model file ({error})") from error
-    return model.to(torch.device(device))
+    return model
 
 
 def _read(path: Path) -> tuple[bytes, bytes]:

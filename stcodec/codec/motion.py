@@ -32,4 +32,6 @@ class Fields:
     @staticmethod
     def join(parts: Sequence[Fields]) -> Fields:
         """The motion of all frames of `parts`, in that order."""
+        if len(parts) == 1:
+            return parts[0]
         return Fields(torch.cat([p.vectors for p in parts]), torch.cat([p.modes for p in parts]))

@@ -17,10 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stcodec.codec.transfers import download
 from stcodec.common.values import Planes
 
 CHUNK_FRAMES = 8
 MOTION_BLOCK = 16
+_PIXELS_AT_ONCE = 1 << 24  # each takes some 0.3 kB
 
 
 class Frames(NamedTuple):
@@ -37,6 +39,17 @@ class Frames(NamedTuple):
         """The pictures at `index`, in that order."""
         at = list(index)
         return Frames(self.y[at], self.u[at], self.v[at])
+
+    @staticmethod
+    def join(parts: Sequence[Frames]) -> Frames:
+        """All pictures of `parts`, in that order."""
+        if len(parts) == 1:
+            return parts[0]
+        return Frames(*(torch.cat(planes) for planes in zip(*parts, strict=True)))
+
+    def apart(self) -> list[Frames]:
+        """Each picture for itself (batch size 1)."""
+        return [Frames(*planes) for planes in zip(*(p.split(1) for p in self), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,11 @@ class Geometry:
         """Rows and columns of patches."""
         height, width = self.patch.padded(self.height, self.width)
         return height // self.patch.h, width // self.patch.w
+
+    @property
+    def frames_at_once(self) -> int:
+        """How many frames are worked on as one batch, off a CPU."""
+        return max(1, _PIXELS_AT_ONCE // (self.width * self.height))
 
     @property
     def blocks(self) -> tuple[int, int]:
@@ -120,7 +138,7 @@ def planes_from_frames(frames: Frames, height: int, width: int, bit_depth: int) 
     are integers."""
     dtype = np.uint8 if bit_depth == 8 else np.uint16
     integers = integers_from_frames(frames, height, width, bit_depth)
-    planes = [tensor[:, 0].cpu().numpy().astype(dtype, copy=False) for tensor in integers]
+    planes = [download(tensor[:, 0]).numpy().astype(dtype, copy=False) for tensor in integers]
     return [(planes[0][i], planes[1][i], planes[2][i]) for i in range(len(planes[0]))]
 
 

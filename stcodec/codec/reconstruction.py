@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stcodec.codec import compensation
+from stcodec.codec import compensation, warp
+from stcodec.codec.latents import SparseValues, reconstruct
 from stcodec.codec.means import Means
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
@@ -20,10 +21,10 @@ from stcodec.common.timing import stage
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is expected of a frame of `kind`; `step_sizes` [1, C, 1, 1] of the quantiser, for
-    `kinds` and `qualities` [1].
+    """What is expected of the N frames of a step of `kind`; `step_sizes` [N, C, 1, 1] of the
+    quantiser, for `kinds` and `qualities` [N].
 
-    frames: the motion-compensated prediction, None of an intra frame. base, mean [1, C, rows,
+    frames: the motion-compensated prediction, None of an intra frame. base, mean [N, C, rows,
     columns]: its coefficients, and the means of the latents; None where no network works on the
     kind: then what is coded is the transform of the difference from `frames`.
     """
@@ -42,7 +43,7 @@ class Reconstruction:
     frames that depend on each other no more may be made side by side."""
 
     def __init__(self, model: Model, geometry: Geometry, device: torch.device) -> None:
-        self._network, self._width = model.network, model.config.width
+        self.network, self._width = model.network_on(device), model.config.width
         self._patch, self._grid, self._device = geometry.patch, geometry.grid, device
         self._before: Frames | None = None
         self._memory: Tensor | None = None
@@ -60,28 +61,39 @@ class Reconstruction:
     def predict(
         self, step: Step, quality: int, fields: Fields | None, pictures: Mapping[int, Frames]
     ) -> Prediction:
-        """What is expected of the one frame of a step, whose own quality this is, from the pictures
-        decoded before; fields (batch size 1): None of an intra frame."""
-        kind, frames = step.kind, None
-        kinds = torch.full((1,), kind, dtype=torch.long, device=self._device)
-        qualities = torch.full((1,), float(quality), device=self._device)
-        step_sizes = self._network.step(qualities, kinds)
+        """What is expected of the frames of a step, whose own quality this is, from the pictures
+        decoded before; fields: on the device, None of an intra frame."""
+        kind, frames, count = step.kind, None, len(step.frames)
+        kinds = torch.full((count,), kind, dtype=torch.long, device=self._device)
+        qualities = torch.full((count,), float(quality), device=self._device)
+        step_sizes = self.network.step(qualities, kinds)
         with stage("prediction"):
             if fields is not None:
-                first, second = (None if r is None else pictures[r] for r in step.references[0])
-                frames = compensation.predict([first], [second], fields)
-            if frames is not None and not self._network.works_on(kind):
+                frames = self._compensate(step, fields, pictures)
+            if frames is not None and not self.network.works_on(kind):
                 return Prediction(kind, kinds, qualities, step_sizes, frames, None, None)
             base = self._coefficients(frames)
         with stage("network"):
             mean = base
-            if self._network.works_on(kind):
-                state = self._state() if kind == KEY else self._null_state()
-                mean = self._network.predict(base, state, step_sizes, qualities, kinds)
+            if self.network.works_on(kind):
+                state = self._state() if kind == KEY else self._null_state(count)
+                mean = self.network.predict(base, state, step_sizes, qualities, kinds)
         return Prediction(kind, kinds, qualities, step_sizes, frames, base, mean)
 
+    def _compensate(self, step: Step, fields: Fields, pictures: Mapping[int, Frames]) -> Frames:
+        if self._device.type == "cpu":
+            sides = zip(*step.references, strict=True)
+            before, after = ([None if r is None else pictures[r] for r in side] for side in sides)
+            return compensation.predict(before, after, fields)
+        # A reference that is missing is one that no block uses.
+        first, second = (
+            Frames.join([pictures[_given(pair, side)] for pair in step.references])
+            for side in (0, 1)
+        )
+        return warp.predict(first, second, fields.vectors, fields.modes)
+
     def latents(self, source: Frames, prediction: Prediction) -> Tensor:
-        """What of a source picture is coded: the latents [1, C, rows, columns], relative to their
+        """What of source pictures is coded: the latents [N, C, rows, columns], relative to their
         means."""
         if prediction.mean is not None:
             return self._coefficients(source) - prediction.mean
@@ -89,8 +101,18 @@ class Reconstruction:
         pairs = zip(source, prediction.frames, strict=True)
         return self._coefficients(Frames(*(a - b for a, b in pairs)))
 
+    def decode(self, values: SparseValues, quality: int, prediction: Prediction) -> Frames:
+        """The pictures of the frames of a step from their dequantised symbols, one after the
+        other; see `restore`."""
+        count, size = len(prediction.kinds), prediction.step_sizes[:1]
+        with stage("latents"):
+            means = reconstruct(
+                self.network, values, size, self._grid, prediction.kind, quality, count
+            )
+        return self.restore(means, prediction)
+
     def restore(self, means: Means, prediction: Prediction) -> Frames:
-        """The picture of decoded latents; intra and key frames renew the memory."""
+        """The pictures of decoded latents; intra and key frames renew the memory."""
         p = prediction
         with stage("network"):
             if p.base is None or p.mean is None:
@@ -98,22 +120,28 @@ class Reconstruction:
                 return self._with_residuals(p.frames, means)
             decoded, refined = means.grids()
             decoded, features = p.mean + decoded, None
-            if self._network.works_on(p.kind):
-                decoded, features = self._network.restore(
+            if self.network.works_on(p.kind):
+                decoded, features = self.network.restore(
                     decoded, p.mean + refined, p.base, p.step_sizes, p.qualities, p.kinds
                 )
-            frames = unpatchify(self._network.inverse(decoded), self._patch)
+            frames = unpatchify(self.network.inverse(decoded), self._patch)
             if p.kind in (INTRA, KEY) and features is not None:
-                self._memory = self._network.memory(self._state(), features)
+                self._memory = self.network.memory(self._state(), features)
             return Frames(*(plane.clamp_(0.0, 1.0) for plane in frames))
 
     def _with_residuals(self, predicted: Frames, means: Means) -> Frames:
-        """A predicted picture, and what was coded in some of its patches."""
+        """Predicted pictures, and what was coded in some of their patches."""
+        if not means.sparse:
+            decoded, _ = means.grids()
+            added = unpatchify(self.network.inverse(decoded), self._patch)
+            return Frames(
+                *((a + b).clamp_(0.0, 1.0) for a, b in zip(predicted, added, strict=True))
+            )
         rows, residuals = means.residuals()
         # The prediction may be a reference itself, and its samples may lie beyond 0..1.
         frames = Frames(*(plane.clone() for plane in predicted))
         if len(rows):
-            add_patches(frames, rows, residuals @ self._network.basis, self._patch)
+            add_patches(frames, rows, residuals @ self.network.basis, self._patch)
         return Frames(*(plane.clamp_(0.0, 1.0) for plane in frames))
 
     def _coefficients(self, frames: Frames | None) -> Tensor:
@@ -121,13 +149,20 @@ class Reconstruction:
         pictures."""
         if frames is None:
             shape = (1, self._patch.channels, *self._grid)
-            return self._network.intra_mean[None, :, None, None].expand(shape)
-        return self._network.transform(patchify(frames, self._patch))
+            return self.network.intra_mean[None, :, None, None].expand(shape)
+        return self.network.transform(patchify(frames, self._patch))
 
-    def _null_state(self) -> Tensor:
+    def _null_state(self, count: int = 1) -> Tensor:
         if not self._width:
-            return torch.zeros(1, 0, *self._grid, device=self._device)
-        return self._network.memory.start(1, *self._grid)
+            return torch.zeros(count, 0, *self._grid, device=self._device)
+        return self.network.memory.start(count, *self._grid)
 
     def _state(self) -> Tensor:
         return self._null_state() if self._memory is None else self._memory
+
+
+def _given(pair: tuple[int | None, int | None], side: int) -> int:
+    """The reference of a side, or else that of the other."""
+    found = pair[1 - side] if pair[side] is None else pair[side]
+    assert found is not None
+    return found

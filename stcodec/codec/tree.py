@@ -7,6 +7,7 @@ frames that are inverted before it, so the inverse is exact whatever the vectors
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 INTRA, KEY = 0, 1
@@ -38,6 +39,13 @@ class Step:
     def kind(self) -> int:
         """The kind of its frames: INTRA (0) without references, KEY (1), 2..4 two-sided ones."""
         return self.of_kind if self.predicted else INTRA
+
+    @staticmethod
+    def join(steps: Sequence[Step]) -> Step:
+        """The frames of steps of one level, as one step."""
+        frames = tuple(frame for step in steps for frame in step.frames)
+        references = tuple(pair for step in steps for pair in step.references)
+        return replace(steps[0], frames=frames, references=references)
 
     def singles(self) -> tuple[Step, ...]:
         """One step per frame."""

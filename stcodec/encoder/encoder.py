@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stcodec.codec.chunk import ChunkRun, ChunkStats, ChunkWriter, Plan
+from stcodec.codec.chunk import ChunkRun, ChunkStats, ChunkWriter
 from stcodec.codec.entropy import SymbolWriter
 from stcodec.codec.latents import Observer
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import CHUNK_FRAMES, Geometry
+from stcodec.codec.payload import Plan
 from stcodec.codec.tree import INTRA, KEY, LONG_TREE, LONGEST, QUICK_TREES, Step, tree_steps
 from stcodec.common.arithmetic import flush_denormals
 from stcodec.common.threads import Workers
@@ -105,12 +106,11 @@ class ChunkEncoder:
     ) -> None:
         self.width, self.height, self.bit_depth = width, height, bit_depth
         self.settings = settings
-        self._device = torch.device(device)
-        self._model = model.to(self._device)
+        self._model = model
         self._geometry = Geometry(width, height, model.config.patch)
-        self._costs = torch.from_numpy(model.tables.costs()).to(self._device)
+        self._costs = torch.from_numpy(model.tables.costs())
         pool = Workers(min(workers, _MOST_WORKERS), flush_denormals)
-        self._chunks = ChunkWriter(self._model, self._geometry, self._device, pool, every_picture)
+        self._chunks = ChunkWriter(model, self._geometry, torch.device(device), pool, every_picture)
         self._chunks.latents.observer = observer
         self._before: _Before | None = None
 
@@ -146,7 +146,7 @@ class ChunkEncoder:
             return chunks
 
     def _source(self, pictures: Sequence[Planes]) -> SourceChunk:
-        return SourceChunk(pictures, self.bit_depth, self._geometry.patch, self._device)
+        return SourceChunk(pictures, self.bit_depth, self._geometry.patch)
 
     def _is_long(self, seen: list[search.SourcePicture], first: bool) -> bool:
         """Whether pictures make one chunk of 16."""
@@ -198,7 +198,7 @@ class ChunkEncoder:
             for frame in step.frames if weight else ():
                 near = towards(frame, steps, fields)
                 if frame == last:
-                    near |= {last + 1 + i: vectors.cpu().numpy() for i, vectors in enumerate(after)}
+                    near |= {last + 1 + i: vectors.numpy() for i, vectors in enumerate(after)}
                 noisy = pictures, frame, near
                 planes[frame] = filtered(*noisy, self.bit_depth, step_size, weight)
 
@@ -253,7 +253,7 @@ class ChunkEncoder:
         after, known = range(length, len(pictures)), {}
         if before is not None:
             pictures, offset = [before.picture, *pictures], 1
-            known = {(1 + i, 0): vectors.cpu().numpy() for i, vectors in enumerate(before.after)}
+            known = {(1 + i, 0): vectors.numpy() for i, vectors in enumerate(before.after)}
         tree = 0
         if length > CHUNK_FRAMES:
             tree = LONG_TREE
@@ -267,16 +267,15 @@ class ChunkEncoder:
                     pairs.append((frame + offset, a, b))
         pairs += [(number + offset, length - 1 + offset, None) for number in after]
         found = search.search_pictures(pictures, pairs, settings, choose_modes=False, known=known)
-        moved = (Fields(f.vectors.to(self._device), f.modes.to(self._device)) for f in found)
-        return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, moved, strict=True)}
+        return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, found, strict=True)}
 
     def _search_settings(self) -> search.SearchSettings:
         return search.SearchSettings(self._motion_bit_cost(), self.settings.effort)
 
     def _motion_bit_cost(self) -> float:
         """Absolute difference, summed over samples in [0, 1], that is worth one bit of motion."""
-        level = torch.tensor([float(self.settings.quality)], device=self._device)
-        step = self._model.network.step(level, torch.tensor([KEY], device=self._device))
+        level = torch.tensor([float(self.settings.quality)])
+        step = self._model.network.step(level, torch.tensor([KEY]))
         return tuning.MOTION_BIT_COST * float(step.min())
 
     def _key_step(self) -> float:

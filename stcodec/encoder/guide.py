@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
-from stcodec.codec.chunk import Plan
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import Frames
+from stcodec.codec.payload import Plan
 from stcodec.codec.range_kernels import Stream
 from stcodec.codec.tree import Step
 from stcodec.encoder import activity, tuning
@@ -49,14 +49,13 @@ class ChunkGuide:
         return self._source.frames(step.frames[0])
 
     def motion(
-        self, step: Step, hints: np.ndarray, counter: Stream, pictures: Mapping[int, Frames]
+        self, step: Step, hints: np.ndarray, counter: Stream, luma: Mapping[int, Tensor]
     ) -> Fields:
         """The cheapest motion among what was found and what a decoder expects."""
         frame = step.frames[0]
         bit = tuning.RATE_WEIGHTS[step.kind]
         prices = Prices.of(self._luma_steps(step), bit)
-        decoded = (None if r is None else pictures[r] for r in step.references[0])
-        first, second = (None if p is None else p.y[0, 0] for p in decoded)
+        first, second = (None if r is None else luma[r][0, 0] for r in step.references[0])
         current = self._source.luma_bytes(frame)
         return choose_fields(current, (first, second), self._found[frame], hints, counter, prices)
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from stcodec.codec.patches import Frames, PatchSize, frames_from_planes
@@ -16,17 +15,12 @@ from stcodec.common.values import Planes
 class SourceChunk:
     """Pictures (uint8, or uint16 for 10 bits) by number, padded to whole patches."""
 
-    def __init__(
-        self, planes: Sequence[Planes], bit_depth: int, patch: PatchSize, device: torch.device
-    ) -> None:
-        self._planes, self._bit_depth = planes, bit_depth
-        self._patch, self._device = patch, device
+    def __init__(self, planes: Sequence[Planes], bit_depth: int, patch: PatchSize) -> None:
+        self._planes, self._bit_depth, self._patch = planes, bit_depth, patch
 
     def frames(self, number: int) -> Frames:
         """One picture, batch size 1."""
-        return frames_from_planes(
-            [self._planes[number]], self._bit_depth, self._patch, self._device
-        )
+        return frames_from_planes([self._planes[number]], self._bit_depth, self._patch)
 
     def luma(self, number: int) -> Tensor:
         """Luma of one picture [1, 1, H, W] in [0, 1]."""

@@ -75,10 +75,10 @@ def moments(
 
 def _moments(source: StpInput, work: Arithmetic) -> Iterator[Moment]:
     header, base = source.reader.header, source.info.time_base
-    model = load_model(header.model_id, work.device, header.model_sha256)
+    model = load_model(header.model_id, header.model_sha256)
     work.share(header.width * header.height)
     geometry = Geometry(header.width, header.height, model.config.patch)
-    reader = ChunkReader(model, geometry, work.device)
+    reader = ChunkReader(model, geometry)
     origin: int | None = None
     shown = 0
 

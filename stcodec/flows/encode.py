@@ -108,7 +108,7 @@ def _encode(
     work: Arithmetic,
 ) -> Iterator[Progress | EncodeResult]:
     start = time.perf_counter()
-    model = load_model(options.model, work.device)
+    model = load_model(options.model)
     with _opened(source) as opened, opened_video(opened.file, options) as video:
         notes.extend(video.notes)
         info = video.info

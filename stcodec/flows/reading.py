@@ -126,7 +126,7 @@ def new_decoder(
 ) -> ChunkDecoder:
     """The decoder that a file with this header needs, which computes as `work` does; `load` gives
     its model. ModelError."""
-    model = load(header.model_id, work.device, header.model_sha256)
+    model = load(header.model_id, header.model_sha256)
     size = header.width, header.height
     workers = work.share(header.width * header.height)
     return ChunkDecoder(model, *size, header.bit_depth, work.device, workers)

@@ -150,7 +150,7 @@ def sample(
     check_input(source)
     compile_once(options, tell)
     device = choose_device(options.device)
-    model = load_model(options.model, device)
+    model = load_model(options.model)
     with _rereadable(source) as again, Arithmetic(device, options.threads):
         seen = survey(again, options, model)
         trial = try_quality(seen, model, device, options, options.quality, ("psnr", "ms-ssim"))
@@ -178,7 +178,7 @@ def _to_size(
     notes: list[str],
     device: torch.device,
 ) -> Iterator[Step]:
-    model = load_model(options.model, device)
+    model = load_model(options.model)
     seen = survey(source, options, model)
     wanted = options.target_size
     if wanted is None:
@@ -260,7 +260,7 @@ def _to_quality(
     notes: list[str],
     device: torch.device,
 ) -> Iterator[Step]:
-    model = load_model(options.model, device)
+    model = load_model(options.model)
     seen = survey(source, options, model)
     metric = next(m for m in _METRICS if getattr(options, m.option) is not None)
     wanted = getattr(options, metric.option)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from stcodec.codec import scales
+from stcodec.codec import scales, warp
 from stcodec.codec.blocks import QUALITY_LEVELS
 from stcodec.codec.contexts import vector_spread
 from stcodec.codec.motion import FIRST, SECOND
@@ -33,7 +33,7 @@ from stcodec.codec.patches import (
 from stcodec.codec.transform import luma_channels
 from stcodec.codec.tree import INTRA, KEY, Step, tree_steps
 from stcodec.encoder import propagation, search, tuning
-from stcodec.training import estimate, warp
+from stcodec.training import estimate
 from stcodec.training.batch import Batch
 from stcodec.training.passes import Context, Passes
 

@@ -1,5 +1,5 @@
-"""Motion-compensated prediction of many crops at once: what `compensation.predict`
-computes, without a loop over pictures.
+"""Motion-compensated prediction of many pictures at once: what `compensation.predict` computes,
+for devices other than the CPU, and for training.
 
 Every operation has a fixed size and no value goes back to the host, so that a GPU runs it without
 waiting, and gradients may pass through the references.
@@ -16,16 +16,17 @@ from torch import Tensor
 from stcodec.codec import compensation
 from stcodec.codec.motion import BI, BLOCK
 from stcodec.codec.patches import Frames
+from stcodec.codec.transfers import upload
 
 
 @functools.lru_cache(maxsize=16)
 def _filters(count: int, phases: int, tile: int, device: torch.device) -> Tensor:
-    return compensation.interpolation(count, phases, tile).to(device)
+    return upload([compensation.interpolation(count, phases, tile)], device)[0]
 
 
 @functools.lru_cache(maxsize=16)
 def _window(size: int, overlap: int, device: torch.device) -> Tensor:
-    return compensation.blending(size, overlap).to(device)
+    return upload([compensation.blending(size, overlap)], device)[0]
 
 
 def predict(first: Frames, second: Frames, vectors: Tensor, modes: Tensor) -> Frames:
