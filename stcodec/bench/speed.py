@@ -14,8 +14,9 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ from stcodec.options import EncodeOptions
 class Run:
     """One encode or decode: seconds of wall clock and of all threads' CPU time, of which
     `kernel_seconds` in the kernel, start-up excluded; peak resident memory of its process, of which
-    `start_megabytes` before it began; seconds by stage where they are known (threads overlap)."""
+    `start_megabytes` before it began; seconds by stage where they are known (threads overlap).
+
+    On a GPU: how often the host waited for it, and the peak of its memory."""
 
     seconds: float
     cpu_seconds: float
@@ -38,12 +41,14 @@ class Run:
     start_megabytes: float
     stages: dict[str, float] = field(default_factory=dict)
     kernel_seconds: float = math.nan
+    waits: int | None = None
+    device_megabytes: float | None = None
 
 
 @dataclass(frozen=True)
 class Speed:
     """A codec at a size. bytes: of the file; networks: frames per second of the networks alone
-    (None for other codecs)."""
+    on a CPU (None for other codecs, and on other devices)."""
 
     codec: str
     settings: str
@@ -118,6 +123,7 @@ def _own(clip: Clip, size: str, options: EncodeOptions, folder: Path) -> Speed:
     encode = in_child(_encode_own, clip.path, coded, options)
     decode, networks = in_child(_decode_own, coded, back, options, clip.height, clip.width)
     settings = f"quality {options.quality}, effort {options.effort}, {_words(options.threads)}"
+    settings += "" if _on_cpu(options) else f", on {options.device}"
     shape = clip.width, clip.height, clip.frames
     return Speed(
         f"stp:{options.model}",
@@ -146,6 +152,30 @@ def _words(threads: int) -> str:
     return f"{threads} threads" if threads else "default threads"
 
 
+def _on_cpu(options: EncodeOptions) -> bool:
+    return not options.device.startswith("cuda")
+
+
+def _run_on_gpu(work: Callable[[], Any]) -> Run:
+    """As `_run`, of the second of two runs. Stages are those of the first, which waits for the GPU
+    at their borders."""
+    import torch
+
+    from stcodec.common.timing import collect
+
+    with collect(torch.cuda.synchronize) as times:
+        work()
+    torch.cuda.reset_peak_memory_stats()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        run = _run(work)
+        torch.cuda.set_sync_debug_mode("default")
+    waits = sum("synchronizing" in str(warning.message) for warning in said)
+    most = torch.cuda.max_memory_allocated() / 1e6
+    return replace(run, stages=dict(times.seconds), waits=waits, device_megabytes=most)
+
+
 def _run(work: Callable[[], Any]) -> Run:
     from stcodec.common.timing import collect
 
@@ -165,12 +195,13 @@ def _encode_own(source: Path, coded: Path, options: EncodeOptions) -> Run:
 
     load_model(options.model)  # imports, weights and compiled loops are start-up
     choice.warm_up()
-    return _run(lambda: list(encode_steps(source, coded, options)))
+    run = _run if _on_cpu(options) else _run_on_gpu
+    return run(lambda: list(encode_steps(source, coded, options)))
 
 
 def _decode_own(
     coded: Path, back: Path, options: EncodeOptions, height: int, width: int
-) -> tuple[Run, float]:
+) -> tuple[Run, float | None]:
     import torch
 
     import stcodec
@@ -181,7 +212,14 @@ def _decode_own(
 
     loaded = load_model(options.model)
     kernels.warm_up()
-    run = _run(lambda: stcodec.decode(coded, back, threads=options.threads, overwrite=True))
+
+    def decode() -> None:
+        threads, device = options.threads, options.device
+        stcodec.decode(coded, back, threads=threads, device=device, overwrite=True)
+
+    if not _on_cpu(options):
+        return _run_on_gpu(decode), None
+    run = _run(decode)
     with Arithmetic(torch.device("cpu"), options.threads):
         return run, networks_alone(loaded, height, width)
 
@@ -247,8 +285,12 @@ def line(speed: Speed) -> str:
     text += f"   peak {speed.encode.megabytes:.0f}, {speed.decode.megabytes:.0f} MB"
     if speed.networks is not None:
         text += f"   networks alone {speed.networks:.2f} frames/s"
-        for label, run in (("encode", speed.encode), ("decode", speed.decode)):
-            stages = stages_of(run)
+    for label, run in (("encode", speed.encode), ("decode", speed.decode)):
+        if run.waits is not None:
+            waits = run.waits / speed.frames
+            text += f"\n       {label}: the GPU waited for {waits:.1f} times a frame"
+            text += f", {run.device_megabytes:.0f} MB of its memory"
+        if stages := stages_of(run):
             total = sum(stages.values()) or 1.0
             shares = ", ".join(f"{k} {100 * v / total:.0f} %" for k, v in stages.items())
             text += f"\n       {label}: {shares}"

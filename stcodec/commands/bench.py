@@ -196,6 +196,7 @@ def events(seeds: int, quality: int, model: str) -> None:
     show_default=True,
     help="Threads of every codec; 0: its default.",
 )
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda[:N].")
 @click.option(
     "--peers",
     default="x264-medium,x265-medium,svtav1-p6",
@@ -217,6 +218,7 @@ def speed(
     quality: int,
     effort: int,
     threads: int,
+    device: str,
     peers: str,
     json_path: Path | None,
     overwrite: str | None,
@@ -235,7 +237,12 @@ def speed(
     reporting.say(f"{model}: {complexity_line(complexity)}")
     results = []
     options = EncodeOptions(
-        quality=quality, model=model, threads=threads, effort=effort, overwrite=Overwrite.YES
+        quality=quality,
+        model=model,
+        threads=threads,
+        effort=effort,
+        device=device,
+        overwrite=Overwrite.YES,
     )
     for result in measuring.measure(clip, sizes, frames, options, found, reporting.say):
         results.append(asdict(result))

@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from stcodec.batch.plan import DECODED
+from stcodec.commands.imports import large_imports
 from stcodec.commands.shared import (
     audio_options,
     check_stdout,
     default_target,
     device_options,
-    large_imports,
     one_target,
     option,
     output_option,

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
+from stcodec.commands.imports import large_imports
 from stcodec.commands.shared import (
     check_target,
     coding_options,
     crf_option,
     default_target,
     given_options,
-    large_imports,
     one_target,
     option,
     output_option,

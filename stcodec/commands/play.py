@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from stcodec.commands.imports import large_imports
 from stcodec.commands.shared import (
     device_options,
-    large_imports,
     option,
     part_options,
     quiet_option,

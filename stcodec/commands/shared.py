@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -26,19 +25,6 @@ from stcodec.options import EncodeOptions, default, help_text
 from stcodec.terminal.progress import PROGRESS
 from stcodec.terminal.report import note
 from stcodec.terminal.streams import printable, stdout_is_missing
-
-
-@contextlib.contextmanager
-def large_imports() -> Iterator[None]:
-    """Within the block no garbage is collected: what modules make stays, and looking at it again
-    and again takes a tenth of the time that torch takes to import."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def option(options: type, name: str, *flags: str, **more: Any) -> Callable[[Any], Any]:
