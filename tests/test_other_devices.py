@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -14,6 +15,9 @@ from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import Model, load_model
 from stcodec.common.values import Planes
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
+from stcodec.training.data import Data, DataSettings
+from stcodec.training.engine import Engine, Settings
+from stcodec.training.run import Trained
 from tests.conftest import moving_picture
 from tests.pretend import DEVICE, Pretended
 
@@ -112,3 +116,20 @@ def test_what_is_pretended() -> None:
             there + torch.zeros(3)
     with pytest.raises(AssertionError, match="nobody looks"):
         there + 1
+
+
+def test_training_mixes_nothing() -> None:
+    """Motion and loss of a batch, without gradients."""
+    generator = torch.Generator().manual_seed(1)
+    sizes = (64, 80), (32, 40), (32, 40)
+    clip = tuple(torch.randint(0, 255, (16, *s), generator=generator).byte() for s in sizes)
+    data = Data([clip], [], DataSettings(1, 64, 80, 1, 0.0, 0.0), torch.device("cpu"))  # type: ignore[list-item]
+    batch = data.batch(0)
+    with Pretended() as seen, torch.no_grad():
+        trained = Trained(model("stc-1")).to(DEVICE)
+        engine = Engine(trained.network, trained.passes, Settings(dense_search=True))
+        there = {k: getattr(batch, k).to(DEVICE) for k in ("y", "u", "v", "quality")}
+        seen.waits.clear()
+        batch = engine.find_motion(dataclasses.replace(batch, **there))
+        assert seen.waits == []
+        assert torch.isfinite(engine.loss(batch).loss.cpu())

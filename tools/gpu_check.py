@@ -52,7 +52,7 @@ def machine(device: str) -> None:
 def psnr(a: np.ndarray, b: np.ndarray, bit_depth: int) -> float:
     """Of two arrays of samples, in dB; 999 where they are equal."""
     error = float(np.mean((a.astype(np.float64) - b) ** 2))
-    return 10 * np.log10(((1 << bit_depth) - 1) ** 2 / error) if error else 999.0
+    return float(10 * np.log10(((1 << bit_depth) - 1) ** 2 / error)) if error else 999.0
 
 
 def samples(pictures: list[Any]) -> np.ndarray:

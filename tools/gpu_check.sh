@@ -46,13 +46,13 @@ part() {
         { failed=1; echo "{\"part\": \"$1\", \"ok\": false, \"ended\": \"early\"}" | tee -a "$results"; }
 }
 
-part 80 machine
+part 100 machine
 part 40 golden
 part 40 across
 begin=$SECONDS
 IFS=, read -ra sizes <<<"${SIZES:-360p,1080p,2160p}"
 for size in "${sizes[@]}"; do
-    left=$((130 - (SECONDS - begin) / ${TIMES:-1}))
+    left=$((110 - (SECONDS - begin) / ${TIMES:-1}))
     [ $left -gt 5 ] || break
     part $left speed "$(echo $folder/clip.*)" --sizes "$size" --frames "${FRAMES:-17}"
 done

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stcodec.codec.transfers import upload
 from stcodec.encoder import tuning
 
 _CROSS = ((-1, 0), (1, 0), (0, -1), (0, 1))
@@ -58,12 +59,12 @@ def _bits(difference: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=16)
 def _taps(device: torch.device) -> Tensor:
-    return torch.tensor(_HALF, device=device)
+    return upload([torch.tensor(_HALF)], device)[0]
 
 
 @functools.lru_cache(maxsize=64)
 def _offset(dy: int, dx: int, device: torch.device) -> Tensor:
-    return torch.tensor([float(dy), float(dx)], device=device).view(1, 2, 1, 1)
+    return upload([torch.tensor([float(dy), float(dx)])], device)[0].view(1, 2, 1, 1)
 
 
 def _doubled(planes: Tensor) -> Tensor:
