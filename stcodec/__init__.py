@@ -93,7 +93,7 @@ def decode(
     format, or into pictures such as `frames/%04d.png`.
 
     `options` are the fields of `stcodec.options.DecodeOptions` (codec, crf, audio, start, end,
-    device, threads, max_pixels, rate, keep_partial, salvage, overwrite). Raises errors of
+    device, threads, max_pixels, rate, crop, keep_partial, salvage, overwrite). Raises errors of
     `stcodec.errors`; `dst` appears only when it is complete. The result of `salvage` says in `lost`
     what a damaged file has lost.
     """
@@ -126,6 +126,7 @@ def open(
     threads: int = 0,
     cache: int = 256 << 20,
     max_pixels: int | None = None,
+    crop: str | None = None,
 ) -> Video:
     """The pictures of a `.stp` file: a sequence of `Picture`, and of tensors on `device`; see
     `stcodec.library.Video`.
@@ -134,13 +135,20 @@ def open(
     ceil(w/2)], and `pts` in units of `info.time_base`. `video[i]`, `video[a:b:c]` and
     `video.at(seconds)` decode at most a segment; `video.batches(n, rgb=True)` gives tensors of
     `dtype`. Decoded pictures up to `cache` bytes are kept. Pictures of more than 4K that are out of
-    proportion to the file are refused, or those of more than `max_pixels`, if given. Raises
-    InputError and its kinds, ModelError, UsageError.
+    proportion to the file are refused, or those of more than `max_pixels`, if given. crop:
+    "width:height:x:y", a part of the pictures, of which `info` is, too; around it little more is
+    decoded. Raises InputError and its kinds, ModelError, UsageError.
     """
     from stcodec.flows.library import Video
 
     return Video(
-        path, device=device, dtype=dtype, threads=threads, cache=cache, max_pixels=max_pixels
+        path,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        cache=cache,
+        max_pixels=max_pixels,
+        crop=crop,
     )
 
 

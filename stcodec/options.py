@@ -286,6 +286,11 @@ class DecodeOptions(_Checked):
         "1",
         "Share of the pictures: 1, 1/2, 1/4 or 1/8. The others are not decoded at all.",
     )
+    crop: str | None = _option(
+        None,
+        "A part of the picture as it is shown: width:height:x:y from the upper left corner, or "
+        "width:height for the middle. Of most pictures little more than that is decoded.",
+    )
     keep_partial: bool = _option(
         False, "Of a damaged file, keep the pictures before the damage (exit code 3 all the same)."
     )
@@ -307,6 +312,10 @@ class DecodeOptions(_Checked):
             raise UsageError(f"rate must be one of {', '.join(RATES)}, not {self.rate!r}")
         if self.salvage and self.rate != "1":
             raise UsageError("salvage gives all pictures that are left, whatever the rate")
+        if self.crop is not None:
+            parse_crop(self.crop)
+        if self.salvage and self.crop is not None:
+            raise UsageError("salvage gives whole pictures, and crop parts of them")
         if self.salvage and self.keep_partial:
             raise UsageError("salvage and keep-partial exclude each other")
 

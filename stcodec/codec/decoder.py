@@ -3,7 +3,7 @@ read at the same time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
@@ -13,9 +13,12 @@ from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import Frames, Geometry, planes_from_frames
 from stcodec.codec.reconstruction import Reconstruction
+from stcodec.codec.regions import Canvas, Region, regions
+from stcodec.codec.scales import FRAME_KINDS
 from stcodec.codec.transfers import upload
 from stcodec.codec.tree import LEVELS, Step
 from stcodec.common.arithmetic import flush_denormals
+from stcodec.common.shape import Box
 from stcodec.common.threads import Workers
 from stcodec.common.values import Planes
 
@@ -31,23 +34,37 @@ class PictureMaker:
     chunk is complete."""
 
     def __init__(
-        self, model: Model, geometry: Geometry, device: torch.device, workers: Workers
+        self,
+        model: Model,
+        geometry: Geometry,
+        device: torch.device,
+        workers: Workers,
+        part: Region | None = None,
     ) -> None:
         self._workers, self._device = workers, device
         self._values = geometry.grid[0] * geometry.grid[1] * model.config.patch.channels
         self._most = geometry.frames_at_once
+        self._patch, self._part = geometry.patch, part
+        self._canvas = Canvas.of(geometry.width, geometry.height, geometry.patch)
         self._reconstruction = Reconstruction(model, geometry, device)
 
     @torch.no_grad()
     def make(self, symbols: ChunkSymbols, places: Sequence[int] | None = None) -> Frames:
-        """The pictures of a chunk at these places (0..; None: those that are shown), padded."""
+        """The pictures of a chunk at these places (0..; None: those that are shown), padded; or the
+        part of them that is wanted. On a CPU little is made around it; other devices make frames of
+        a level together, whole."""
         done = self._reconstruction.start(symbols.plan.first)
+        places = range(symbols.plan.count) if places is None else places
+        parts = None
+        if self._part is not None and self._device.type == "cpu":
+            parts = self._parts(symbols, places, self._part)
 
         def make(frame: FrameSymbols) -> Frames:
             with torch.no_grad():
-                return self._picture(frame, done)
+                return self._picture(frame, done, parts)
 
-        for frames in _levels(symbols.frames):
+        wanted = [f for f in symbols.frames if parts is None or f.step.frames[0] in parts]
+        for frames in _levels(wanted):
             if self._device.type == "cpu":
                 made = self._workers.map(make, frames)
             else:
@@ -55,12 +72,27 @@ class PictureMaker:
             for frame, picture in zip(frames, made, strict=True):
                 done[frame.step.frames[0]] = picture
         self._reconstruction.keep(done, symbols.plan.length)
-        shown = (done[i] for i in (range(symbols.plan.count) if places is None else places))
-        return Frames.join(list(shown))
+        shown = [done[i] for i in places]
+        if self._part is not None:
+            shown = [self._part.of(picture) for picture in shown]
+        return Frames.join(shown)
 
-    def _picture(self, frame: FrameSymbols, done: dict[int, Frames]) -> Frames:
-        quality = frame.quality
-        prediction = self._reconstruction.predict(frame.step, quality, frame.fields, done)
+    def _parts(
+        self, symbols: ChunkSymbols, places: Sequence[int], part: Region
+    ) -> dict[int, Region]:
+        """What is made of each frame that is needed."""
+        margins = [self._reconstruction.network.reach(kind) for kind in range(FRAME_KINDS)]
+        frames = [(frame.step, frame.fields) for frame in symbols.frames]
+        return regions(frames, places, part, self._canvas, margins, self._patch)
+
+    def _picture(
+        self, frame: FrameSymbols, done: dict[int, Frames], parts: Mapping[int, Region] | None
+    ) -> Frames:
+        step, quality = frame.step, frame.quality
+        part = None if parts is None else parts[step.frames[0]]
+        if part == self._canvas.whole:
+            part = None
+        prediction = self._reconstruction.predict(step, quality, frame.fields, done, part)
         return self._reconstruction.decode(frame.values, quality, prediction)
 
     def _together(self, level: list[FrameSymbols], done: dict[int, Frames]) -> Iterator[Frames]:
@@ -94,11 +126,22 @@ def _levels(frames: Sequence[FrameSymbols]) -> list[list[FrameSymbols]]:
     return keys + [[f for f in frames if f.step.level == level] for level in levels]
 
 
+def _region(crop: Box) -> Region:
+    """The part of padded pictures that holds a part of pictures."""
+    assert crop.x is not None and crop.y is not None
+    if crop.x % 2 or crop.y % 2:
+        raise ValueError("a part begins where there is a sample of chroma")
+    return Region(
+        crop.y, crop.x, crop.y + crop.height + crop.height % 2, crop.x + crop.width + crop.width % 2
+    )
+
+
 class ChunkDecoder:
     """Decodes the chunks of a video in order, from the first chunk of any segment on.
 
     `read` and `pictures` (or `frames`) belong to an object each, which keep their states apart: one
-    thread may read ahead while another makes pictures.
+    thread may read ahead while another makes pictures. crop: the part of pictures that is made, at
+    even places; `width` and `height` are its size then.
     """
 
     def __init__(
@@ -109,13 +152,18 @@ class ChunkDecoder:
         bit_depth: int,
         device: torch.device | str = "cpu",
         workers: int = 1,
+        crop: Box | None = None,
     ) -> None:
         self.width, self.height, self.bit_depth = width, height, bit_depth
+        part = None
+        if crop is not None:
+            part = _region(crop)
+            self.width, self.height = crop.width, crop.height
         device = torch.device(device)
         geometry = Geometry(width, height, model.config.patch)
         self._reader = ChunkReader(model, geometry)
         self._maker = PictureMaker(
-            model, geometry, device, Workers(min(workers, _MOST_WORKERS), flush_denormals)
+            model, geometry, device, Workers(min(workers, _MOST_WORKERS), flush_denormals), part
         )
 
     def decode(self, payload: bytes, first: bool) -> list[Planes]:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 BLOCK = 8
 BI, FIRST, SECOND = 0, 1, 2
+NEITHER = 3
+"""A block that is not predicted at all: nobody looks at it. No file has this."""
 
 
 @dataclass(frozen=True)

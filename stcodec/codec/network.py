@@ -185,6 +185,13 @@ class Network(nn.Module):
         """Whether the prior and the filter work on a kind of frame."""
         return self.config.width > 0 and self.config.networks[kind]
 
+    def reach(self, kind: int) -> int:
+        """How many patches around a patch the prior and the filter look at: one for each depthwise
+        convolution and for each mean that contrasts are relative to."""
+        if not self.works_on(kind):
+            return 0
+        return self.config.prior_blocks + self.config.filter_blocks + 2
+
     def step(self, quality: Tensor, kind: Tensor) -> Tensor:
         """Quantisation steps [N, C, 1, 1] in sample units of [0, 1], for quality float [N] (of the
         frame) and kind int64 [N]."""

@@ -3,7 +3,7 @@ frames. Encoder and decoder run the same; it may differ between machines in the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from stcodec.codec.means import Means
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import Frames, Geometry, add_patches, patchify, unpatchify
+from stcodec.codec.regions import Canvas, Region, within
 from stcodec.codec.tree import INTRA, KEY, Step
 from stcodec.common.timing import stage
 
@@ -26,7 +27,8 @@ class Prediction:
 
     frames: the motion-compensated prediction, None of an intra frame. base, mean [N, C, rows,
     columns]: its coefficients, and the means of the latents; None where no network works on the
-    kind: then what is coded is the transform of the difference from `frames`.
+    kind: then what is coded is the transform of the difference from `frames`. part: what of the
+    picture `base` and `mean` are of, None for all; `frames` then hold nothing elsewhere.
     """
 
     kind: int
@@ -36,6 +38,7 @@ class Prediction:
     frames: Frames | None
     base: Tensor | None
     mean: Tensor | None
+    part: Region | None = None
 
 
 class Reconstruction:
@@ -45,6 +48,7 @@ class Reconstruction:
     def __init__(self, model: Model, geometry: Geometry, device: torch.device) -> None:
         self.network, self._width = model.network_on(device), model.config.width
         self._patch, self._grid, self._device = geometry.patch, geometry.grid, device
+        self._canvas = Canvas.of(geometry.width, geometry.height, geometry.patch)
         self._before: Frames | None = None
         self._memory: Tensor | None = None
 
@@ -59,31 +63,41 @@ class Reconstruction:
         self._before = pictures[length - 1]
 
     def predict(
-        self, step: Step, quality: int, fields: Fields | None, pictures: Mapping[int, Frames]
+        self,
+        step: Step,
+        quality: int,
+        fields: Fields | None,
+        pictures: Mapping[int, Frames],
+        part: Region | None = None,
     ) -> Prediction:
         """What is expected of the frames of a step, whose own quality this is, from the pictures
-        decoded before; fields: on the device, None of an intra frame."""
+        decoded before; fields: on the device, None of an intra frame. part: see `Prediction`; on a
+        CPU, of frames that are no key frames alone."""
         kind, frames, count = step.kind, None, len(step.frames)
         kinds = torch.full((count,), kind, dtype=torch.long, device=self._device)
         qualities = torch.full((count,), float(quality), device=self._device)
         step_sizes = self.network.step(qualities, kinds)
         with stage("prediction"):
             if fields is not None:
-                frames = self._compensate(step, fields, pictures)
+                own = fields if part is None else within(fields, part, self._canvas)
+                frames = self._compensate(step, own, pictures)
             if frames is not None and not self.network.works_on(kind):
-                return Prediction(kind, kinds, qualities, step_sizes, frames, None, None)
-            base = self._coefficients(frames)
+                return Prediction(kind, kinds, qualities, step_sizes, frames, None, None, part)
+            base = self._coefficients(frames if frames is None or part is None else part.of(frames))
         with stage("network"):
             mean = base
             if self.network.works_on(kind):
-                state = self._state() if kind == KEY else self._null_state(count)
+                state = self._state() if kind == KEY else self._null_state(count, base.shape[2:])
                 mean = self.network.predict(base, state, step_sizes, qualities, kinds)
-        return Prediction(kind, kinds, qualities, step_sizes, frames, base, mean)
+        return Prediction(kind, kinds, qualities, step_sizes, frames, base, mean, part)
 
     def _compensate(self, step: Step, fields: Fields, pictures: Mapping[int, Frames]) -> Frames:
         if self._device.type == "cpu":
             sides = zip(*step.references, strict=True)
-            before, after = ([None if r is None else pictures[r] for r in side] for side in sides)
+            # A reference that no block of a part uses may not have been made.
+            before, after = (
+                [None if r is None else pictures.get(r) for r in side] for side in sides
+            )
             return compensation.predict(before, after, fields)
         # A reference that is missing is one that no block uses.
         first, second = (
@@ -118,7 +132,7 @@ class Reconstruction:
             if p.base is None or p.mean is None:
                 assert p.frames is not None
                 return self._with_residuals(p.frames, means)
-            decoded, refined = means.grids()
+            decoded, refined = (self._cut(grid, p.part) for grid in means.grids())
             decoded, features = p.mean + decoded, None
             if self.network.works_on(p.kind):
                 decoded, features = self.network.restore(
@@ -127,7 +141,24 @@ class Reconstruction:
             frames = unpatchify(self.network.inverse(decoded), self._patch)
             if p.kind in (INTRA, KEY) and features is not None:
                 self._memory = self.network.memory(self._state(), features)
-            return Frames(*(plane.clamp_(0.0, 1.0) for plane in frames))
+            frames = Frames(*(plane.clamp_(0.0, 1.0) for plane in frames))
+            return frames if p.part is None else self._placed(frames, p.part)
+
+    def _cut(self, grid: Tensor, part: Region | None) -> Tensor:
+        """What of a grid [..., rows, columns] of patches lies in a part."""
+        if part is None:
+            return grid
+        top, left, bottom, right = part
+        h, w = self._patch.h, self._patch.w
+        return grid[..., top // h : bottom // h, left // w : right // w]
+
+    def _placed(self, frames: Frames, part: Region) -> Frames:
+        """A picture of which there is a part alone."""
+        high, wide = self._canvas.height, self._canvas.width
+        sizes = ((high, wide), (high // 2, wide // 2), (high // 2, wide // 2))
+        canvas = Frames(*(torch.zeros(1, 1, *size, device=self._device) for size in sizes))
+        part.put(frames, canvas)
+        return canvas
 
     def _with_residuals(self, predicted: Frames, means: Means) -> Frames:
         """Predicted pictures, and what was coded in some of their patches."""
@@ -152,13 +183,13 @@ class Reconstruction:
             return self.network.intra_mean[None, :, None, None].expand(shape)
         return self.network.transform(patchify(frames, self._patch))
 
-    def _null_state(self, count: int = 1) -> Tensor:
+    def _null_state(self, count: int, grid: Sequence[int]) -> Tensor:
         if not self._width:
-            return torch.zeros(count, 0, *self._grid, device=self._device)
-        return self.network.memory.start(count, *self._grid)
+            return torch.zeros(count, 0, *grid, device=self._device)
+        return self.network.memory.start(count, *grid)
 
     def _state(self) -> Tensor:
-        return self._null_state() if self._memory is None else self._memory
+        return self._null_state(1, self._grid) if self._memory is None else self._memory
 
 
 def _given(pair: tuple[int | None, int | None], side: int) -> int:

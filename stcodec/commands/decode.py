@@ -44,6 +44,7 @@ from stcodec.terminal.report import Reporter
 @device_options(DecodeOptions)
 @option(DecodeOptions, "max_pixels", "--max-pixels", type=int)
 @option(DecodeOptions, "rate", "--rate", type=click.Choice(list(RATES)))
+@option(DecodeOptions, "crop", "--crop")
 @option(DecodeOptions, "keep_partial", "--keep-partial", is_flag=True)
 @option(DecodeOptions, "salvage", "--salvage", is_flag=True)
 @click.option("--keep-time", is_flag=True, help=help_text(DecodeOptions, "keep_time"))

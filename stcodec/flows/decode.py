@@ -70,6 +70,7 @@ def decode_steps(
         whole = options.start is None and options.end is None
         if format == "picture" and whole and (opened.frames or 1) > 1:
             raise one_picture_alone(target)
+        said.extend(opened.info.notes)
         extras = _extras(opened)
         items = opened.decoded(options.device, options.threads)
         stack.enter_context(contextlib.closing(items))
@@ -127,6 +128,7 @@ def _open(source: PathLike, options: DecodeOptions) -> contextlib.AbstractContex
         options.max_pixels,
         partial=options.keep_partial,
         nth=RATES[options.rate],
+        crop=options.crop,
     )
 
 

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from stcodec.common.values import PathLike, Picture, VideoInfo
 from stcodec.common.values import Planes as ArrayPlanes
-from stcodec.container.extras import video_info
 from stcodec.errors import UsageError
 from stcodec.flows.random_access import ChunkAccess, DecodedChunk
 from stcodec.media.colour import rgb_from_planes
@@ -229,8 +228,9 @@ class Video(Clip):
 
     `device` and `dtype` are those of tensors: any floating point type, or an integer type that
     holds the samples. `threads`: CPU threads, 0 for all (one in a worker of a DataLoader). `cache`:
-    bytes of decoded pictures to keep. `max_pixels`: of a picture, see `budget`. A file
-    without its end can only be iterated over. Raises InputError and its kinds, UsageError.
+    bytes of decoded pictures to keep. `max_pixels`: of a picture, see `budget`. `crop`: W:H:X:Y, a
+    part of the pictures, see `cropped`. A file without its end can only be iterated over. Raises
+    InputError and its kinds, UsageError.
     """
 
     def __init__(
@@ -242,14 +242,15 @@ class Video(Clip):
         threads: int = 0,
         cache: int = DEFAULT_CACHE,
         max_pixels: int | None = None,
+        crop: str | None = None,
     ) -> None:
-        access = ChunkAccess(os.fspath(path), str(device), threads, cache, max_pixels)
-        info = video_info(access.header, access.blobs)
+        access = ChunkAccess(os.fspath(path), str(device), threads, cache, max_pixels, crop)
+        info = access.info
         frames = range(access.frames) if access.index is not None else range(0)
         super().__init__(access, info, frames, _dtype(dtype, info.bit_depth))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        path, device, threads, cache, max_pixels = self._access.__reduce__()[1]
+        path, device, threads, cache, max_pixels, crop = self._access.__reduce__()[1]
         return _reopen, (
             path,
             {
@@ -258,6 +259,7 @@ class Video(Clip):
                 "cache": cache,
                 "dtype": self._dtype,
                 "max_pixels": max_pixels,
+                "crop": crop,
             },
         )
 

@@ -21,12 +21,15 @@ from stcodec.codec.patches import integers_from_frames
 from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.devices import choose_device
 from stcodec.common.files import check_input, input_size, named
+from stcodec.common.shape import Box
 from stcodec.common.threads import run_ahead
+from stcodec.container.extras import video_info
 from stcodec.container.records import VideoChunk
 from stcodec.container.stp import Reader
 from stcodec.errors import DamagedFileError, UsageError
 from stcodec.flows.budget import check_pixels
 from stcodec.flows.compiling import compile_decoder
+from stcodec.flows.cropping import cropped
 from stcodec.flows.reading import Chunk, new_decoder
 from stcodec.options import AUTO_DEVICE
 
@@ -65,23 +68,31 @@ class ChunkAccess:
 
     A chunk that is neither cached (`cache` bytes, the last chunk always) nor ahead of the last one
     in its segment costs the decoding of its segment up to it. Torch's own settings (threads,
-    denormals, TF32) are left as they were. Raises InputError and its kinds; ModelError when
-    decoding.
+    denormals, TF32) are left as they were. crop: W:H:X:Y, the part of pictures that is made, of
+    which `info` is. Raises InputError and its kinds, UsageError; ModelError when decoding.
     """
 
     def __init__(
-        self, path: str, device: str, threads: int, cache: int, max_pixels: int | None = None
+        self,
+        path: str,
+        device: str,
+        threads: int,
+        cache: int,
+        max_pixels: int | None = None,
+        crop: str | None = None,
     ) -> None:
         self._decoding: _Decoding | None = None
         self._process = os.getpid()
         self._lock = threading.RLock()
         check_input(path)
         self.path = path
-        self._arguments = (path, device, threads, cache, max_pixels)
+        self._arguments = (path, device, threads, cache, max_pixels, crop)
         self._device, self._threads, self._cache_bytes = device, threads, cache
         with open(path, "rb") as stream, named(self.path):
             reader = Reader(stream)
             self.header, self.streams, self.blobs = reader.header, reader.streams, reader.blobs
+            whole = video_info(reader.header, reader.blobs)
+            self._crop, self.info = cropped(whole, crop, path)
             self.index = reader.read_index()
             starts = self.index.segments if self.index else ((reader.first_packet, 0, 0),)
         self._offsets = [offset for offset, _, _ in starts]
@@ -154,7 +165,7 @@ class ChunkAccess:
             if self.index is not None and number >= self.index.footer.frames:
                 return None
             if self._decoding is None:
-                self._decoding = _Decoding(*self._arguments)
+                self._decoding = _Decoding(*self._arguments[:-1], self._crop)
             segment = self.segment_of(number)
             try:
                 return self._decoding.find(
@@ -177,7 +188,13 @@ class _Decoding:
     hand to another one."""
 
     def __init__(
-        self, path: str, device: str, threads: int, cache: int, max_pixels: int | None
+        self,
+        path: str,
+        device: str,
+        threads: int,
+        cache: int,
+        max_pixels: int | None,
+        crop: Box | None,
     ) -> None:
         self._stream: BinaryIO = open(path, "rb")  # noqa: SIM115
         try:
@@ -186,7 +203,7 @@ class _Decoding:
             self._reader.read_index()  # what is read of a segment is compared with it
             self._work = _arithmetic(device, threads)
             compile_decoder()
-            self._decoder = new_decoder(self._reader.header, self._work, load_model_once)
+            self._decoder = new_decoder(self._reader.header, self._work, load_model_once, crop)
         except BaseException:
             self._stream.close()
             raise

@@ -16,6 +16,7 @@ from stcodec.codec.tree import LEVELS
 from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.devices import choose_device
 from stcodec.common.files import input_size, is_standard_stream, named, open_input
+from stcodec.common.shape import Box
 from stcodec.common.threads import run_ahead
 from stcodec.common.timeline import PACKETS_BEHIND, Window
 from stcodec.common.timing import stage
@@ -25,6 +26,7 @@ from stcodec.container.extras import video_info
 from stcodec.errors import DamagedFileError, UsageError
 from stcodec.flows.budget import check_pixels
 from stcodec.flows.compiling import compile_decoder
+from stcodec.flows.cropping import cropped
 from stcodec.flows.thinning import Thinning, from_start, stretched
 
 
@@ -45,7 +47,8 @@ class Entry:
 @dataclass(frozen=True)
 class StpInput:
     """An open `.stp` file. index: None where the file is not complete or cannot be sought; entry:
-    where the part that was asked for begins, None for the whole file; thinning: which pictures."""
+    where the part that was asked for begins, None for the whole file; thinning: which pictures;
+    crop: which part of them, that `info` is of."""
 
     name: str
     reader: stp.Reader
@@ -53,6 +56,7 @@ class StpInput:
     index: records.Index | None
     entry: Entry | None
     thinning: Thinning = Thinning()
+    crop: Box | None = None
 
     @property
     def frames(self) -> int | None:
@@ -82,16 +86,17 @@ def open_stp(
     max_pixels: int | None = None,
     partial: bool = False,
     nth: int = 1,
+    crop: str | None = None,
 ) -> Iterator[StpInput]:
     """Open a file ("-": standard input) to decode what lies from `start` to `end` seconds after its
     first picture.
 
     max_pixels: of a picture, see `budget`; partial: what comes before a damaged end is wanted; nth:
-    see `Thinning`. InputError and its kinds name the file; UsageError where a part needs an index
-    and there is none.
+    see `Thinning`; crop: W:H:X:Y, see `cropped`. InputError and its kinds name the file; UsageError
+    where a part needs an index and there is none.
     """
     with open_input(source) as stream:
-        yield read_stp(stream, source, start, end, max_pixels, partial, nth)
+        yield read_stp(stream, source, start, end, max_pixels, partial, nth, crop)
 
 
 def read_stp(
@@ -102,6 +107,7 @@ def read_stp(
     max_pixels: int | None = None,
     partial: bool = False,
     nth: int = 1,
+    crop: str | None = None,
 ) -> StpInput:
     """As `open_stp`, from an open stream of `source`."""
     name = input_name(source)
@@ -109,6 +115,7 @@ def read_stp(
         reader = stp.Reader(stream)
         check_pixels(reader.header, input_size(source), max_pixels)
         info = video_info(reader.header, reader.blobs)
+        part, info = cropped(info, crop, name)
         seekable = not is_standard_stream(source) and stream.seekable()
         index = None
         if seekable:
@@ -118,18 +125,21 @@ def read_stp(
     if start is not None or end is not None:
         entry = _find_entry(reader, index, start, end, name)
     thinning = Thinning(nth)
-    return StpInput(name, reader, thinning.info(info), index, entry, thinning)
+    return StpInput(name, reader, thinning.info(info), index, entry, thinning, part)
 
 
 def new_decoder(
-    header: records.Header, work: Arithmetic, load: Callable[..., Model] = load_model
+    header: records.Header,
+    work: Arithmetic,
+    load: Callable[..., Model] = load_model,
+    crop: Box | None = None,
 ) -> ChunkDecoder:
     """The decoder that a file with this header needs, which computes as `work` does; `load` gives
-    its model. ModelError."""
+    its model; crop: the part of pictures to make. ModelError."""
     model = load(header.model_id, header.model_sha256)
     size = header.width, header.height
     workers = work.share(header.width * header.height)
-    return ChunkDecoder(model, *size, header.bit_depth, work.device, workers)
+    return ChunkDecoder(model, *size, header.bit_depth, work.device, workers, crop)
 
 
 def input_name(source: PathLike) -> str:
@@ -162,7 +172,7 @@ def _find_entry(
 
 def _decoded(source: StpInput, work: Arithmetic) -> Iterator[Picture | Packet]:
     entry, base = source.entry, source.info.time_base
-    decoder = new_decoder(source.reader.header, work)
+    decoder = new_decoder(source.reader.header, work, crop=source.crop)
     shown, thinning = 0, source.thinning
     if entry is not None:
         source.reader.seek(entry.offset)
