@@ -257,6 +257,8 @@ class EncodeOptions(_Checked):
         )
 
 
+TIMES = ("1", "2", "4")
+"""How many pictures `decode` can make of one."""
 RATES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}
 """Shares of the pictures that `decode` can make alone: every picture, every second one, ..."""
 
@@ -286,6 +288,11 @@ class DecodeOptions(_Checked):
         "1",
         "Share of the pictures: 1, 1/2, 1/4 or 1/8. The others are not decoded at all.",
     )
+    interpolate: str = _option(
+        "1",
+        "2 or 4: so many times the pictures a second, with pictures between those of the file that "
+        "are made along their motion. Duration and sound stay.",
+    )
     crop: str | None = _option(
         None,
         "A part of the picture as it is shown: width:height:x:y from the upper left corner, or "
@@ -314,6 +321,10 @@ class DecodeOptions(_Checked):
             raise UsageError("salvage gives all pictures that are left, whatever the rate")
         if self.crop is not None:
             parse_crop(self.crop)
+        if self.interpolate not in TIMES:
+            raise UsageError(f"interpolate must be one of {', '.join(TIMES)}")
+        if self.interpolate != "1" and (self.rate != "1" or self.salvage):
+            raise UsageError("interpolate goes with all pictures of a file that is whole")
         if self.salvage and self.crop is not None:
             raise UsageError("salvage gives whole pictures, and crop parts of them")
         if self.salvage and self.keep_partial:

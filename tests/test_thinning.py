@@ -81,7 +81,7 @@ def test_only_what_is_shown_is_made(film: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         decoder.PictureMaker,
         "_picture",
-        lambda self, frame, done: (made.append(frame.step.frames[0]), make(self, frame, done))[1],
+        lambda self, frame, *more: (made.append(frame.step.frames[0]), make(self, frame, *more))[1],
     )
     stcodec.decode(film, film.with_name("few.y4m"), rate="1/8", overwrite=True)
     assert made == [7, 7, 7]

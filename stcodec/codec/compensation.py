@@ -156,13 +156,9 @@ def _in_loops(
 ) -> Frames:
     """Prediction of one frame by compiled loops."""
     vectors, modes = fields.vectors[0].numpy(), fields.modes[0].numpy()
-    shares = [(modes == BI) * np.float32(0.5) + (modes == side) for side in (FIRST, SECOND)]
+    shares = [_share(modes, side) for side in (0, 1)]
     planes = []
     for index in range(3):
-        block, overlap, taps, phases = (BLOCK, OVERLAP, LUMA_TAPS, LUMA_PHASES)
-        if index > 0:
-            block, overlap, taps, phases = (BLOCK // 2, OVERLAP // 2, CHROMA_TAPS, CHROMA_PHASES)
-        ramp, filters = _ramp(overlap).numpy(), filter_taps(taps, phases).numpy()
         out: Tensor | None = None
         for side, frames in enumerate(pair):
             if frames is None:
@@ -171,15 +167,7 @@ def _in_loops(
                 continue
             reference = tuple(frames)[index]
             out = torch.zeros_like(reference) if out is None else out
-            loops.add_prediction(
-                out[0, 0].numpy(),
-                reference[0, 0].numpy(),
-                vectors[side],
-                shares[side].astype(np.float32),
-                block,
-                ramp,
-                filters,
-            )
+            _add(loops, out, reference, vectors[side], shares[side], index)
         assert out is not None
         planes.append(out)
     return Frames(*planes)
@@ -208,6 +196,44 @@ def predict_luma(reference: Tensor, vectors: Tensor) -> Tensor:
         return reference
     modes = torch.ones(vectors.shape[1:], device=vectors.device)
     return _plane([reference, None], _parts(torch.stack([vectors, vectors]), modes), modes.shape, 0)
+
+
+def predict_half(reference: Tensor, vectors: Tensor) -> Tensor:
+    """Motion-compensated picture [1, 1, H / 2, W / 2] of half the size from another one by vectors
+    [2, H / 8, W / 8] in quarter samples of the full size; the way of a plane of chroma."""
+    modes = torch.full((1, vectors.shape[1] // 2, vectors.shape[2] // 2), FIRST, dtype=torch.uint8)
+    loops = kernels.loops() if reference.device.type == "cpu" else None
+    if loops is not None:
+        out = torch.zeros_like(reference)
+        _add(loops.compensation, out, reference, vectors.numpy(), _share(modes[0].numpy(), 0), 1)
+        return out
+    modes = modes[0].repeat_interleave(2, 0).repeat_interleave(2, 1)
+    both = torch.stack([vectors, vectors]).to(reference.device)
+    parts = _parts(both, modes.to(reference.device))
+    return _plane([reference, None], parts, modes.shape, 1)
+
+
+def _share(modes: np.ndarray, side: int) -> np.ndarray:
+    """The share of a reference in each 16x16 block, float32."""
+    share = (modes == BI) * np.float32(0.5) + (modes == (FIRST, SECOND)[side])
+    return share.astype(np.float32)
+
+
+def _add(
+    loops: ModuleType,
+    out: Tensor,
+    reference: Tensor,
+    vectors: np.ndarray,
+    share: np.ndarray,
+    index: int,
+) -> None:
+    """Add what a reference predicts to plane `index` (0 luma), by compiled loops."""
+    block, overlap, taps, phases = (BLOCK, OVERLAP, LUMA_TAPS, LUMA_PHASES)
+    if index > 0:
+        block, overlap, taps, phases = (BLOCK // 2, OVERLAP // 2, CHROMA_TAPS, CHROMA_PHASES)
+    ramp, filters = _ramp(overlap).numpy(), filter_taps(taps, phases).numpy()
+    planes = out[0, 0].numpy(), reference[0, 0].numpy()
+    loops.add_prediction(*planes, np.ascontiguousarray(vectors), share, block, ramp, filters)
 
 
 def _parts(vectors: Tensor, modes: Tensor) -> tuple[list[_Users], list[_Users]]:

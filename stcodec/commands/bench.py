@@ -166,6 +166,37 @@ def events(seeds: int, quality: int, model: str) -> None:
 
 
 @bench.command()
+@click.argument("clips", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--sources",
+    type=click.Path(path_type=Path),
+    help="Table with the columns path, kind, evaluate_at_scale (tabs).",
+)
+@scale_option
+@click.option(
+    "--frames", type=click.IntRange(3), default=33, show_default=True, help="Of each clip, at most."
+)
+@click.option("-q", "--quality", type=click.IntRange(0, 63), default=36, show_default=True)
+@click.option("--model", default=MODEL, show_default=True)
+def interpolate(
+    clips: tuple[Path, ...],
+    sources: Path | None,
+    scale: float | None,
+    frames: int,
+    quality: int,
+    model: str,
+) -> None:
+    """What decode --interpolate 2 makes in place of pictures that were left out: PSNR, beside
+    repeated and blended pictures and FFmpeg's minterpolate, where there is one."""
+    for clip in clips:
+        check_input(clip)
+    from stcodec.bench import interpolation
+    from stcodec.bench.sources import read_table
+
+    interpolation.run(clips, read_table(sources), scale, frames, quality, model, reporting.say)
+
+
+@bench.command()
 @click.argument("clip", type=click.Path(path_type=Path))
 @click.option(
     "--sizes",

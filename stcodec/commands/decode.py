@@ -27,7 +27,7 @@ from stcodec.commands.types import FILE
 from stcodec.common.files import check_input, check_output
 from stcodec.common.values import Progress
 from stcodec.errors import DamagedFileError
-from stcodec.options import RATES, DecodeOptions, help_text
+from stcodec.options import RATES, TIMES, DecodeOptions, help_text
 from stcodec.terminal import summaries
 from stcodec.terminal.progress import ProgressReport
 from stcodec.terminal.report import Reporter
@@ -45,6 +45,7 @@ from stcodec.terminal.report import Reporter
 @option(DecodeOptions, "max_pixels", "--max-pixels", type=int)
 @option(DecodeOptions, "rate", "--rate", type=click.Choice(list(RATES)))
 @option(DecodeOptions, "crop", "--crop")
+@option(DecodeOptions, "interpolate", "--interpolate", type=click.Choice(list(TIMES)))
 @option(DecodeOptions, "keep_partial", "--keep-partial", is_flag=True)
 @option(DecodeOptions, "salvage", "--salvage", is_flag=True)
 @click.option("--keep-time", is_flag=True, help=help_text(DecodeOptions, "keep_time"))

@@ -94,3 +94,13 @@ FILTER_WEIGHTS = (0.7, 0.58)
 """Weights of pictures one and two away, against 1 of the frame itself."""
 FILTER_LEVELS = (1.0, 0.5, 0.0, 0.0, 0.0)
 """What these are multiplied by, by level of a tree."""
+
+# --- Pictures between pictures
+
+BETWEEN_BIT_COST = 0.02
+"""As MOTION_BIT_COST, but in samples of [0, 1]: motion that is likely rather than cheap."""
+BETWEEN_REFINEMENTS = (4, 2)
+"""Quarter samples by which the motion of a block is changed in turn."""
+BETWEEN_UNLIKELY, BETWEEN_MOST_UNLIKELY = 0.0002, 32
+"""Mean absolute difference, of samples in [0, 1], that is worth a quarter sample of motion other
+than what is around; and the most of these that count."""

@@ -76,7 +76,7 @@ def decode_steps(
         stack.enter_context(contextlib.closing(items))
         writer = open_writer(
             stack.enter_context(_output(target, format, options.overwrite)),
-            opened.info,
+            opened.shown_info,
             opened.reader.streams,
             opened.reader.metadata,
             extras,
@@ -129,6 +129,7 @@ def _open(source: PathLike, options: DecodeOptions) -> contextlib.AbstractContex
         partial=options.keep_partial,
         nth=RATES[options.rate],
         crop=options.crop,
+        times=int(options.interpolate),
     )
 
 

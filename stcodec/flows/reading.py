@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO
@@ -27,6 +27,7 @@ from stcodec.errors import DamagedFileError, UsageError
 from stcodec.flows.budget import check_pixels
 from stcodec.flows.compiling import compile_decoder
 from stcodec.flows.cropping import cropped
+from stcodec.flows.interpolating import Interpolation, moving
 from stcodec.flows.thinning import Thinning, from_start, stretched
 
 
@@ -48,7 +49,8 @@ class Entry:
 class StpInput:
     """An open `.stp` file. index: None where the file is not complete or cannot be sought; entry:
     where the part that was asked for begins, None for the whole file; thinning: which pictures;
-    crop: which part of them, that `info` is of."""
+    crop: which part of them, that `info` is of; interpolation: what is made between them, which
+    `shown_info` counts in."""
 
     name: str
     reader: stp.Reader
@@ -57,11 +59,18 @@ class StpInput:
     entry: Entry | None
     thinning: Thinning = Thinning()
     crop: Box | None = None
+    interpolation: Interpolation = Interpolation()
+
+    @property
+    def shown_info(self) -> VideoInfo:
+        """The properties of what `decoded` gives."""
+        return self.interpolation.info(self.info)
 
     @property
     def frames(self) -> int | None:
         """How many pictures there will be, where that is known."""
-        known = self.index and self.entry is None and self.thinning.nth == 1
+        plain = self.thinning.nth == self.interpolation.times == 1
+        known = self.index and self.entry is None and plain
         return self.index.footer.frames if self.index and known else None
 
     @property
@@ -75,7 +84,11 @@ class StpInput:
         work = Arithmetic(choose_device(device), threads)
         compile_decoder()
         items = _decoded(self, work)
-        return work.steps(items if self.thinning.nth == 1 else stretched(items))
+        if self.thinning.nth > 1:
+            items = stretched(items)
+        if self.interpolation.times > 1:
+            items = self.interpolation.pictures(items, self.info.bit_depth)
+        return work.steps(items)
 
 
 @contextlib.contextmanager
@@ -87,16 +100,17 @@ def open_stp(
     partial: bool = False,
     nth: int = 1,
     crop: str | None = None,
+    times: int = 1,
 ) -> Iterator[StpInput]:
     """Open a file ("-": standard input) to decode what lies from `start` to `end` seconds after its
     first picture.
 
     max_pixels: of a picture, see `budget`; partial: what comes before a damaged end is wanted; nth:
-    see `Thinning`; crop: W:H:X:Y, see `cropped`. InputError and its kinds name the file; UsageError
-    where a part needs an index and there is none.
+    see `Thinning`; crop: W:H:X:Y, see `cropped`; times: see `Interpolation`. InputError and its
+    kinds name the file; UsageError where a part needs an index and there is none.
     """
     with open_input(source) as stream:
-        yield read_stp(stream, source, start, end, max_pixels, partial, nth, crop)
+        yield read_stp(stream, source, start, end, max_pixels, partial, nth, crop, times)
 
 
 def read_stp(
@@ -108,6 +122,7 @@ def read_stp(
     partial: bool = False,
     nth: int = 1,
     crop: str | None = None,
+    times: int = 1,
 ) -> StpInput:
     """As `open_stp`, from an open stream of `source`."""
     name = input_name(source)
@@ -125,7 +140,9 @@ def read_stp(
     if start is not None or end is not None:
         entry = _find_entry(reader, index, start, end, name)
     thinning = Thinning(nth)
-    return StpInput(name, reader, thinning.info(info), index, entry, thinning, part)
+    return StpInput(
+        name, reader, thinning.info(info), index, entry, thinning, part, Interpolation(times)
+    )
 
 
 def new_decoder(
@@ -187,7 +204,11 @@ def _decoded(source: StpInput, work: Arithmetic) -> Iterator[Picture | Packet]:
                 continue
             chunk = item.chunk
             assert symbols is not None
-            for picture in thinning.pictures(decoder, symbols, chunk.pts, chunk.durations):
+            made: Sequence[Picture]
+            made = thinning.pictures(decoder, symbols, chunk.pts, chunk.durations)
+            if source.interpolation.times > 1:
+                made = moving(made, symbols, source.crop)
+            for picture in made:
                 seen = picture if entry is None else entry.window.inside(picture, base)
                 if seen is None:
                     continue
