@@ -67,7 +67,7 @@ else; a byte of a file's name that is not UTF-8 becomes U+FFFD.
 | event | of | fields |
 |---|---|---|
 | progress | encode, decode, batch | `input`, `output`; `frames` done, of `total` (null: not known); at most two a second and file, none with `--quiet` or `--progress none` |
-| tried | encode to a target | `quality`; what samples say of it: `output_bytes`, `psnr`, `ms_ssim`, `vmaf` (null: not measured); none with `--quiet` |
+| tried | encode to a target | `quality`; what samples say of it: `output_bytes`, `psnr`, `ms_ssim`, `vmaf`, `xpsnr` (null: not measured); none with `--quiet` |
 | encoded | encode, batch | `input`, `output`, `frames`, `width`, `height`, `duration`, `input_bytes` (null: not known), `output_bytes`, `seconds`, `notes`; `untouched`: but for the coding of pictures, nothing was left out, mended or converted; `removed`: the input was, by `--remove-source` |
 | decoded | decode, batch | `input`, `output`, `frames`, `width`, `height`, `input_bytes`, `seconds`, `notes`; of `decode --salvage` also `lost`: a list of `what` ("pictures", or a text), `start`, `end` (null: to the end), `frames` (null: not known, or no pictures) |
 | info | info | `path`, `width`, `height`, `frames`, `duration`, `streams`, `metadata`, `chapters`, `attachments` and what else `info` prints |

@@ -45,7 +45,7 @@ def _check_part(start: float | None, end: float | None) -> None:
         raise UsageError("the end must come after the start")
 
 
-TARGETS = ("target_size", "target_bitrate", "min_psnr", "min_ssim", "min_vmaf")
+TARGETS = ("target_size", "target_bitrate", "min_psnr", "min_ssim", "min_vmaf", "min_xpsnr")
 """Options that ask for a result instead of a quality."""
 
 
@@ -214,6 +214,13 @@ class EncodeOptions(_Checked):
     min_vmaf: float | None = _option(
         None,
         "The lowest quality with this VMAF, found on samples; needs an ffmpeg with libvmaf.",
+        0,
+        100,
+    )
+    min_xpsnr: float | None = _option(
+        None,
+        "The lowest quality with this XPSNR of the luma in dB, found on samples; needs an ffmpeg "
+        "with the filter xpsnr.",
         0,
         100,
     )

@@ -352,5 +352,5 @@ def test_a_file_system_without_locks_will_do(
 
     monkeypatch.setattr(fcntl, "flock", none)
     state = State(str(tmp_path))
-    state.open()
-    state.close()
+    state.open([])
+    state.close(ended=True)

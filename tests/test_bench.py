@@ -19,7 +19,7 @@ from stcodec.bench.curves import Curve, Point, bd_rate, summary, with_bd_rates
 from stcodec.bench.peers import coded_bytes, encode, find_peer
 from stcodec.bench.sources import prepare
 from stcodec.codec.model_files import load_model
-from stcodec.quality import vmaf
+from stcodec.quality import vmaf, xpsnr
 from tests.conftest import make_video, psnr, run
 
 TABLE = "path\tkind\tevaluate_at_scale\nvideos/pan.mkv\tmoving\t0.5\n"
@@ -52,7 +52,7 @@ def _rd(
         "--peers",
         "svtav1-p12",
         "--metrics",
-        "psnr,ssim,vmaf",
+        "psnr,ssim,vmaf,xpsnr",
         "--models",
         "dct",
         "--qualities",
@@ -103,6 +103,10 @@ def test_rd_measures_what_files_hold(
     else:
         assert "VMAF is left out" in done.stderr
         assert point["vmaf"] is None
+
+    if xpsnr.available() is not None:
+        assert point["xpsnr"] == pytest.approx(np.mean(xpsnr.xpsnr(clip.path, back)), abs=1e-4)
+        assert "XPSNR Y" in done.stdout
 
 
 def _psnr_y(a: Path, b: Path) -> float:

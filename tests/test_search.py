@@ -17,7 +17,7 @@ from stcodec.flows.rate_control import Control, Rates
 from stcodec.flows.sampling import survey
 from stcodec.media.reader import VideoReader
 from stcodec.options import parse_amount
-from stcodec.quality import vmaf
+from stcodec.quality import vmaf, xpsnr
 from stcodec.quality.metrics import Quality, QualityMeter
 from tests.conftest import make_video, run
 
@@ -88,19 +88,24 @@ def test_the_lowest_quality_that_meets_a_metric(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(vmaf.available() is None, reason="no FFmpeg with libvmaf")
-def test_the_lowest_quality_that_meets_a_vmaf(bee: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "wanted"), [("vmaf", 80), ("xpsnr", 34)])
+def test_the_lowest_quality_that_meets_a_metric_of_ffmpeg(
+    bee: Path, tmp_path: Path, name: str, wanted: int
+) -> None:
+    if {"vmaf": vmaf, "xpsnr": xpsnr}[name].available() is None:
+        pytest.skip("no FFmpeg that measures it")
     target = tmp_path / "a.stp"
-    done = run("encode", bee, target, "--min-vmaf", 80, "--model", "dct")
+    done = run("encode", bee, target, f"--min-{name}", wanted, "--model", "dct")
     assert done.returncode == 0, done.stderr
     tried = {
         int(q): float(v)
-        for q, v in re.findall(r"tried quality (\d+): .*VMAF ([\d.]+)", done.stderr)
+        for q, v in re.findall(rf"tried quality (\d+): .*{name.upper()} ([\d.]+)", done.stderr)
     }
     quality = json.loads(run("info", target, "--json").stdout)["quality"]
-    assert tried[quality] >= 80 > tried[quality - 1]
+    assert tried[quality] >= wanted > tried[quality - 1]
     compared = json.loads(run("compare", bee, target, "--json").stdout)
-    assert compared["summary"]["vmaf"]["mean"] == pytest.approx(tried[quality], abs=0.5)
+    key = "vmaf" if name == "vmaf" else "xpsnr_y"
+    assert compared["summary"][key]["mean"] == pytest.approx(tried[quality], abs=0.5)
 
 
 def test_a_quality_out_of_reach(bee: Path, tmp_path: Path) -> None:

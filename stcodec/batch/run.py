@@ -62,6 +62,10 @@ class Batch:
         kind = DecodeOptions if settings.decode else EncodeOptions
         chosen = dataclasses.asdict(kind(**settings.options))
         self._options = {name: value for name, value in chosen.items() if name not in _INDIFFERENT}
+        # An encode to a size takes several passes.
+        self._resumes = not settings.decode and not any(
+            chosen[name] is not None for name in ("target_size", "target_bitrate")
+        )
         found = make_plan(
             settings.inputs,
             settings.output,
@@ -142,8 +146,8 @@ class Batch:
         """Do what is waiting; yields what happens. An output has its name when it is complete, and
         `Entry.state` then says so.
 
-        Whatever ends this early ends the work and removes what is not complete; the next batch goes
-        on after what was complete.
+        Whatever ends this early ends the work; the next batch goes on after what was complete, and
+        within files that were being encoded.
         """
         for entry in self.entries:
             if entry.state != "waiting":
@@ -153,10 +157,10 @@ class Batch:
         settings, state = self.settings, self._state
         workers = pool(self.jobs)
         try:
-            state.open()
+            state.open([entry.task.target for entry in self.waiting])
             state.add("settings", **remembered(settings))
             threads = max(1, (settings.options.get("threads") or cores()) // self.jobs)
-            jobs = [self._job(number, entry, threads) for number, entry in enumerate(self.waiting)]
+            jobs = [self._job(entry, threads) for entry in self.waiting]
             found = [sources.signature(e.task.source) for e in self.waiting]
             before = [_written(f) for f in found]
             for number, record in workers.run(jobs):
@@ -185,16 +189,15 @@ class Batch:
                     yield Event("started", entry, {n: v for n, v in record.items() if n == "node"})
         finally:
             workers.close()
-            state.close()
+            state.close(ended=all(entry.state != "waiting" for entry in self.waiting))
 
-    def _job(self, number: int, entry: Entry, threads: int) -> dict[str, Any]:
-        folder = self._state.work / str(number)
-        folder.mkdir()
+    def _job(self, entry: Entry, threads: int) -> dict[str, Any]:
+        target = entry.task.target
         return {
             "source": entry.task.source,
-            "target": str(folder / os.path.basename(entry.task.target)),
+            "target": str(self._state.place(target) / os.path.basename(target)),
             "decode": self.settings.decode,
-            "options": self.settings.options,
+            "options": {**self.settings.options, **({"resume": True} if self._resumes else {})},
             "threads": threads,
         }
 

@@ -10,14 +10,18 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Collection
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TextIO
 
+from stcodec.common.leftovers import is_resumable
+from stcodec.container import stp
+from stcodec.container.records import VideoChunk
 from stcodec.errors import StcodecError
 
 FOLDER = ".stcodec-batch"
-_PIECE = 1 << 20
+_PIECE, _DIGITS = 1 << 20, 16
 # Records of what has become of an output; "undone": it is not this batch's, after all.
 _OF_OUTPUTS = ("done", "larger", "undone")
 
@@ -77,9 +81,13 @@ class State:
         """The folder of outputs that are not complete, on the file system of the outputs."""
         return self._folder / f"work{self._part}"
 
-    def open(self) -> None:
-        """Begin to write; clears what a killed run has left. StcodecError if another process is at
-        it, OSError."""
+    def place(self, output: str) -> Path:
+        """The folder, under `work`, in which an output is made; the same in every run."""
+        return self.work / hashlib.sha256(os.fsencode(output)).hexdigest()[:_DIGITS]
+
+    def open(self, outputs: Collection[str]) -> None:
+        """Begin to write; clears what a run that was broken off has left, but for what an encode of
+        one of the `outputs` may go on with. StcodecError if another process is at it, OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
         log = open(self._folder / f"state{self._part}.jsonl", "a+", encoding="utf-8")  # noqa: SIM115
         try:
@@ -88,15 +96,26 @@ class State:
             log.close()
             raise StcodecError(f"{self._folder.parent}: another batch is writing there") from error
         self._log = log
-        shutil.rmtree(self.work, ignore_errors=True)
-        self.work.mkdir()
+        self.work.mkdir(exist_ok=True)
+        places = [self.place(output) for output in outputs]
+        for left in self.work.iterdir():
+            if left not in places:
+                shutil.rmtree(left, ignore_errors=True)
+        for place in places:
+            place.mkdir(exist_ok=True)
+            _tidy(place)
         # Whatever a torn line began ends here.
         self._log.write("\n")
 
-    def close(self) -> None:
-        """Stop writing, and remove what is not complete."""
-        if self._log is not None:
-            self._log.close()
+    def close(self, ended: bool) -> None:
+        """Stop writing, and remove what is not complete, unless the run has not `ended` and the
+        next one may go on with it."""
+        if self._log is None:
+            return
+        self._log.close()
+        for place in [] if ended else self.work.iterdir():
+            _tidy(place)
+        if ended or not any(self.work.glob("*/*")):
             shutil.rmtree(self.work, ignore_errors=True)
 
     def add(self, record: str, **values: Any) -> None:
@@ -114,6 +133,25 @@ class State:
             known.pop(record["output"], None)
             if kind == what:
                 known[record["output"]] = record
+
+
+def _tidy(place: Path) -> None:
+    """Remove from a folder what no encode can go on with."""
+    for left in place.iterdir():
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        elif not (is_resumable(left) and _holds_a_segment(left)):
+            left.unlink(missing_ok=True)
+
+
+def _holds_a_segment(path: Path) -> bool:
+    """Whether a file that was broken off has a whole segment, behind which an encode goes on."""
+    with contextlib.suppress(OSError, StcodecError), open(path, "rb") as stream:
+        items = stp.Reader(stream)
+        starts = (item for item in items if isinstance(item, VideoChunk) and item.first)
+        next(starts, None)
+        return next(starts, None) is not None
+    return False
 
 
 def _lock(stream: TextIO) -> None:

@@ -52,6 +52,7 @@ def execute(job: Record) -> Iterator[Record]:
 
 
 def _steps(job: Record) -> Iterator[Any]:
+    from stcodec.common.files import Overwrite
     from stcodec.common.values import Progress
     from stcodec.flows.decode import decode_steps
     from stcodec.flows.encode import EncodeResult
@@ -60,6 +61,8 @@ def _steps(job: Record) -> Iterator[Any]:
 
     source, target = job["source"], job["target"]
     options = {**job["options"], "threads": job["threads"], "device": _device(job)}
+    # Its folder is this job's alone: what is there was left by a process that is ending.
+    options["overwrite"] = Overwrite.YES
     steps: Iterator[Any]
     removes = False
     if job["decode"]:

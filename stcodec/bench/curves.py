@@ -25,8 +25,8 @@ class Point:
     """One encode of a clip: its setting (quality or CRF), bytes, and quality of the decoded
     pictures.
 
-    bytes: of the whole file; stream_bytes: of the coded video alone. PSNR in dB; ms_ssim in 0..1
-    and vmaf in 0..100, None where not measured.
+    bytes: of the whole file; stream_bytes: of the coded video alone. PSNR in dB; ms_ssim in
+    0..1, vmaf in 0..100 and xpsnr of the luma in dB, None where not measured.
     """
 
     setting: int
@@ -38,6 +38,7 @@ class Point:
     psnr_v: float
     ms_ssim: float | None = None
     vmaf: float | None = None
+    xpsnr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ BD_RATES = {
     "psnr": Comparison("PSNR 6:1:1", lambda p: p.psnr_611),
     "ms-ssim": Comparison("MS-SSIM", lambda p: ms_ssim_db(p.ms_ssim)),
     "vmaf": Comparison("VMAF", lambda p: p.vmaf),
+    "xpsnr": Comparison("XPSNR Y", lambda p: p.xpsnr),
     "psnr-y": Comparison("PSNR Y", lambda p: p.psnr_y),
     "psnr-u": Comparison("PSNR U", lambda p: p.psnr_u),
     "psnr-v": Comparison("PSNR V", lambda p: p.psnr_v),

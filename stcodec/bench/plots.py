@@ -10,7 +10,12 @@ from stcodec.bench.curves import BD_RATES, Curve
 from stcodec.common import plotting
 from stcodec.errors import StcodecError
 
-PLOTTED = {"psnr": "PSNR 6:1:1 (dB)", "ms-ssim": "MS-SSIM (dB)", "vmaf": "VMAF"}
+PLOTTED = {
+    "psnr": "PSNR 6:1:1 (dB)",
+    "ms-ssim": "MS-SSIM (dB)",
+    "vmaf": "VMAF",
+    "xpsnr": "XPSNR Y (dB)",
+}
 _WIDTH = 1100  # pixels of three columns
 
 

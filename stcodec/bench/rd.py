@@ -20,10 +20,10 @@ from stcodec.bench.peers import ANCHOR, Peer
 from stcodec.bench.sources import Clip, Table, pictures, prepare, to_y4m
 from stcodec.codec.model_files import load_model
 from stcodec.flows import inspect
-from stcodec.quality import vmaf
+from stcodec.quality import vmaf, xpsnr
 from stcodec.quality.metrics import QualityMeter
 
-METRICS = ("psnr", "ms-ssim", "vmaf")
+METRICS = ("psnr", "ms-ssim", "vmaf", "xpsnr")
 _CACHE_VERSION = 1
 
 
@@ -168,6 +168,8 @@ class _ClipBench:
 
         wanted = [m for m in METRICS if m in self._plan.metrics]
         tool = Path(vmaf.available() or "").name if "vmaf" in wanted else ""
+        if "xpsnr" in wanted:
+            tool += Path(xpsnr.available() or "").name
         libraries = av.__version__, av.library_versions
         return _CACHE_VERSION, self._digest, peer, crf, wanted, tool, *libraries
 
@@ -177,9 +179,10 @@ class _ClipBench:
         for a, b in zip(pictures(self._clip.path), pictures(decoded), strict=True):
             meter.add(a, b)
         q = meter.result()
-        score = None
+        scores: dict[str, float] = {}
         if "vmaf" in wanted:
-            score = statistics.fmean(vmaf.vmaf(self._clip.path, decoded))
-        return Point(
-            setting, size, stream, q.psnr_611, q.psnr_y, q.psnr_u, q.psnr_v, q.ms_ssim, score
-        )
+            scores["vmaf"] = statistics.fmean(vmaf.vmaf(self._clip.path, decoded))
+        if "xpsnr" in wanted:
+            scores["xpsnr"] = statistics.fmean(xpsnr.xpsnr(self._clip.path, decoded))
+        psnrs = q.psnr_611, q.psnr_y, q.psnr_u, q.psnr_v
+        return Point(setting, size, stream, *psnrs, q.ms_ssim, **scores)

@@ -38,7 +38,13 @@ def _sizes(ctx: click.Context, param: click.Parameter, text: str) -> list[str]:
     return found
 
 
-_METRICS = {"psnr": "psnr", "ssim": "ms-ssim", "ms-ssim": "ms-ssim", "vmaf": "vmaf"}
+_METRICS = {
+    "psnr": "psnr",
+    "ssim": "ms-ssim",
+    "ms-ssim": "ms-ssim",
+    "vmaf": "vmaf",
+    "xpsnr": "xpsnr",
+}
 
 
 @bench.command()
@@ -87,7 +93,7 @@ _METRICS = {"psnr": "psnr", "ssim": "ms-ssim", "ms-ssim": "ms-ssim", "vmaf": "vm
     default="psnr",
     show_default=True,
     callback=chosen(_METRICS),
-    help="psnr, ssim (MS-SSIM) and vmaf, by commas. PSNR is always measured.",
+    help="psnr, ssim (MS-SSIM), vmaf and xpsnr, by commas. PSNR is always measured.",
 )
 @click.option(
     "--cache",
@@ -133,13 +139,16 @@ def rd(
     table = read_table(sources)
 
     from stcodec.bench.rd import Plan, run
-    from stcodec.quality import vmaf
+    from stcodec.quality import vmaf, xpsnr
 
-    if "vmaf" in metrics and vmaf.available() is None:
-        reporting.note(
-            "VMAF is left out: there is no ffmpeg with libvmaf (pip install 'stcodec[bench]')"
-        )
-        metrics = [metric for metric in metrics if metric != "vmaf"]
+    for name, found, what in (
+        ("vmaf", vmaf.available, "libvmaf"),
+        ("xpsnr", xpsnr.available, "the filter xpsnr"),
+    ):
+        if name in metrics and found() is None:
+            more_said = f"there is no ffmpeg with {what} (pip install 'stcodec[bench]')"
+            reporting.note(f"{name.upper()} is left out: {more_said}")
+            metrics = [metric for metric in metrics if metric != name]
     plan = Plan(
         clips=clips,
         table=table,

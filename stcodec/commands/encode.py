@@ -41,6 +41,7 @@ from stcodec.terminal.report import Reporter
 @option(EncodeOptions, "min_psnr", "--min-psnr", type=float)
 @option(EncodeOptions, "min_ssim", "--min-ssim", type=float)
 @option(EncodeOptions, "min_vmaf", "--min-vmaf", type=float)
+@option(EncodeOptions, "min_xpsnr", "--min-xpsnr", type=float)
 @crf_option
 @click.option("--no-larger", is_flag=True, help=help_text(EncodeOptions, "no_larger"))
 @click.option("--keep-time", is_flag=True, help=help_text(EncodeOptions, "keep_time"))

@@ -20,9 +20,15 @@ PARTIAL, RESUMABLE = "partial", "resume"
 """How the names of what is not complete end: of what nobody wants once its process is dead, and of
 what another encode may go on with."""
 _LEFT = re.compile(r"\..+\.[a-z0-9_]{8}\.partial(\.[^.]{1,15})?", re.DOTALL)
+_RESUMABLE = re.compile(r"\..+\.resume(\.[^.]{1,15})?", re.DOTALL)
 # A process says that a file is its own a moment after making it.
 _SECONDS_OF_GRACE = 60
 _cleared: set[Path] = set()
+
+
+def is_resumable(path: Path) -> bool:
+    """Whether a file has the name of what another encode may go on with."""
+    return _RESUMABLE.fullmatch(path.name) is not None
 
 
 def claim(handle: int) -> bool:

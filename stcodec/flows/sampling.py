@@ -7,7 +7,8 @@ import contextlib
 import dataclasses
 import io
 import os
-from collections.abc import Collection
+import statistics
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
@@ -26,13 +27,16 @@ from stcodec.flows.encode import chosen_part, make_header, opened_video
 from stcodec.flows.grouping import Cut, chunks
 from stcodec.flows.rate_control import Rates
 from stcodec.options import EncodeOptions
+from stcodec.quality.filters import Meter
 from stcodec.quality.metrics import Quality, QualityMeter
 from stcodec.quality.vmaf import VmafMeter
+from stcodec.quality.xpsnr import XpsnrMeter
 
 # A sample is what starts a segment and what comes after that: 8 pictures and 16.
 _RUN = 2
 _MOST_RUNS, _FEWEST_RUNS = 8, 2
 _MOST_BYTES = 400e6
+_BY_FFMPEG: dict[str, Callable[[VideoInfo], Meter]] = {"vmaf": VmafMeter, "xpsnr": XpsnrMeter}
 
 
 @dataclass
@@ -61,8 +65,8 @@ class Survey:
 @dataclass(frozen=True)
 class Trial:
     """What samples came to. quality 0..63; bytes of the whole output and its bits per second,
-    predicted; psnr (6:1:1) in dB, ms_ssim and the mean vmaf (0..100) where they were measured;
-    frames: how many were sampled."""
+    predicted; psnr (6:1:1) in dB, ms_ssim and the means of vmaf (0..100) and of xpsnr (of the luma,
+    in dB) where they were measured; frames: how many were sampled."""
 
     quality: int
     bytes: int
@@ -71,6 +75,7 @@ class Trial:
     psnr: float | None = None
     ms_ssim: float | None = None
     vmaf: float | None = None
+    xpsnr: float | None = None
 
 
 def survey(source: PathLike, options: EncodeOptions, model: Model) -> Survey:
@@ -136,17 +141,21 @@ def try_quality(
     metrics: Collection[str] = (),
 ) -> Trial:
     """Code the samples at `quality`, note their sizes in the survey's rates, and measure `metrics`
-    ("psnr", "ms-ssim", "vmaf")."""
+    ("psnr", "ms-ssim", "vmaf", "xpsnr")."""
     info = seen.info
     shape = (model, info.width, info.height, info.bit_depth)
     settings = CodecSettings(
         quality, options.motion == "mctf", options.effort, options.tune == "ssim"
     )
-    meter = QualityMeter(info.bit_depth, [m for m in metrics if m != "vmaf"] or ["psnr"])
+    meter = QualityMeter(info.bit_depth, [m for m in metrics if m not in _BY_FFMPEG] or ["psnr"])
     sizes: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
     order: list[int] = []
     with contextlib.ExitStack() as stack:
-        perceived = stack.enter_context(VmafMeter(info)) if "vmaf" in metrics else None
+        meters: dict[str, Meter] = {
+            name: stack.enter_context(make(info))
+            for name, make in _BY_FFMPEG.items()
+            if name in metrics
+        }
         for run in seen.runs:
             encoder, decoder = ChunkEncoder(*shape, settings, device), ChunkDecoder(*shape, device)
             for part in run:
@@ -158,12 +167,12 @@ def try_quality(
                     decoded = decoder.decode(payload, chunk.first) if metrics else ()
                     for pair in zip(planes, decoded, strict=False):
                         meter.add(*pair)
-                        if perceived is not None:
-                            perceived.add(*pair)
+                        for filtered in meters.values():
+                            filtered.add(*pair)
                     planes = planes[chunk.count :]
                 sizes[part.first].append((len(part.pictures), size))
                 order.append(size)
-        vmafs = perceived.result() if perceived is not None else []
+        means = {name: statistics.fmean(m.result()) for name, m in meters.items()}
     for first, pairs in sizes.items():
         if pairs:
             seen.rates.kinds[first][quality] = sum(b for _, b in pairs) / sum(n for n, _ in pairs)
@@ -178,5 +187,6 @@ def try_quality(
         sum(n for pairs in sizes.values() for n, _ in pairs),
         measured.psnr_611 if measured else None,
         measured.ms_ssim if measured else None,
-        sum(vmafs) / len(vmafs) if vmafs else None,
+        means.get("vmaf"),
+        means.get("xpsnr"),
     )

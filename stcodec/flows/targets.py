@@ -59,6 +59,7 @@ _METRICS = (
     _Metric("min_psnr", "psnr", "psnr", "PSNR", " dB"),
     _Metric("min_ssim", "ms-ssim", "ms_ssim", "MS-SSIM"),
     _Metric("min_vmaf", "vmaf", "vmaf", "VMAF"),
+    _Metric("min_xpsnr", "xpsnr", "xpsnr", "XPSNR", " dB"),
 )
 
 

@@ -68,6 +68,31 @@ def check_ended(name: str, code: int, errors: bytes) -> None:
         raise StcodecError(f"{name}: ffmpeg failed ({lines[0]})")
 
 
+def of_files(
+    name: str,
+    ffmpeg: str,
+    measure: str,
+    read: Callable[[Path], list[float]],
+    reference: str | os.PathLike[str],
+    distorted: str | os.PathLike[str],
+) -> list[float]:
+    """What `read` finds of two files that FFmpeg reads; the other arguments are those of `Meter`.
+    StcodecError where FFmpeg fails."""
+    inputs = [f"file:{os.path.abspath(path)}" for path in (distorted, reference)]
+    with tempfile.TemporaryDirectory(prefix="stcodec-meter-") as folder:
+        # Names of files are whole, and FFmpeg is told that they are files.
+        done = subprocess.run(  # noqa: S603
+            command(ffmpeg, inputs, measure),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        check_ended(name, done.returncode, done.stderr)
+        return read(Path(folder))
+
+
 class Meter:
     """A metric of pictures as they come; holds a few of them, so that memory and disk do not grow
     with the length.

@@ -11,14 +11,12 @@ from __future__ import annotations
 import functools
 import json
 import os
-import subprocess
-import tempfile
 from pathlib import Path
 
 from stcodec.common.threads import cores
 from stcodec.common.values import VideoInfo
 from stcodec.errors import StcodecError
-from stcodec.quality.filters import Meter, check_ended, command, ffmpeg_with
+from stcodec.quality.filters import Meter, ffmpeg_with, of_files
 
 MODEL = "vmaf_v0.6.1"
 _LOG = "scores.json"
@@ -43,20 +41,7 @@ def vmaf(
     paired by number, whatever their time stamps. `threads` as in `VmafMeter`. Raises StcodecError
     where there is no FFmpeg with libvmaf or it fails.
     """
-    ffmpeg = _required()
-    inputs = [f"file:{os.path.abspath(path)}" for path in (distorted, reference)]
-    with tempfile.TemporaryDirectory(prefix="stcodec-vmaf-") as folder:
-        # Names of files are whole, and FFmpeg is told that they are files.
-        done = subprocess.run(  # noqa: S603
-            command(ffmpeg, inputs, _filter(threads)),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
-        check_ended("VMAF", done.returncode, done.stderr)
-        return _scores(Path(folder))
+    return of_files("VMAF", _required(), _filter(threads), _scores, reference, distorted)
 
 
 class VmafMeter(Meter):

@@ -9,16 +9,18 @@ the perceptually weighted peak signal-to-noise ratio for high-resolution video q
 from __future__ import annotations
 
 import functools
+import os
 import re
 from pathlib import Path
 
 from stcodec.common.values import VideoInfo
 from stcodec.errors import StcodecError
-from stcodec.quality.filters import Meter, ffmpeg_with
+from stcodec.quality.filters import Meter, ffmpeg_with, of_files
 from stcodec.quality.metrics import MAX_PSNR
 
 PLANES = "yuv"
 _LOG = "xpsnr.log"
+_MEASURE = f"xpsnr=stats_file={_LOG}:shortest=1"
 _SCORE = r"XPSNR {}: +(inf|[0-9.]+)"
 
 
@@ -28,30 +30,43 @@ def available() -> str | None:
     return ffmpeg_with("xpsnr")
 
 
+def xpsnr(reference: str | os.PathLike[str], distorted: str | os.PathLike[str]) -> list[float]:
+    """XPSNR of the luma of each picture in dB, at most 100, of two files that FFmpeg reads; see
+    `vmaf.vmaf`."""
+    return of_files("XPSNR", _required(), _MEASURE, lambda f: _read(f)["y"], reference, distorted)
+
+
 class XpsnrMeter(Meter):
     """XPSNR of pictures as they come, in dB, at most 100: of the luma, in `result`, and of each
     plane, in `planes`. StcodecError where there is no FFmpeg with the filter."""
 
     def __init__(self, info: VideoInfo) -> None:
-        ffmpeg = available()
-        if ffmpeg is None:
-            raise StcodecError(
-                "XPSNR needs an ffmpeg with that filter on PATH, or: pip install 'stcodec[bench]'"
-            )
         self.planes: dict[str, list[float]] = {}
         """By plane, of `PLANES`; there after `result`."""
-        measure = f"xpsnr=stats_file={_LOG}:shortest=1"
-        super().__init__("XPSNR", ffmpeg, measure, self._scores, info)
+        super().__init__("XPSNR", _required(), _MEASURE, self._scores, info)
 
     def _scores(self, folder: Path) -> list[float]:
-        try:
-            lines = (folder / _LOG).read_text().splitlines()
-        except OSError as error:
-            raise StcodecError(f"XPSNR: ffmpeg's answer cannot be read ({error})") from error
-        pictures = [line for line in lines if line.startswith("n:")]
-        for plane in PLANES:
-            self.planes[plane] = [_score(line, plane) for line in pictures]
+        self.planes = _read(folder)
         return self.planes["y"]
+
+
+def _required() -> str:
+    ffmpeg = available()
+    if ffmpeg is None:
+        raise StcodecError(
+            "XPSNR needs an ffmpeg with that filter on PATH, or: pip install 'stcodec[bench]'"
+        )
+    return ffmpeg
+
+
+def _read(folder: Path) -> dict[str, list[float]]:
+    """What FFmpeg left in `folder`, by plane."""
+    try:
+        lines = (folder / _LOG).read_text().splitlines()
+    except OSError as error:
+        raise StcodecError(f"XPSNR: ffmpeg's answer cannot be read ({error})") from error
+    pictures = [line for line in lines if line.startswith("n:")]
+    return {plane: [_score(line, plane) for line in pictures] for plane in PLANES}
 
 
 def _score(line: str, plane: str) -> float:

@@ -62,7 +62,7 @@ def tried(said: Reporter, trial: Trial) -> None:
     """One step of a search."""
     if said.quiet:
         return
-    scores = {"psnr": trial.psnr, "ms_ssim": trial.ms_ssim, "vmaf": trial.vmaf}
+    scores = {name: getattr(trial, name) for name in ("psnr", "ms_ssim", "vmaf", "xpsnr")}
     said.event("tried", quality=trial.quality, output_bytes=trial.bytes, **scores)
     values = [f"about {human_size(trial.bytes)}"]
     if trial.psnr is not None and trial.ms_ssim is None:
@@ -71,6 +71,8 @@ def tried(said: Reporter, trial: Trial) -> None:
         values.append(f"MS-SSIM {trial.ms_ssim:.4f}")
     if trial.vmaf is not None:
         values.append(f"VMAF {trial.vmaf:.2f}")
+    if trial.xpsnr is not None:
+        values.append(f"XPSNR {trial.xpsnr:.2f} dB")
     tell(f"stcodec: tried quality {trial.quality}: {', '.join(values)}")
 
 
