@@ -63,8 +63,8 @@ def encode(
     `options` are the fields of `stcodec.options.EncodeOptions`: quality 0..63, or one of
     target_size (bytes), target_bitrate (bits per second), min_psnr and min_xpsnr (dB), min_ssim and
     min_vmaf; model, device, threads, motion, effort, tune, audio, tracks ("video:0,audio:eng"),
-    verify, resume, overwrite; an existing `dst` is refused unless overwrite=True. `progress` is called
-    after every chunk. Raises errors of `stcodec.errors`, TargetError where no quality reaches the
+    verify, resume, overwrite; an existing `dst` is refused unless overwrite=True. `progress` is
+    called after every chunk. Raises errors of `stcodec.errors`, TargetError where no quality reaches the
     target; `dst` appears only when it is complete.
     """
     from stcodec.common.values import Progress
