@@ -64,8 +64,8 @@ def encode(
     target_size (bytes), target_bitrate (bits per second), min_psnr and min_xpsnr (dB), min_ssim and
     min_vmaf; model, device, threads, motion, effort, tune, audio, tracks ("video:0,audio:eng"),
     verify, resume, overwrite; an existing `dst` is refused unless overwrite=True. `progress` is
-    called after every chunk. Raises errors of `stcodec.errors`, TargetError where no quality reaches the
-    target; `dst` appears only when it is complete.
+    called after every chunk. Raises errors of `stcodec.errors`, TargetError where no quality
+    reaches the target; `dst` appears only when it is complete.
     """
     from stcodec.common.values import Progress
     from stcodec.flows.encode import EncodeResult
