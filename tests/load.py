@@ -29,6 +29,8 @@ import numpy as np
 from tests.media import clip, frame_of, write_clip
 
 DATA = Path(__file__).parent / "data"
+# As the command does; what is forked has loaded libraries that ask for it already.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 FAST = ("--model", "dct", "--effort", "0", "--quiet")
 _MEGABYTE = 1 << 20
 
@@ -292,8 +294,16 @@ def kills(folder: Path, count: int = 20, seed: int = 1) -> str:
     )
 
 
+def signals(folder: Path, count: int = 320) -> str:
+    """Every command that takes its time, interrupted at random moments."""
+    from tests import signals
+
+    source = _repeated(folder / "in.mkv", 48)
+    return signals.signals(folder, source, signals.prepared(folder, source), count)
+
+
 LOADS: dict[str, Callable[..., str]] = {
-    one.__name__: one for one in (encodes, batch, long, large, index, kills)
+    one.__name__: one for one in (encodes, batch, long, large, index, kills, signals)
 }
 
 

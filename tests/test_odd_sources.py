@@ -234,6 +234,17 @@ def test_the_last_picture_is_shown_as_long_as_it_was(tmp_path: Path, codec: str)
     assert lengths[1] == pytest.approx(lengths[0], abs=0.001)
 
 
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_avi_knows_no_times_of_pictures_that_are_coded_early(tmp_path: Path, codec: str) -> None:
+    source = tmp_path / "in.avi"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=1", "-c:v", codec, "-bf", "2", source)
+    target, notes = through(source)
+    shown = times(target)
+    assert len(shown) == 25 and not [n for n in notes if "repaired" in n]
+    gaps = [float(b - a) for a, b in itertools.pairwise(shown)]
+    assert gaps == pytest.approx([0.04] * 24, abs=1e-6)
+
+
 def test_a_cover_is_no_video(tmp_path: Path) -> None:
     picture, source = camera_picture(tmp_path / "cover.jpg"), tmp_path / "song.mp3"
     ffmpeg(

@@ -103,6 +103,9 @@ class Demuxer:
         }
         self._covers: dict[int, Attachment] = {}
         self._order = DecodingOrder()
+        # What FFmpeg makes of it is right in the order in which packets come, but for pictures that
+        # were coded before those that are shown before them.
+        self._knows_order_alone = self.container.format.name == "avi"
         self._has_gaps = bool(self.container.format.flags & Flags.ts_discont.value)
         self.joined = False
 
@@ -193,6 +196,8 @@ class Demuxer:
             self._damage.cut += 1
             if self._strict:
                 raise InputError(f"{self.name}: {_undecodable(packet, 'it is cut off')}")
+        for frame in frames if self._knows_order_alone else []:
+            frame.pts = frame.dts
         damaged = sum(frame.is_corrupt for frame in frames)
         self._damage.pictures += damaged
         if damaged and self._strict:
