@@ -154,6 +154,8 @@ def test_speed_and_page(
     make_video(small, width=32, height=18, frames=3)
     speeds, page = tmp_path / "s.json", tmp_path / "page.md"
     what = ("--sizes", "72p", "--frames", 3, "--peers", "x264-ultrafast")
+    wrong = run("bench", "speed", small, *what, "--threads", "1,two")
+    assert wrong.returncode == 2 and "whole numbers" in wrong.stderr
     done = run(
         "bench", "speed", small, *what, "--json", speeds, timeout=600
     )  # six processes, one after another

@@ -76,12 +76,10 @@ def measure(
     options: EncodeOptions,
     peers: dict[str, Peer],
     log: Callable[[str], None],
+    threads: Sequence[int] = (0,),
 ) -> Iterator[Speed]:
-    """Encode and decode `source`, scaled to every size (such as "720p"), with every codec, all in
-    one run.
-
-    Of `options`, the threads (0: each codec's default) are for all codecs.
-    """
+    """Encode and decode `source`, scaled to every size (such as "720p"), with every codec and
+    number of threads (0: each codec's default), all in one run."""
     with tempfile.TemporaryDirectory(prefix="stcodec-bench-") as name:
         for size in sizes:
             clip = prepare(
@@ -91,14 +89,19 @@ def measure(
                 int(size.removesuffix("p")) / first_info(source).height,
                 frames,
             )
-            own = _own(clip, size, options, Path(name))
-            log(line(own))
-            yield own
-            for label, peer in peers.items():
-                other = _peer(clip, size, label, peer, options.threads, Path(name))
-                log(line(other))
-                log(beside(own, other))
-                yield other
+            found: list[Speed] = []
+            for count in threads:
+                own = _own(clip, size, replace(options, threads=count), Path(name))
+                log(line(own))
+                if found:
+                    log(_gain(found[0], own))
+                found.append(own)
+                yield own
+                for label, peer in peers.items():
+                    other = _peer(clip, size, label, peer, count, Path(name))
+                    log(line(other))
+                    log(beside(own, other))
+                    yield other
             clip.path.unlink()
 
 
@@ -262,6 +265,17 @@ def _peak_memory() -> float:
 def stages_of(run: Run) -> dict[str, float]:
     """Seconds by stage, in the order of `timing.STAGES`."""
     return {name: run.stages[name] for name in STAGES if name in run.stages}
+
+
+def _gain(few: Speed, many: Speed) -> str:
+    """How much faster more threads are."""
+    encode, decode = (
+        getattr(few, way).seconds / getattr(many, way).seconds for way in ("encode", "decode")
+    )
+    return (
+        f"{many.size}: encode {encode:.2f}, decode {decode:.2f} times as fast "
+        f"({few.settings} -> {many.settings})"
+    )
 
 
 def beside(own: Speed, other: Speed) -> str:

@@ -40,4 +40,4 @@ def download(tensor: Tensor) -> Tensor:
     there."""
     if tensor.device.type != "cuda":
         return tensor.cpu()
-    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor)
+    return torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor)

@@ -38,6 +38,13 @@ def _sizes(ctx: click.Context, param: click.Parameter, text: str) -> list[str]:
     return found
 
 
+def _counts(ctx: click.Context, param: click.Parameter, text: str) -> list[int]:
+    found = words(ctx, param, text)
+    if not found or not all(word.isdecimal() for word in found):
+        raise click.BadParameter(f"{text!r} is no list of whole numbers")
+    return [int(word) for word in found]
+
+
 _METRICS = {
     "psnr": "psnr",
     "ssim": "ms-ssim",
@@ -231,10 +238,10 @@ def interpolate(
 )
 @click.option(
     "--threads",
-    type=click.IntRange(0),
-    default=0,
+    default="0",
     show_default=True,
-    help="Threads of every codec; 0: its default.",
+    callback=_counts,
+    help="Threads of every codec, or several numbers of them by commas; 0: its default.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda[:N].")
 @click.option(
@@ -257,7 +264,7 @@ def speed(
     model: str,
     quality: int,
     effort: int,
-    threads: int,
+    threads: list[int],
     device: str,
     peers: str,
     json_path: Path | None,
@@ -279,12 +286,11 @@ def speed(
     options = EncodeOptions(
         quality=quality,
         model=model,
-        threads=threads,
         effort=effort,
         device=device,
         overwrite=Overwrite.YES,
     )
-    for result in measuring.measure(clip, sizes, frames, options, found, reporting.say):
+    for result in measuring.measure(clip, sizes, frames, options, found, reporting.say, threads):
         results.append(asdict(result))
         if json_path is not None:
             files.write(json_path, "speed", {"speed": results, "complexity": complexity})
