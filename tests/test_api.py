@@ -45,7 +45,7 @@ def test_files_do_not_depend_on_what_is_coded_at_the_same_time(
             yield item, None if call is None else call()
 
     stcodec.encode(bee, tmp_path / "beside.stp", quality=20)
-    monkeypatch.setattr("stcodec.flows.encode.run_ahead", alone)
+    monkeypatch.setattr("stcodec.flows.coding.run_ahead", alone)
     stcodec.encode(bee, tmp_path / "alone.stp", quality=20)
     assert (tmp_path / "beside.stp").read_bytes() == (tmp_path / "alone.stp").read_bytes()
 

@@ -15,7 +15,7 @@ import imageio_ffmpeg
 import pytest
 
 import stcodec
-from stcodec.common.files import CountedReader
+from stcodec.common.pipes import CountedReader
 from stcodec.common.values import Picture
 from stcodec.errors import InputError
 from stcodec.media.reader import VideoReader

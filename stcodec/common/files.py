@@ -9,12 +9,13 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from stcodec.common.leftovers import PARTIAL, RESUMABLE, claim, claimed, clear
+from stcodec.common.pipes import CountedReader
 from stcodec.common.sequences import existing_pictures, find_sequence, is_picture_output
 from stcodec.common.values import PathLike
 from stcodec.errors import InputError, OutputExistsError, StcodecError, UsageError
@@ -321,52 +322,6 @@ def input_size(path: PathLike) -> int | None:
         return sum(f.stat().st_size for f in sequence.files)
     found = os.fstat(sys.stdin.fileno()) if is_standard_stream(path) else os.stat(path)
     return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-class CountedReader:
-    """A stream that can be read forward only, and the bytes that have been read of it."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.name = stream.name
-        self.bytes = 0
-
-    def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes."""
-        data = self._stream.read(size)
-        self.bytes += len(data)
-        return data
-
-
-class ReadInterruptedError(Exception):
-    """An interrupt while a stream was read."""
-
-
-class InterruptibleReader:
-    """A stream for FFmpeg to read from, whose `read` raises ReadInterruptedError when interrupted,
-    and shows what it gives to `seen`; everything else is the stream's.
-
-    PyAV passes errors of reading on, but loses KeyboardInterrupt, which is not one: the video would
-    seem to end there.
-    """
-
-    def __init__(
-        self, stream: BinaryIO | CountedReader, seen: Callable[[bytes], None] | None = None
-    ) -> None:
-        self._stream, self._seen = stream, seen
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes."""
-        try:
-            data = self._stream.read(size)
-        except KeyboardInterrupt as error:
-            raise ReadInterruptedError from error
-        if self._seen is not None:
-            self._seen(data)
-        return data
 
 
 def stream_name(stream: BinaryIO | CountedReader) -> str:

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from enum import Enum
 from typing import Any, TypeVar
 
 from stcodec.common.interrupts import check_interrupt
@@ -22,13 +23,20 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+class Ahead(Enum):
+    """What `run_ahead` may be told of an item instead of work. DRAIN: all before it is due, since
+    it may take a while until something else comes."""
+
+    DRAIN = "drain"
+
+
 def run_ahead(
     items: Iterable[Item],
-    work: Callable[[Item], Callable[[], Made] | None],
+    work: Callable[[Item], Callable[[], Made] | Ahead | None],
     initializer: Callable[[], None],
 ) -> Iterator[tuple[Item, Made | None]]:
     """Yield every item with what `work(item)()` made in a thread; `work` gives None for items
-    without work, which keep their place.
+    without work, which keep their place, or DRAIN.
 
     At most one item with work waits while another is being used. An error of `items` comes after
     what was read before it; an error of the work when its item is due.
@@ -53,9 +61,11 @@ def run_ahead(
                 failure = error
                 break
             call = work(item)
-            waiting.append((item, None if call is None else pool.submit(call)))
-            ahead += call is not None
-            while ahead > 1:
+            drain = isinstance(call, Ahead)
+            task = None if call is None or isinstance(call, Ahead) else pool.submit(call)
+            waiting.append((item, task))
+            ahead += task is not None
+            while waiting if drain else ahead > 1:
                 done, made = waiting.popleft()
                 ahead -= made is not None
                 yield done, made.result() if made else None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from fractions import Fraction
 
 import numpy as np
@@ -148,6 +149,14 @@ class ConvertedNote(str):
 
 class LostNote(str):
     """A line for a user: something is not kept."""
+
+
+class Pause(Enum):
+    """What a source may say between two items. WAIT: nothing more has come yet, so what can be made
+    of what has come is due; GAP: what follows does not go on from what came before."""
+
+    WAIT = "wait"
+    GAP = "gap"
 
 
 @dataclass(frozen=True)

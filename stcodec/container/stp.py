@@ -18,6 +18,7 @@ from typing import BinaryIO
 import zstandard
 
 from stcodec.common.interrupts import check_interrupt
+from stcodec.common.pipes import would_wait
 from stcodec.common.values import Packet, StreamInfo
 from stcodec.container import checks
 from stcodec.container.checks import BlobBudget
@@ -226,6 +227,11 @@ class Reader:
         data = unpack_zstd(packed, budget.left(len(packed)))
         budget.take(len(data))
         self.blobs[name] = data
+
+    @property
+    def would_wait(self) -> bool:
+        """Whether more has to come before anything can be read."""
+        return would_wait(self._stream)
 
     def place(self, chunk: VideoChunk) -> str:
         """What messages call the chunk that has been read last."""

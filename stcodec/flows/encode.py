@@ -4,20 +4,18 @@ write."""
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from stcodec.codec.model_files import Model, load_model
-from stcodec.common.arithmetic import Arithmetic, flush_denormals
+from stcodec.common.arithmetic import Arithmetic
 from stcodec.common.devices import choose_device
 from stcodec.common.files import (
     Broken,
-    CountedReader,
     broken_output,
     check_input,
     check_output,
@@ -27,21 +25,20 @@ from stcodec.common.files import (
     open_input,
     open_output,
 )
-from stcodec.common.threads import run_ahead
+from stcodec.common.pipes import CountedReader
 from stcodec.common.timeline import Window, cut
 from stcodec.common.timing import stage
-from stcodec.common.values import Extras, Packet, PathLike, Picture, Progress, StreamInfo, VideoInfo
+from stcodec.common.values import Extras, Packet, PathLike, Pause, Picture, Progress, StreamInfo
 from stcodec.container import records, stp
 from stcodec.container.extras import pack_extras
-from stcodec.encoder.encoder import ChunkEncoder, CodecSettings, EncodedChunk, PreparedChunk
-from stcodec.errors import InputError, LargerError, UsageError
+from stcodec.errors import LargerError, UsageError
+from stcodec.flows.arrivals import as_they_come
+from stcodec.flows.coding import QualityControl, coded, coders, make_header
 from stcodec.flows.grouping import Cut, chunks
-from stcodec.flows.proof import Proof, read_back
+from stcodec.flows.proof import read_back
 from stcodec.flows.resume import Beginning, Earlier, check_resume, key_of
 from stcodec.media.reader import VideoReader
 from stcodec.options import EncodeOptions, parse_audio
-
-_MOST_PIXELS = 3 << 20  # of the frames that are coded side by side; others are searched meanwhile
 
 
 @dataclass(frozen=True)
@@ -65,16 +62,6 @@ class EncodeResult:
     def ratio(self) -> float | None:
         """Input bytes over output bytes."""
         return None if self.input_bytes is None else self.input_bytes / max(1, self.output_bytes)
-
-
-class QualityControl(Protocol):
-    """Chooses the quality of each chunk, and is told its size in bytes."""
-
-    def choose(self) -> int:
-        """The quality, 0..63, of the next chunk."""
-
-    def coded(self, quality: int, size: int) -> None:
-        """The chunk has been coded."""
 
 
 def encode_steps(
@@ -120,16 +107,19 @@ def _encode(
             blobs = pack_extras(info, chosen.extras)
             begun = Beginning(header, tuple(chosen.streams), video.metadata, blobs)
             writer = stp.Writer(output, header, begun.streams, video.metadata, blobs)
-            coders = _coders(model, info, options, work)
-            cuts = chunks(chosen.items)
-            earlier = Earlier(broken, begun).content(map(_plain, cuts), output)
+            making = coders(model, info, options, work)
+            cuts = chunks(opened.come(chosen.items))
+            earlier = Earlier(broken, begun).content(filter(None, map(_plain, cuts)), output)
             frames, span = 0, (0, 0)
-            for item in itertools.chain(earlier, _coded(cuts, *coders, control)):
+            for item in itertools.chain(earlier, coded(cuts, *making, control)):
+                if isinstance(item, Pause):
+                    continue
                 if isinstance(item, Packet):
                     writer.write_packet(item)
                     continue
                 with stage("container"):
                     writer.write_chunk(item)
+                    output.flush()  # somebody may be waiting for it
                 span = (span[0] if frames else item.pts[0], item.pts[-1] + item.durations[-1])
                 frames += len(item.pts)
                 check_larger(source, options, writer.offset, opened.size)
@@ -165,6 +155,12 @@ class _Input:
     file: PathLike | BinaryIO | CountedReader
     size: int | None
 
+    def come(self, items: Iterable[Picture | Packet]) -> Iterable[Picture | Packet | Pause]:
+        """What is read, with pauses where the input has none."""
+        if isinstance(self.file, CountedReader) and self.file.can_stop:
+            return as_they_come(items, self.file.stop)
+        return items
+
     def bytes(self) -> int | None:
         """Bytes of the input, once all of it has been read."""
         return self.file.bytes if isinstance(self.file, CountedReader) else self.size
@@ -196,21 +192,10 @@ def _output(
         yield output, broken
 
 
-def _plain(item: Cut | Packet) -> Packet | records.VideoChunk:
+def _plain(item: Cut | Packet | Pause) -> Packet | records.VideoChunk | None:
+    if isinstance(item, Pause):
+        return None
     return item if isinstance(item, Packet) else item.chunk(b"")
-
-
-def _coders(
-    model: Model, info: VideoInfo, options: EncodeOptions, work: Arithmetic
-) -> tuple[ChunkEncoder, Proof]:
-    settings = CodecSettings(
-        options.quality, options.motion == "mctf", options.effort, options.tune == "ssim"
-    )
-    size, depth = (info.width, info.height), info.bit_depth
-    workers = work.share(info.width * info.height, _MOST_PIXELS)
-    common = work.device, workers
-    encoder = ChunkEncoder(model, *size, depth, settings, *common, every_picture=options.verify)
-    return encoder, Proof(model, size, depth, work.device, workers, options.verify)
 
 
 def check_larger(
@@ -264,86 +249,3 @@ def chosen_part(video: VideoReader, options: EncodeOptions) -> Part:
         )
     whole = not (part or plan.converters or None in plan.places)
     return Part(plan.streams, plan.apply(items), extras, whole)
-
-
-def _prepared(
-    items: Iterator[Cut | Packet], encoder: ChunkEncoder
-) -> Iterator[tuple[Cut | Packet, PreparedChunk | None]]:
-    """Prepare chunks in a thread, while those before are being coded."""
-
-    def prepare(item: Cut | Packet) -> Callable[[], list[PreparedChunk]] | None:
-        if isinstance(item, Packet):
-            return None
-        return functools.partial(item.prepare, encoder)
-
-    for item, prepared in run_ahead(items, prepare, flush_denormals):
-        if isinstance(item, Packet):
-            yield item, None
-        else:
-            yield from item.parts(prepared or ())
-
-
-def _coded(
-    items: Iterator[Cut | Packet],
-    encoder: ChunkEncoder,
-    proof: Proof,
-    control: QualityControl | None,
-) -> Iterator[Packet | records.VideoChunk]:
-    """Code each chunk, and check that; its last frames in a thread, while the next chunk is
-    started, unless `control` wants to know the size first."""
-    quality, size = None, 0
-
-    def code(item: tuple[Cut | Packet, PreparedChunk | None]) -> Callable[[], EncodedChunk] | None:
-        nonlocal quality, size
-        cut, prepared = item
-        if isinstance(cut, Packet) or prepared is None:
-            return None
-        if control is None:
-            started = encoder.start(prepared)
-            return lambda: proof.finish(encoder, started)
-        if control is not None and quality is None:
-            quality = control.choose()
-        coded = proof.finish(encoder, encoder.start(prepared, quality))
-        size += len(coded.payload)
-        if control is not None and quality is not None and cut.last:
-            control.coded(quality, size)
-            quality, size = None, 0
-        return lambda: coded
-
-    for (item, _), coded in run_ahead(_prepared(items, encoder), code, flush_denormals):
-        if isinstance(item, Packet):
-            yield item
-        elif coded is not None:
-            yield item.chunk(coded.payload)
-
-
-def make_header(info: VideoInfo, model: Model, quality: int) -> records.Header:
-    """The container's header for a video. InputError for a video that the format cannot hold."""
-    rate = info.frame_rate
-    header = records.Header(
-        version=records.VERSION,
-        quality=quality,
-        bit_depth=info.bit_depth,
-        width=info.width,
-        height=info.height,
-        time_base_num=info.time_base.numerator,
-        time_base_den=info.time_base.denominator,
-        frame_rate_num=rate.numerator if rate else 0,
-        frame_rate_den=rate.denominator if rate else 1,
-        sample_aspect_num=info.sample_aspect_ratio.numerator,
-        sample_aspect_den=info.sample_aspect_ratio.denominator,
-        rotation=info.rotation,
-        color_range=info.color_range,
-        color_primaries=info.color_primaries,
-        color_transfer=info.color_transfer,
-        color_matrix=info.color_matrix,
-        chroma_location=info.chroma_location,
-        patch_width=model.config.patch.w,
-        model_sha256=model.sha256,
-        model_id=model.id,
-    )
-    try:
-        records.pack_fields(header)
-    except ValueError as error:
-        raise InputError(f"cannot be coded: {error}") from error
-    return header

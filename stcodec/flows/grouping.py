@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from stcodec.codec.patches import CHUNK_FRAMES
 from stcodec.codec.tree import LONGEST
 from stcodec.common.timing import stage
-from stcodec.common.values import Packet, Picture
+from stcodec.common.values import Packet, Pause, Picture
 from stcodec.container import records
 from stcodec.encoder import tuning
 from stcodec.encoder.encoder import ChunkEncoder, PreparedChunk
@@ -48,9 +48,9 @@ class Cut:
         return records.VideoChunk(self.first, pts, durations, payload)
 
 
-def chunks(items: Iterable[Picture | Packet]) -> Iterator[Cut | Packet]:
-    """Group pictures that may become one chunk; a scene cut ends a group and starts a segment.
-    Packets pass through in between."""
+def chunks(items: Iterable[Picture | Packet | Pause]) -> Iterator[Cut | Packet | Pause]:
+    """Group pictures that may become one chunk; a scene cut ends a group and starts a segment, and
+    so does a GAP. Packets and WAIT pass through in between."""
     detector = SceneCutDetector()
     pictures: list[Picture] = []
     waiting: list[Cut | Packet] = []  # a group for what follows, and packets for that group
@@ -61,6 +61,15 @@ def chunks(items: Iterable[Picture | Packet]) -> Iterator[Cut | Packet]:
             item = next(source, None)
         if item is None:
             break
+        if item is Pause.WAIT:
+            yield item
+            continue
+        if isinstance(item, Pause):
+            yield from _complete(waiting, pictures)
+            if pictures:
+                yield Cut(pictures, in_segment == 0)
+            pictures, in_segment, detector = [], 0, SceneCutDetector()
+            continue
         if isinstance(item, Packet):
             if waiting:
                 waiting.append(item)

@@ -17,10 +17,10 @@ from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.devices import choose_device
 from stcodec.common.files import input_size, is_standard_stream, named, open_input
 from stcodec.common.shape import Box
-from stcodec.common.threads import run_ahead
+from stcodec.common.threads import Ahead, run_ahead
 from stcodec.common.timeline import PACKETS_BEHIND, Window
 from stcodec.common.timing import stage
-from stcodec.common.values import Packet, PathLike, Picture, VideoInfo
+from stcodec.common.values import Packet, PathLike, Pause, Picture, VideoInfo
 from stcodec.container import records, stp
 from stcodec.container.extras import video_info
 from stcodec.errors import DamagedFileError, UsageError
@@ -194,11 +194,15 @@ def _decoded(source: StpInput, work: Arithmetic) -> Iterator[Picture | Packet]:
     if entry is not None:
         source.reader.seek(entry.offset)
 
-    def read(item: Packet | Chunk) -> Callable[[], ChunkSymbols] | None:
+    def read(item: Packet | Pause | Chunk) -> Callable[[], ChunkSymbols] | Ahead | None:
+        if isinstance(item, Pause):
+            return Ahead.DRAIN
         return None if isinstance(item, Packet) else lambda: item.symbols(decoder, thinning.levels)
 
     with named(source.name):
         for item, symbols in run_ahead(_wanted(source.reader, entry, base), read, flush_denormals):
+            if isinstance(item, Pause):
+                continue
             if isinstance(item, Packet):
                 yield item
                 continue
@@ -240,10 +244,14 @@ class Chunk:
         return symbols
 
 
-def _wanted(reader: stp.Reader, entry: Entry | None, base: Fraction) -> Iterator[Packet | Chunk]:
-    """What of the container has to be decoded or passed on."""
+def _wanted(
+    reader: stp.Reader, entry: Entry | None, base: Fraction
+) -> Iterator[Packet | Pause | Chunk]:
+    """What of the container has to be decoded or passed on, with a WAIT where more has to come."""
     source = iter(reader)
     while True:
+        if reader.would_wait:
+            yield Pause.WAIT
         with stage("container"):
             item = next(source, None)
         if item is None:

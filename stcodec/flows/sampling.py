@@ -23,7 +23,8 @@ from stcodec.container import stp
 from stcodec.container.extras import pack_extras
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 from stcodec.errors import UsageError
-from stcodec.flows.encode import chosen_part, make_header, opened_video
+from stcodec.flows.coding import make_header
+from stcodec.flows.encode import chosen_part, opened_video
 from stcodec.flows.grouping import Cut, chunks
 from stcodec.flows.rate_control import Rates
 from stcodec.options import EncodeOptions
@@ -100,7 +101,7 @@ def survey(source: PathLike, options: EncodeOptions, model: Model) -> Survey:
         for item in chunks(part.items):
             if isinstance(item, Packet):
                 writer.write_packet(item)
-            else:
+            elif isinstance(item, Cut):
                 # Everything but the payload: what it adds is known before any video is coded.
                 chunk = item.chunk(b"")
                 writer.write_chunk(chunk)

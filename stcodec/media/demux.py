@@ -13,12 +13,8 @@ import av
 from av.error import FFmpegError, InvalidDataError
 from av.format import Flags
 
-from stcodec.common.files import (
-    CountedReader,
-    InterruptibleReader,
-    ReadInterruptedError,
-    stream_name,
-)
+from stcodec.common.files import stream_name
+from stcodec.common.pipes import CountedReader, InterruptibleReader, ReadInterruptedError
 from stcodec.common.sequences import find_sequence
 from stcodec.common.tracks import TrackChoice
 from stcodec.common.values import Attachment, LostNote, Packet, PathLike, StreamInfo

@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any, BinaryIO
 
-from stcodec.common.files import CountedReader
+from stcodec.common.pipes import CountedReader
 from stcodec.common.shape import Shape
 from stcodec.common.tracks import TrackChoice
 from stcodec.common.values import ConvertedNote, Extras, Packet, PathLike, Picture

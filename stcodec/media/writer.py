@@ -176,6 +176,7 @@ class Y4MWriter:
                     .astype(plane.dtype.newbyteorder("<"), copy=False)
                     .tobytes()
                 )
+            self._stream.flush()  # somebody may be waiting for it
 
     def close(self) -> None:
         """Nothing is left to write."""
