@@ -264,6 +264,39 @@ class EncodeOptions(_Checked):
         )
 
 
+@dataclass(frozen=True)
+class RecordOptions(_Checked):
+    """Options of `record` besides those of `EncodeOptions`."""
+
+    every: float | None = _option(
+        None,
+        "Begin a new file at every multiple of this time of the clock (30s, 10m, 1h, 1d); OUT then "
+        "has fields of time, as strftime knows them: %Y %m %d %H %M %S %j.",
+        1,
+        1e9,
+    )
+    keep: float | None = _option(
+        None,
+        "Remove files of the same pattern that are older (12h, 7d).",
+        1,
+        1e10,
+    )
+    realtime: bool = _option(False, "Play a file at its own speed, as a camera would send it.")
+    duration: float | None = _option(None, "End after this time.", 0, 1e9)
+    timeout: float = _option(
+        10.0, "Seconds without anything after which a source is opened again.", 0.1, 1e6
+    )
+    give_up: float | None = _option(
+        None, "End (exit code 3) where a source is away for so long; else wait for ever.", 0, 1e9
+    )
+    format: str | None = _option(
+        None, "What FFmpeg calls the source: v4l2, avfoundation, dshow, x11grab, lavfi."
+    )
+    adapt: bool = _option(
+        True, "Whether effort, quality and rate are lowered where coding does not keep up."
+    )
+
+
 TIMES = ("1", "2", "4")
 """How many pictures `decode` can make of one."""
 RATES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}

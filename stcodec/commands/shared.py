@@ -95,10 +95,9 @@ def audio_options(options: type) -> Callable[[Any], Any]:
     return decorate
 
 
-def coding_options(command: Any) -> Any:
-    """What `encode` and `sample` are told about how to encode: fields of EncodeOptions."""
+def source_options(command: Any) -> Any:
+    """What of a source is coded, and in which shape: fields of EncodeOptions."""
     for decorator in (
-        click.option("--strict", is_flag=True, help=help_text(EncodeOptions, "strict")),
         audio_options(EncodeOptions),
         option(EncodeOptions, "subtitle_tracks", "--subtitle-tracks", "--subtitles"),
         option(EncodeOptions, "audio_tracks", "--audio-tracks", "--audio-track"),
@@ -109,7 +108,14 @@ def coding_options(command: Any) -> Any:
         option(EncodeOptions, "fps", "--fps", type=Rate()),
         option(EncodeOptions, "crop", "--crop"),
         option(EncodeOptions, "scale", "--scale"),
-        part_options(EncodeOptions),
+    ):
+        command = decorator(command)
+    return command
+
+
+def coder_options(command: Any) -> Any:
+    """How pictures are coded: fields of EncodeOptions."""
+    for decorator in (
         option(EncodeOptions, "tune", "--tune"),
         option(EncodeOptions, "effort", "--effort", type=int),
         option(EncodeOptions, "motion", "--motion"),
@@ -119,6 +125,14 @@ def coding_options(command: Any) -> Any:
     ):
         command = decorator(command)
     return command
+
+
+def coding_options(command: Any) -> Any:
+    """What `encode` and `sample` are told about how to encode: fields of EncodeOptions."""
+    command = click.option("--strict", is_flag=True, help=help_text(EncodeOptions, "strict"))(
+        command
+    )
+    return coder_options(part_options(EncodeOptions)(source_options(command)))
 
 
 def device_options(options: type) -> Callable[[Any], Any]:

@@ -33,6 +33,42 @@ class Time(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)
 
 
+class Span(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """How long: seconds, [h:]m:s, or with units."""
+
+    name = "span"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Text like 90, 1:30, 90s, 10m, 1h30m or 7d to seconds."""
+        if isinstance(value, float):
+            return value
+        units = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+        parts = re.fullmatch("".join(rf"(?:(\d+(?:\.\d*)?){unit})?" for unit in units), str(value))
+        if parts is None or not str(value):
+            return Time().convert(value, param, ctx)
+        found = zip(parts.groups(), units.values(), strict=True)
+        return sum(float(number or 0) * seconds for number, seconds in found)
+
+
+class Setting(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A name and a value."""
+
+    name = "key=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Text like a=b."""
+        if isinstance(value, tuple):
+            return value
+        key, equals, rest = str(value).partition("=")
+        if not key or not equals:
+            self.fail(f"{value!r} is no KEY=VALUE", param, ctx)
+        return key, rest
+
+
 class Amount(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """Bytes or bits with a unit, such as 25MB or 800k."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.files import named
 from stcodec.common.threads import run_ahead
 from stcodec.common.values import Packet, PathLike
+from stcodec.container.records import Header, VideoChunk
 from stcodec.flows.compiling import compile_decoder
 from stcodec.flows.reading import Chunk, StpInput, open_stp
 
@@ -73,32 +75,49 @@ def moments(
         yield from work.steps(_moments(source, work))
 
 
+class Looker:
+    """Sees what happens in the chunks of a file, in order."""
+
+    def __init__(self, header: Header, model: Model) -> None:
+        self._base = Fraction(header.time_base_num, header.time_base_den)
+        self._model = model
+        self._geometry = Geometry(header.width, header.height, model.config.patch)
+        self._reader = ChunkReader(model, self._geometry)
+        self._origin: int | None = None
+        self._shown = 0
+
+    def read(self, item: Chunk) -> ChunkSymbols:
+        """What is looked at of the next chunk. DamagedFileError."""
+        return item.symbols(self._reader, _LEVELS)
+
+    def moments(self, chunk: VideoChunk, symbols: ChunkSymbols) -> Iterator[Moment]:
+        """What is seen in the next chunk."""
+        self._origin = chunk.pts[0] if self._origin is None else self._origin
+        times = tuple(float((pts - self._origin) * self._base) for pts in chunk.pts)
+        end = float((chunk.pts[-1] + chunk.durations[-1] - self._origin) * self._base)
+        for at in range(0, len(times), CHUNK_FRAMES):
+            part = times[at : at + CHUNK_FRAMES]
+            frames = [f for f in symbols.frames if 0 <= f.step.frames[0] - at < len(part)]
+            seen = (f for f in frames if f.fields is not None)
+            looks = tuple(_look(f, at, self._model, self._geometry) for f in seen)
+            until = (*times, end)[at + len(part)]
+            yield Moment(part[0], until, self._shown, part, looks)
+            self._shown += len(part)
+
+
 def _moments(source: StpInput, work: Arithmetic) -> Iterator[Moment]:
-    header, base = source.reader.header, source.info.time_base
+    header = source.reader.header
     model = load_model(header.model_id, header.model_sha256)
     work.share(header.width * header.height)
-    geometry = Geometry(header.width, header.height, model.config.patch)
-    reader = ChunkReader(model, geometry)
-    origin: int | None = None
-    shown = 0
+    looker = Looker(header, model)
 
     def read(item: Chunk) -> Callable[[], ChunkSymbols]:
-        return lambda: item.symbols(reader, _LEVELS)
+        return lambda: looker.read(item)
 
     with named(source.name):
         for item, symbols in run_ahead(_chunks(source), read, flush_denormals):
             assert symbols is not None
-            chunk = item.chunk
-            origin = chunk.pts[0] if origin is None else origin
-            times = tuple(float((pts - origin) * base) for pts in chunk.pts)
-            end = float((chunk.pts[-1] + chunk.durations[-1] - origin) * base)
-            for at in range(0, len(times), CHUNK_FRAMES):
-                part = times[at : at + CHUNK_FRAMES]
-                frames = [f for f in symbols.frames if 0 <= f.step.frames[0] - at < len(part)]
-                looks = tuple(_look(f, at, model, geometry) for f in frames if f.fields is not None)
-                until = (*times, end)[at + len(part)]
-                yield Moment(part[0], until, shown, part, looks)
-                shown += len(part)
+            yield from looker.moments(item.chunk, symbols)
 
 
 def _chunks(source: StpInput) -> Iterator[Chunk]:

@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Protocol
 
+import numpy as np
+
 from stcodec.codec.model_files import Model
+from stcodec.codec.patches import CHUNK_FRAMES
 from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.threads import Ahead, run_ahead
-from stcodec.common.values import Packet, Pause, VideoInfo
+from stcodec.common.values import Packet, Pause, Picture, VideoInfo
 from stcodec.container import records
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings, EncodedChunk, PreparedChunk
 from stcodec.errors import InputError
-from stcodec.flows.grouping import Cut
+from stcodec.flows.grouping import Cut, chunks
 from stcodec.flows.proof import Proof
 from stcodec.options import EncodeOptions
 
@@ -101,6 +105,20 @@ def coded(
             yield item
         elif coded is not None:
             yield item.chunk(coded.payload)
+
+
+def warm_up(model: Model, options: EncodeOptions, work: Arithmetic) -> None:
+    """Code a few small pictures, so that what is loaded on first use does not keep a camera
+    waiting."""
+    half = np.full((32, 32), 128, np.uint8)
+    luma = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64).astype(np.uint8)
+    info = VideoInfo(
+        64, 64, 8, Fraction(1, 25), Fraction(25), Fraction(1), 0, 0, 2, 2, 2, 0, None, None
+    )
+    with work:
+        pictures = [Picture((np.roll(luma, i), half, half), i, 1) for i in range(CHUNK_FRAMES + 1)]
+        for _ in coded(chunks(pictures), *coders(model, info, options, work), None):
+            pass
 
 
 def make_header(info: VideoInfo, model: Model, quality: int) -> records.Header:

@@ -37,6 +37,7 @@ from stcodec.flows.coding import QualityControl, coded, coders, make_header
 from stcodec.flows.grouping import Cut, chunks
 from stcodec.flows.proof import read_back
 from stcodec.flows.resume import Beginning, Earlier, check_resume, key_of
+from stcodec.media.live import Live
 from stcodec.media.reader import VideoReader
 from stcodec.options import EncodeOptions, parse_audio
 
@@ -209,7 +210,9 @@ def check_larger(
         )
 
 
-def opened_video(file: PathLike | BinaryIO | CountedReader, options: EncodeOptions) -> VideoReader:
+def opened_video(
+    file: PathLike | BinaryIO | CountedReader | Live, options: EncodeOptions
+) -> VideoReader:
     """The video, read as the options ask for."""
     return VideoReader(
         file,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,9 @@ KINDS = (1, 2)
 _WINDOW = 128
 """Moments that are judged together, with as many before them: about 40 seconds at 25 pictures a
 second."""
+_FEWEST, _RENEWED = 24, 16
+"""Where moments are judged as they come: how many must be known, and how often what is normal is
+found again."""
 _LOW, _MIDDLE, _LEAST = 30, 50, 10
 """Percentiles over time of a cell's activity: what counts as quiet, and what spreads around it. A
 cell may be busy for more than half of the time."""
@@ -240,19 +244,71 @@ def _judged(seen: Iterable[Moment], usual: Callable[[Moment], Normal] | None) ->
         before = window
 
 
+class Lately:
+    """Judges moments as they come, by what was normal in those just before. It takes a few until
+    that is known; then they are all judged."""
+
+    def __init__(self) -> None:
+        self._seen: deque[Moment] = deque(maxlen=2 * _WINDOW)
+        self._usual: Normal | None = None
+        self._count = 0
+
+    @property
+    def knows(self) -> bool:
+        """Whether it is known what is normal."""
+        return self._usual is not None
+
+    def judge(self, moment: Moment) -> list[Activity]:
+        """The activity of this moment, or of all up to here, or none yet."""
+        self._seen.append(moment)
+        self._count += 1
+        if self._usual is None:
+            if self._count < _FEWEST:
+                return []
+            self._usual = normal(self._seen)
+            return [activity(one, self._usual) for one in self._seen]
+        if self._count % _RENEWED == 0:
+            self._usual = normal(self._seen)
+        return [activity(moment, self._usual)]
+
+
 def _with_events(seen: Iterable[Activity], gap: float) -> Iterator[Activity | Event]:
     """Moments in which something happens put together, where at most `gap` seconds are between
     them."""
-    group: list[Activity] = []
+    happening = Happening(gap)
     for one in seen:
-        if group and one.start - group[-1].end > gap:
-            yield _event(group)
-            group = []
-        if one.box is not None and one.strength >= _STRENGTH:
-            group.append(one)
+        if (event := happening.add(one)) is not None:
+            yield event
         yield one
-    if group:
-        yield _event(group)
+    if (event := happening.end()) is not None:
+        yield event
+
+
+class Happening:
+    """What is happening, moment by moment. gap: seconds of quiet that end an event."""
+
+    def __init__(self, gap: float) -> None:
+        self._gap = gap
+        self._group: list[Activity] = []
+
+    @property
+    def now(self) -> Event | None:
+        """The event that is not over yet, as far as it has been seen."""
+        return _event(self._group) if self._group else None
+
+    def add(self, one: Activity) -> Event | None:
+        """The event that was over before this moment, if it shows that."""
+        over = None
+        if self._group and one.start - self._group[-1].end > self._gap:
+            over = self.end()
+        if one.box is not None and one.strength >= _STRENGTH:
+            self._group.append(one)
+        return over
+
+    def end(self) -> Event | None:
+        """No more moments come: the event that was not over."""
+        event, self._group = self.now, []
+        return event
 
 
 def _event(group: Sequence[Activity]) -> Event:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any, BinaryIO
 
 import av
-from av.error import FFmpegError, InvalidDataError
+from av.error import ExitError, FFmpegError, InvalidDataError
 from av.format import Flags
 
 from stcodec.common.files import stream_name
@@ -21,6 +21,7 @@ from stcodec.common.values import Attachment, LostNote, Packet, PathLike, Stream
 from stcodec.errors import InputError, UsageError
 from stcodec.media.continuity import Continuity, DecodingOrder
 from stcodec.media.interleaving import Interleaving
+from stcodec.media.live import Live, is_untimed
 from stcodec.media.packets import cover, describe, is_cover, reason
 from stcodec.media.selection import choose, tracks_of
 from stcodec.media.shortfall import Skimmer
@@ -63,7 +64,7 @@ class Demuxer:
 
     def __init__(
         self,
-        source: PathLike | BinaryIO | CountedReader,
+        source: PathLike | BinaryIO | CountedReader | Live,
         carry: str,
         rate: Fraction | None,
         notes: list[str],
@@ -75,11 +76,15 @@ class Demuxer:
         self._skimmer = Skimmer()
         self._damage, self._indexed = _Damage(), 0
         self._piped = isinstance(source, CountedReader)
+        self._live = source if isinstance(source, Live) else None
         self.container = _open(source, self.name, rate or fps, notes, self._skimmer)
         try:
             if strict and (short := self.shortfall):
                 raise InputError(f"{self.name}: {short}")
             self.is_timeless = _is_timeless(self.container)
+            self.is_untimed = self._live is not None and (
+                self.is_timeless or is_untimed(self.container)
+            )
             _check_rate(self.container, self.name, rate, fps, notes)
             choice = tracks or TrackChoice()
             self.tracks = tracks_of(self.container)
@@ -166,6 +171,9 @@ class Demuxer:
                     raise InputError(f"{self.name}: {reason(error)}") from error
                 self._damage.unreadable = True
                 return
+            except ExitError as error:
+                seconds = self._live.timeout if self._live is not None else 0.0
+                raise InputError(f"{self.name}: nothing has come for {seconds:g} s") from error
             except (FFmpegError, OSError) as error:
                 raise InputError(f"{self.name}: {reason(error)}") from error
             if packet is None:
@@ -278,18 +286,22 @@ def _undecodable(packet: Any, why: str) -> str:
     return f"a video packet{where} cannot be decoded ({why})"
 
 
-def _name(source: PathLike | BinaryIO | CountedReader) -> str:
+def _name(source: PathLike | BinaryIO | CountedReader | Live) -> str:
+    if isinstance(source, Live):
+        return source.name
     return os.fspath(source) if isinstance(source, (str, os.PathLike)) else stream_name(source)
 
 
 def _open(
-    source: PathLike | BinaryIO | CountedReader,
+    source: PathLike | BinaryIO | CountedReader | Live,
     name: str,
     rate: Fraction | None,
     notes: list[str],
     skimmer: Skimmer,
 ) -> Any:
     """PyAV's container. InputError where FFmpeg cannot read the file."""
+    if isinstance(source, Live):
+        return _open_live(source)
     options = {} if rate is None else {"framerate": f"{rate.numerator}/{rate.denominator}"}
     if isinstance(source, (str, os.PathLike)):
         # With the protocol before it, a name such as "concat:a" is still a name.
@@ -330,6 +342,15 @@ def _decode_in_order(decoder: Any, strict: bool) -> None:
     decoder.thread_type, decoder.thread_count = "NONE", 1
     if strict:
         decoder.options = {**decoder.options, "err_detect": "explode"}
+
+
+def _open_live(source: Live) -> Any:
+    try:
+        return source.open()
+    except ExitError as error:
+        raise InputError(f"{source.name}: no answer within {source.timeout:g} s") from error
+    except (FFmpegError, OSError, ValueError) as error:
+        raise InputError(f"{source.name}: {reason(error)}") from error
 
 
 def _is_timeless(container: Any) -> bool:

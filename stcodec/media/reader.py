@@ -16,6 +16,7 @@ from stcodec.errors import InputError, UsageError
 from stcodec.media.conversion import Plan, plan_encode
 from stcodec.media.demux import CARRY, Demuxer
 from stcodec.media.filters import FrameFilter
+from stcodec.media.live import Live
 from stcodec.media.probe import announced_end, describe_video, file_extras, file_tags
 from stcodec.media.samples import SampleFormat
 from stcodec.media.times import TimeRepair
@@ -47,7 +48,7 @@ class VideoReader:
 
     def __init__(
         self,
-        source: PathLike | BinaryIO | CountedReader,
+        source: PathLike | BinaryIO | CountedReader | Live,
         carry: str = "all",
         rate: Fraction | None = None,
         strict: bool = False,

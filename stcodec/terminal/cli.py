@@ -32,6 +32,7 @@ _COMMANDS = {
     "info": ("stcodec.commands.info", "Show what is in a .stp file, or in any video."),
     "keyframes": ("stcodec.commands.keyframes", "Write pictures of events or segments."),
     "play": ("stcodec.commands.play", "Show a .stp file in a player or a browser."),
+    "record": ("stcodec.commands.record", "Record a camera or stream into .stp files."),
     "sample": ("stcodec.commands.sample", "Predict size and quality from samples."),
     "split": ("stcodec.commands.split", "Cut a .stp file into parts without decoding it."),
     "verify": ("stcodec.commands.verify", "Check that a .stp file is intact."),

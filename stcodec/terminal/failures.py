@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 from stcodec.common.interrupts import forget_interrupt, interrupt_came
 from stcodec.errors import StcodecError
@@ -11,6 +15,7 @@ from stcodec.errors import StcodecError
 INTERRUPTED = 130
 """Exit code of a command that a signal has ended."""
 _SECONDS_OF_GRACE = 2.0
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _OUT_OF_MEMORY = "can't allocate memory"  # what torch says of the CPU's
 
 
@@ -42,6 +47,37 @@ def _first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
 
 
+@contextlib.contextmanager
+def ends_on_signals(stop: threading.Event) -> Iterator[list[int]]:
+    """Within the block, Ctrl-C, SIGTERM or SIGHUP sets `stop`, and the work comes to its usual end;
+    the list that is given takes the signal. One that comes more than two seconds later does what it
+    did before."""
+    came: list[int] = []
+    first = 0.0
+    before: dict[int, Any] = {}
+
+    def come(signum: int, frame: Any) -> None:
+        nonlocal first
+        if not came:
+            came.append(signum)
+            first = time.monotonic()
+            stop.set()
+        elif time.monotonic() - first >= _SECONDS_OF_GRACE:
+            handler = before.get(signum)
+            if callable(handler):
+                handler(signum, frame)
+
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, come)
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class Interrupts:
     """Ctrl-C, SIGTERM and SIGHUP end a command by KeyboardInterrupt, and it tidies up.
 
@@ -62,7 +98,7 @@ class Interrupts:
 
     def watch(self) -> None:
         """Listen. A signal that is ignored from outside, as nohup does, stays ignored."""
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        for name in _SIGNALS:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._come)
