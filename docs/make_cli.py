@@ -30,7 +30,8 @@ Of several files, `info` and `verify` look at all, and end with the highest exit
 An error is one line on stderr. An error that stcodec did not foresee says so and asks for a report:
 its exit code is 1, and with `-v`, or with `STCODEC_DEBUG=1` in the environment, a traceback comes
 first. Ctrl-C, SIGTERM and SIGHUP end a command with exit code 130 once it has removed what is not
-complete; more of them within two seconds change nothing.
+complete; more of them within two seconds change nothing. They are the usual end of `record`: its
+exit code is 0 then ([live.md](live.md)).
 
 ## Outputs
 
@@ -78,9 +79,16 @@ else; a byte of a file's name that is not UTF-8 becomes U+FFFD.
 | codec | codecs, one per encoder | `name`, `coding` that it makes, `endings` of the files that take it, `description` |
 | compared | compare | `reference`, `distorted`, `width`, `height`, `bit_depth`, `matched_by`, `frames`, `bits_per_pixel`, `notes`; `summary`: of each metric `mean`, `min`, percentiles `p1` and `p5`, `worst` picture; `scores`: of each metric, by picture, with the `numbers` and `times` of the reference's pictures |
 | joined | concat | `inputs`, `output`, `frames`, `output_bytes`, `notes` |
-| found | events, one per event | `input`, `start`, `end`, `strength`, `box` (x, y, width, height), `peak`, `peak_frame` |
+| found | events and record --events, one per event | `input`, `start`, `end`, `strength`, `box` (x, y, width, height), `peak`, `peak_frame` |
 | learned | events --learn | `inputs`, `output`, `hours` of the day (whole numbers) |
 | watched | events, one per file | `input`, `events`, `duration` |
+| written | record, one per file | `input`, `output`, `frames`, `duration`, `output_bytes` |
+| changed | record | `input`; how pictures are coded from now on: `effort`, `quality`, `share` of the pictures ("1/2"); `lag`, by which it was behind |
+| left_out | record | `input`, `frames` that found no room since this was last said |
+| lost, back | record | `input`; `message`; `seconds` that it was away |
+| removed, finished | record | `output` that was too old; that had broken off and is complete now, with its `frames` |
+| happens | record --events | `input` (the file), `start`, `box`; what is over is `found` |
+| recorded | record | the last: `input`, `files`, `frames`, `left_out`, `duration` |
 | keyframe | keyframes, one per picture | `input`, `output`, `picture`, `time` |
 | part | split and events --extract, one per part | `input`, `output`, `frames`, `start`, `output_bytes` |
 | rate_distortion, speed | bench | `machine`; `clips`, `curves`; `speed`, `complexity` |

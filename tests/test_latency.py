@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from stcodec.codec.tree import LONGEST
 from stcodec.encoder.temporal_filter import AHEAD
+from tests import forked
 from tests.conftest import moving_picture
 
 WIDTH, HEIGHT = 64, 48
@@ -32,57 +32,59 @@ def picture(number: int, still: bool) -> bytes:
 class Pipe:
     """`stcodec encode - - | stcodec decode - -`, and how many bytes have come out of it."""
 
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", "stcodec"]
+    def __init__(self, folder: Path) -> None:
+        names = [str(folder / name) for name in ("in", "between", "out", "said")]
+        for name in names[:3]:
+            os.mkfifo(name)
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        self.encoder = subprocess.Popen(
-            [*command, "encode", "-", "-", "--model", "dct", "--quiet"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
+        self.encoder = forked.start(
+            ["encode", "-", "-", "--model", "dct", "--quiet"],
+            environment,
+            (names[0], names[1], names[3]),
         )
-        self.decoder = subprocess.Popen(
-            [*command, "decode", "-", "-", "--quiet"],
-            stdin=self.encoder.stdout,
-            stdout=subprocess.PIPE,
-            env=environment,
+        self.decoder = forked.start(
+            ["decode", "-", "-", "--quiet"], environment, (names[1], names[2], names[3])
         )
-        assert self.encoder.stdout is not None
-        self.encoder.stdout.close()
+        self.input = open(names[0], "wb", buffering=0)  # noqa: SIM115
+        self.output = open(names[2], "rb", buffering=0)  # noqa: SIM115
         self.bytes, self.head = 0, b""
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
-        assert self.decoder.stdout is not None
-        while data := os.read(self.decoder.stdout.fileno(), 1 << 16):
+        while data := self.output.read(1 << 16):
             self.bytes += len(data)
             self.head = (self.head + data)[:200]
 
     def write(self, data: bytes) -> None:
-        assert self.encoder.stdin is not None
-        self.encoder.stdin.write(data)
-        self.encoder.stdin.flush()
+        self.input.write(data)
 
     @property
     def pictures(self) -> int:
         return (self.bytes - self.head.find(b"\n") - 1) // PICTURE
 
+    def end(self, name: str) -> int:
+        """The exit code of one of the two."""
+        process = getattr(self, name)
+        process.join(150)
+        return process.exitcode
+
     def settle(self, least: int) -> int:
         """Pictures that have come out, once there are so many; they come late where it fails."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 150
         while self.pictures < least and time.monotonic() < deadline:
             time.sleep(0.02)
         return self.pictures
 
 
 @pytest.fixture
-def pipe() -> Iterator[Pipe]:
-    made = Pipe()
+def pipe(tmp_path: Path) -> Iterator[Pipe]:
+    made = Pipe(tmp_path)
     yield made
+    made.input.close()
     for process in (made.encoder, made.decoder):
         process.kill()
-        process.wait()
+        process.join()
 
 
 @pytest.mark.parametrize("still", [False, True])
@@ -93,15 +95,13 @@ def test_pictures_in_flight_are_no_more_than_a_chunk(pipe: Pipe, still: bool) ->
         pipe.write(b"".join(picture(sent + i, still) for i in range(more)))
         sent += more
         assert pipe.settle(sent - MOST) >= sent - MOST
-    assert pipe.encoder.stdin is not None
-    pipe.encoder.stdin.close()
-    assert pipe.encoder.wait(60) == pipe.decoder.wait(60) == 0
+    pipe.input.close()
+    assert (pipe.end("encoder"), pipe.end("decoder")) == (0, 0)
     assert pipe.settle(sent) == sent
 
 
 def test_an_interrupt_ends_an_encode_that_waits_for_its_input(pipe: Pipe) -> None:
     pipe.write(HEAD + b"".join(picture(i, False) for i in range(30)))
     assert pipe.settle(30 - MOST) >= 30 - MOST
-    pipe.encoder.send_signal(signal.SIGINT)
-    assert pipe.encoder.wait(30) == 130
-    assert pipe.decoder.wait(30) == 3
+    os.kill(pipe.encoder.pid, signal.SIGINT)
+    assert (pipe.end("encoder"), pipe.end("decoder")) == (130, 3)

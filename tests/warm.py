@@ -14,7 +14,9 @@ for _name in (
     "stcodec.flows.targets",
     "stcodec.flows.decode",
     "stcodec.flows.library",
+    "stcodec.flows.record",
     "stcodec.commands.encode",
+    "stcodec.commands.record",
 ):
     importlib.import_module(_name)
 

@@ -15,6 +15,8 @@ from stcodec.common.values import Packet, Pause, Picture
 
 _MOST_BYTES, _FEW = 256 << 20, 32
 """What waits to be coded: so many bytes, or so many items if these are more."""
+_MOST_SOUND = 16 << 20
+"""Bytes of packets, besides, where pictures are left out."""
 _AHEAD = 4
 """Items that are read ahead where the source can wait."""
 _SECONDS = 0.1
@@ -105,14 +107,22 @@ class Arrivals(Generic[Item]):
         size = _size(item)
         at = self._when(item)
         with self._changed:
-            if self._cannot_wait and isinstance(item, Picture) and self._is_full():
-                self.left_out += 1
-                return not self._stopped
-            self._changed.wait_for(lambda: self._stopped or not self._is_full())
+            if self._cannot_wait:
+                if self._has_no_room(item):
+                    self.left_out += isinstance(item, Picture)
+                    return not self._stopped
+            else:
+                self._changed.wait_for(lambda: self._stopped or not self._is_full())
             if self._stopped:
                 return False
             self._add(Arrived(item, at), size)
         return True
+
+    def _has_no_room(self, item: object) -> bool:
+        """Pictures go first: sound weighs little."""
+        if isinstance(item, Packet):
+            return self._bytes > 2 * self._most[0] + _MOST_SOUND
+        return isinstance(item, Picture) and self._is_full()
 
     def _is_full(self) -> bool:
         most_bytes, few = self._most

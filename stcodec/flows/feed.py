@@ -31,7 +31,7 @@ _TICK = Fraction(1, 90_000)
 """Time base of pictures that are stamped as they come."""
 _AT_THE_END = 1.0
 """Seconds before its announced end at which a stream counts as complete."""
-_GRACE = 5.0
+_GRACE = 2.0
 """Seconds that a library may need to see that it is to stop."""
 
 

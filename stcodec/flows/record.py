@@ -144,7 +144,7 @@ class _Recorder:
 
     def steps(self) -> Iterator[News]:
         warm_up(self._model, self._coding, Arithmetic(self._work.device, self._coding.threads))
-        if self._options.every is not None:
+        if self._recordings.by_time:
             for path, frames in self._recordings.finish_broken():
                 yield Finished(path, frames)
         yield from self._remove_old()
