@@ -120,6 +120,11 @@ class Recorder:
     def write(self, data: bytes) -> None:
         self._pipe.write(data)
 
+    @property
+    def said(self) -> str:
+        """What it has said on stderr."""
+        return self._said.read_text()
+
     def end(self, number: signal.Signals | None = None) -> tuple[int, str]:
         """Its exit code and what it said on stderr, after a signal, or at the end of its input."""
         if number is not None:

@@ -21,6 +21,7 @@ from stcodec.container.finishing import finish
 from stcodec.errors import DamagedFileError
 from stcodec.flows.inspect import info
 from tests.conftest import run
+from tests.media import clip, write_clip
 from tests.recording import (
     FAST,
     MOST_INSIDE,
@@ -90,10 +91,12 @@ def test_a_signal_is_the_usual_end(tmp_path: Path, number: signal.Signals) -> No
     with Recorder("-", target) as recorder:
         recorder.write(y4m(40))
         until(lambda: frames_so_far(target) >= 40 - MOST_INSIDE)
+        time.sleep(1)  # pictures of a pipe are taken at their own speed
         code, said = recorder.end(number)
     assert code == 0
     assert f"{target}: " in said
-    assert sum(len(c.pts) for c in chunks_of(target)) == 40
+    # The last one waits for the next, to know how long it is shown.
+    assert sum(len(c.pts) for c in chunks_of(target)) in (39, 40)
 
 
 def test_a_signal_before_anything_came_is_an_interrupt(tmp_path: Path) -> None:
@@ -106,28 +109,26 @@ def test_a_signal_before_anything_came_is_an_interrupt(tmp_path: Path) -> None:
 
 
 def test_a_source_that_goes_away_leaves_a_gap(tmp_path: Path) -> None:
-    data = mpegts(20)
-
     def whole() -> Iterator[bytes]:
-        yield data
+        yield mpegts(20)
 
     def stalls() -> Iterator[bytes]:
-        yield data
-        time.sleep(4)
+        yield mpegts(40)
+        time.sleep(30)
 
     target = tmp_path / "a.stp"
     with Camera([whole, stalls]) as camera:
         address = camera.address.replace("//", "//me:secret@")
-        done = run("record", address, target, *FAST, "--timeout", "1", "--give-up", "1.5")
-    assert done.returncode == 3
-    assert "secret" not in done.stderr + target.read_bytes().decode("latin-1")
-    lines = done.stderr.splitlines()
+        with Recorder(address, target, "--timeout", "1") as recorder:
+            until(lambda: frames_so_far(target) == 60)
+            code, said = recorder.end(signal.SIGTERM)
+    assert code == 0
+    assert "secret" not in said + target.read_bytes().decode("latin-1")
+    lines = said.splitlines()
     assert [line for line in lines if "trying again" in line] == lines[:1] + lines[2:3]
     assert "is back after" in lines[1]
     assert "nothing has come for 1 s" in lines[2]
-    assert lines[-1].endswith("given up after 2 s") or lines[-1].endswith("given up after 1 s")
     times = times_of(target)
-    assert len(times) == 40
     steps = np.diff(times)
     # In the gap no picture is shown, and the time of the recording is that of the clock.
     assert np.count_nonzero(steps > 0.9) == 1
@@ -139,6 +140,18 @@ def test_a_source_that_goes_away_leaves_a_gap(tmp_path: Path) -> None:
     assert run("verify", target).returncode == 0
 
 
+def test_a_source_that_stays_away_is_given_up(tmp_path: Path) -> None:
+    def whole() -> Iterator[bytes]:
+        yield mpegts(20)
+
+    target = tmp_path / "a.stp"
+    with Camera([whole]) as camera:
+        done = run("record", camera.address, target, *FAST, "--give-up", "0.5s")
+    assert done.returncode == 3
+    assert re.search(r"given up after \d+ s\n$", done.stderr)
+    assert sum(len(c.pts) for c in chunks_of(target)) == 20
+
+
 def test_a_source_that_was_never_there_is_an_error(tmp_path: Path) -> None:
     with Camera([]) as camera:
         done = run("record", camera.address, tmp_path / "a.stp", *FAST)
@@ -148,9 +161,11 @@ def test_a_source_that_was_never_there_is_an_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_complete_stream_ends_the_recording(bee: Path, tmp_path: Path) -> None:
+def test_a_complete_stream_ends_the_recording(tmp_path: Path) -> None:
+    film = write_clip(tmp_path / "in.mkv", clip(20))
+
     def whole() -> Iterator[bytes]:
-        yield bee.read_bytes()
+        yield film.read_bytes()
 
     with Camera([whole]) as camera:
         done = run("record", camera.address, tmp_path / "a.stp", *FAST)

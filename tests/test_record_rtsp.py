@@ -13,7 +13,7 @@ import pytest
 
 from stcodec.flows.inspect import info
 from tests.conftest import run
-from tests.recording import MOST_INSIDE, Recorder, chunks_of, frames_so_far, times_of, until
+from tests.recording import Recorder, chunks_of, frames_so_far, times_of, until
 
 SERVER = Path(__file__).with_name("rtsp_server.py")
 PYTHON = "/usr/bin/python3"
@@ -47,9 +47,10 @@ def test_a_camera_is_recorded_and_found_again_after_it_was_killed(tmp_path: Path
             until(lambda: frames_so_far(target) > 8)
             server.kill()
             server.wait()
-            before = frames_so_far(target)
             with camera(port):
-                until(lambda: frames_so_far(target) > before + MOST_INSIDE)
+                until(lambda: "is back" in recorder.said)
+                before = frames_so_far(target)
+                until(lambda: frames_so_far(target) > before)
                 code, said = recorder.end(signal.SIGTERM)
     assert code == 0, said
     assert "trying again" in said

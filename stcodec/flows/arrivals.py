@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -143,7 +143,7 @@ def _size(item: object) -> int:
 
 def as_they_come(
     items: Iterable[Picture | Packet], stop: Callable[[], None]
-) -> Iterator[Picture | Packet | Pause]:
+) -> Generator[Picture | Packet | Pause, None, None]:
     """Items of a source that may keep its reader waiting, with a WAIT whenever it does. stop: ends
     a wait of `items`."""
     arrivals = Arrivals(items, most=(0, _AHEAD))

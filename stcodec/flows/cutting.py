@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
@@ -105,7 +105,7 @@ class FileItems:
         return replace(packet, pts=pts, dts=dts)
 
 
-def thinned(events: Iterator[Event], nth: Callable[[], int]) -> Iterator[Event]:
+def thinned(events: Iterator[Event], nth: Callable[[], int]) -> Generator[Event, None, None]:
     """One of `nth()` pictures; each lasts until the next one, unless the source has been away."""
     held: Arrived[Picture] | None = None
     passed = 0

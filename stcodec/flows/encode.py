@@ -102,14 +102,17 @@ def _encode(
         info = video.info
         chosen = chosen_part(video, options)
         part = options.start is not None or options.end is not None
-        with _output(source, target, options, model, work) as (output, broken):
+        with (
+            _output(source, target, options, model, work) as (output, broken),
+            opened.come(chosen.items) as coming,
+        ):
             with named(video.name):
                 header = make_header(info, model, options.quality)
             blobs = pack_extras(info, chosen.extras)
             begun = Beginning(header, tuple(chosen.streams), video.metadata, blobs)
             writer = stp.Writer(output, header, begun.streams, video.metadata, blobs)
             making = coders(model, info, options, work)
-            cuts = chunks(opened.come(chosen.items))
+            cuts = chunks(coming)
             earlier = Earlier(broken, begun).content(filter(None, map(_plain, cuts)), output)
             frames, span = 0, (0, 0)
             for item in itertools.chain(earlier, coded(cuts, *making, control)):
@@ -156,11 +159,16 @@ class _Input:
     file: PathLike | BinaryIO | CountedReader
     size: int | None
 
-    def come(self, items: Iterable[Picture | Packet]) -> Iterable[Picture | Packet | Pause]:
-        """What is read, with pauses where the input has none."""
+    @contextlib.contextmanager
+    def come(
+        self, items: Iterable[Picture | Packet]
+    ) -> Iterator[Iterable[Picture | Packet | Pause]]:
+        """What is read, with pauses where the input has none; nothing is read after the block."""
         if isinstance(self.file, CountedReader) and self.file.can_stop:
-            return as_they_come(items, self.file.stop)
-        return items
+            with contextlib.closing(as_they_come(items, self.file.stop)) as coming:
+                yield coming
+        else:
+            yield items
 
     def bytes(self) -> int | None:
         """Bytes of the input, once all of it has been read."""

@@ -239,6 +239,8 @@ class _Reading:
             whole = info.duration is not None and float(last) >= info.duration - _AT_THE_END
             if not self._over.is_set() and (whole or not isinstance(feed.source, Live)):
                 feed.complete = True
+            elif video.demuxer.broken is not None:
+                raise video.demuxer.broken
 
     def _nominal(self, video: VideoReader) -> int:
         return max(1, round(1 / (video.info.frame_rate or 25) / _TICK))

@@ -133,7 +133,8 @@ class _Recorder:
         self._feed = Feed(source, coding, options, stop)
         self._keeping = KeepingUp(levels(coding.effort, coding.quality))
         self._meter = Meter(self._keeping if options.adapt and self._feed.paced else None)
-        self._inbox = Inbox(thinned(self._heard(), lambda: self._keeping.level.nth))
+        self._reading = thinned(self._heard(), lambda: self._keeping.level.nth)
+        self._inbox = Inbox(self._reading)
         self._encoder: ChunkEncoder | None = None
         self._started: float | None = None
         self._time = float("inf") if options.duration is None else options.duration
@@ -143,6 +144,12 @@ class _Recorder:
         self._seconds = 0.0
 
     def steps(self) -> Iterator[News]:
+        try:
+            yield from self._steps()
+        finally:
+            self._reading.close()
+
+    def _steps(self) -> Iterator[News]:
         warm_up(self._model, self._coding, Arithmetic(self._work.device, self._coding.threads))
         if self._recordings.by_time:
             for path, frames in self._recordings.finish_broken():

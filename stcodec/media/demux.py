@@ -3,6 +3,7 @@ along."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,8 +59,9 @@ class Demuxer:
     Has: container, PyAV's; video, the stream that is coded; tracks, all that could be taken;
     streams, what is carried, and carried, their indices in the file; decoders, by number, of the
     sound among them that has no description; lost_sound, why other sound is left out; covers, those
-    met so far; is_timeless, whether the file has no time stamps; joined, whether a jump in the
-    times has been met, so that what the file says of its length is no length.
+    met so far; is_timeless, whether the file has no time stamps; is_untimed, whether those of a
+    live source mean nothing; joined, whether a jump in the times has been met, so that what the
+    file says of its length is no length; broken, why a live source has ended, if not by itself.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Demuxer:
         self._knows_order_alone = self.container.format.name == "avi"
         self._has_gaps = bool(self.container.format.flags & Flags.ts_discont.value)
         self.joined = False
+        self.broken: InputError | None = None
 
     @property
     def without_pictures(self) -> str:
@@ -145,6 +148,9 @@ class Demuxer:
             for frame in self._decoded(packet):
                 yield from order.before(frame.pts)
                 yield frame
+        if self.broken is not None:
+            with contextlib.suppress(FFmpegError):
+                yield from self.video.codec_context.decode(None)
         yield from order.rest()
         self._indexed = max((e.pos + e.size for s in wanted for e in s.index_entries), default=0)
         self._notes += self._damage.notes(self.shortfall is not None)
@@ -171,11 +177,15 @@ class Demuxer:
                     raise InputError(f"{self.name}: {reason(error)}") from error
                 self._damage.unreadable = True
                 return
-            except ExitError as error:
-                seconds = self._live.timeout if self._live is not None else 0.0
-                raise InputError(f"{self.name}: nothing has come for {seconds:g} s") from error
             except (FFmpegError, OSError) as error:
-                raise InputError(f"{self.name}: {reason(error)}") from error
+                said = reason(error)
+                if self._live is not None and isinstance(error, ExitError):
+                    said = f"nothing has come for {self._live.timeout:g} s"
+                failure = InputError(f"{self.name}: {said}")
+                if self._live is None:
+                    raise failure from error
+                self.broken = failure
+                return
             if packet is None:
                 return
             yield packet
