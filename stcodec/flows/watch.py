@@ -33,9 +33,7 @@ class Watch:
         self._gap, self._known, self._lately = gap, known, Lately()
         self._size = (0, 0)
 
-    def begin(
-        self, path: Path, begins: float, header: Header, model: Model
-    ) -> None:
+    def begin(self, path: Path, begins: float, header: Header, model: Model) -> None:
         """A file begins, whose header can be read from `path`. UsageError where what is normal is
         known of other pictures."""
         self._file = path, begins
