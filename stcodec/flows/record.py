@@ -226,7 +226,9 @@ class _Recorder:
         replaces = not self._recordings.by_time
         with RecordedFile(path, replaces, header, opened.streams, metadata, blobs) as file:
             yield Begun(path)
-            self._encoder, proof = coders(self._model, opened.info, coding, self._work)
+            # Each file shares the cores anew; what was shared once would be shared again.
+            work = Arithmetic(self._work.device, coding.threads) if self._files else self._work
+            self._encoder, proof = coders(self._model, opened.info, coding, work)
             if self._watch is not None:
                 self._watch.begin(path, begins, header, self._model)
             items = FileItems(self._inbox, opened, first, until)
