@@ -48,7 +48,7 @@ def test_a_camera_is_recorded_and_found_again_after_it_was_killed(tmp_path: Path
             server.kill()
             server.wait()
             with camera(port):
-                until(lambda: "is back" in recorder.said)
+                until(lambda: "is back after" in recorder.said)
                 before = frames_so_far(target)
                 until(lambda: frames_so_far(target) > before)
                 code, said = recorder.end(signal.SIGTERM)

@@ -3,6 +3,7 @@ where it is, and gets an index and a footer."""
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import BinaryIO
 
@@ -13,14 +14,15 @@ from stcodec.container.stp import Reader, Writer
 from stcodec.errors import DamagedFileError
 
 
-class _Elsewhere:
-    """A stream whose bytes are there already, up to a moment."""
+class _Tail:
+    """A stream whose bytes are there already, up to a moment; then it keeps them."""
 
     def __init__(self) -> None:
-        self.stream: BinaryIO | None = None
+        self.begun, self.data = False, b""
 
     def write(self, data: bytes) -> int:
-        return len(data) if self.stream is None else self.stream.write(data)
+        self.data += data if self.begun else b""
+        return len(data)
 
 
 def finish(path: PathLike) -> int:
@@ -29,15 +31,28 @@ def finish(path: PathLike) -> int:
 
     DamagedFileError where it is damaged before its end, or no `.stp` file; OSError.
     """
-    with open(path, "r+b") as stream, named(path):
+    with open(path, "rb") as stream, named(path):
         items = _whole(stream)
         while True:
+            offset, tail, frames = _end(stream, items)
             try:
-                return _end(stream, items)
+                _write(path, offset, tail)
+                return frames
             except OSError:
                 if not items:
                     raise
                 items -= 1
+
+
+def _write(path: PathLike, offset: int, tail: bytes) -> None:
+    """Replace what comes after `offset`. OSError where not all of it can be written."""
+    # Without a buffer: what the disk refuses would be tried again by whatever is done next.
+    with open(path, "r+b", buffering=0) as raw:
+        raw.truncate(offset)
+        raw.seek(offset)
+        if raw.write(tail) != len(tail):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(raw.fileno())
 
 
 def _whole(stream: BinaryIO) -> int:
@@ -53,11 +68,13 @@ def _whole(stream: BinaryIO) -> int:
     return items
 
 
-def _end(stream: BinaryIO, items: int) -> int:
+def _end(stream: BinaryIO, items: int) -> tuple[int, bytes, int]:
+    """Where a file of so many chunks and packets ends, what follows there, and how many pictures
+    they are."""
     stream.seek(0)
-    reader, elsewhere = Reader(stream), _Elsewhere()
+    reader, tail = Reader(stream), _Tail()
     writer = Writer(
-        elsewhere,  # type: ignore[arg-type]
+        tail,  # type: ignore[arg-type]
         reader.header,
         reader.streams,
         reader.metadata,
@@ -74,10 +91,6 @@ def _end(stream: BinaryIO, items: int) -> int:
             assert isinstance(item, VideoChunk)
             writer.write_chunk(item)
             frames += len(item.pts)
-    stream.truncate(writer.offset)
-    stream.seek(writer.offset)
-    elsewhere.stream = stream
+    offset, tail.begun = writer.offset, True
     writer.close()
-    stream.flush()
-    os.fsync(stream.fileno())
-    return frames
+    return offset, tail.data, frames
