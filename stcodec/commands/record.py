@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
+from stcodec.commands.imports import large_imports
 from stcodec.commands.shared import (
     check_target,
     coder_options,
     json_option,
-    large_imports,
     option,
     policy,
     progress_option,
