@@ -275,26 +275,15 @@ class RecordOptions(_Checked):
         1,
         1e9,
     )
-    keep: float | None = _option(
-        None,
-        "Remove files of the same pattern that are older (12h, 7d).",
-        1,
-        1e10,
-    )
+    keep: float | None = _option(None, "Remove files of this pattern that are older (7d).", 1, 1e10)
     realtime: bool = _option(False, "Play a file at its own speed, as a camera would send it.")
     duration: float | None = _option(None, "End after this time.", 0, 1e9)
-    timeout: float = _option(
-        10.0, "Seconds without anything after which a source is opened again.", 0.1, 1e6
-    )
+    timeout: float = _option(10.0, "Silence after which a source is opened again.", 0.1, 1e6)
     give_up: float | None = _option(
         None, "End (exit code 3) where a source is away for so long; else wait for ever.", 0, 1e9
     )
-    format: str | None = _option(
-        None, "What FFmpeg calls the source: v4l2, avfoundation, dshow, x11grab, lavfi."
-    )
-    adapt: bool = _option(
-        True, "Whether effort, quality and rate are lowered where coding does not keep up."
-    )
+    format: str | None = _option(None, "FFmpeg's name of a device: v4l2, avfoundation, dshow.")
+    adapt: bool = _option(True, "Lower effort, quality and rate where coding does not keep up.")
 
 
 TIMES = ("1", "2", "4")
