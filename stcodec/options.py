@@ -269,19 +269,13 @@ class RecordOptions(_Checked):
     """Options of `record` besides those of `EncodeOptions`."""
 
     every: float | None = _option(
-        None,
-        "Begin a new file at every multiple of this time of the clock (30s, 10m, 1h, 1d); OUT then "
-        "has fields of time, as strftime knows them: %Y %m %d %H %M %S %j.",
-        1,
-        1e9,
+        None, "Begin a file at each multiple of this time of the clock (30s, 10m, 1d).", 1, 1e9
     )
     keep: float | None = _option(None, "Remove files of this pattern that are older (7d).", 1, 1e10)
     realtime: bool = _option(False, "Play a file at its own speed, as a camera would send it.")
     duration: float | None = _option(None, "End after this time.", 0, 1e9)
     timeout: float = _option(10.0, "Silence after which a source is opened again.", 0.1, 1e6)
-    give_up: float | None = _option(
-        None, "End (exit code 3) where a source is away for so long; else wait for ever.", 0, 1e9
-    )
+    give_up: float | None = _option(None, "End (exit code 3) after so long without it.", 0, 1e9)
     format: str | None = _option(None, "FFmpeg's name of a device: v4l2, avfoundation, dshow.")
     adapt: bool = _option(True, "Lower effort, quality and rate where coding does not keep up.")
 

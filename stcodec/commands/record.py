@@ -94,7 +94,8 @@ def record(
 ) -> None:
     """Record SOURCE into OUT.stp, or into files by time, until it ends or Ctrl-C ends it.
 
-    SOURCE is a camera (/dev/video0), an address (rtsp://, http://), a pipe ("-") or a file.
+    SOURCE is a camera (/dev/video0), an address (rtsp://, http://), a pipe ("-") or a file. With
+    --every, OUT has fields of time, as strftime knows them: %Y %m %d %H %M %S %j.
 
     \b
     stcodec record rtsp://camera/ cam-%Y%m%d-%H%M.stp --every 10m --keep 7d

@@ -311,7 +311,7 @@ def _open(
 ) -> Any:
     """PyAV's container. InputError where FFmpeg cannot read the file."""
     if isinstance(source, Live):
-        return _open_live(source)
+        return source.open()
     options = {} if rate is None else {"framerate": f"{rate.numerator}/{rate.denominator}"}
     if isinstance(source, (str, os.PathLike)):
         # With the protocol before it, a name such as "concat:a" is still a name.
@@ -352,15 +352,6 @@ def _decode_in_order(decoder: Any, strict: bool) -> None:
     decoder.thread_type, decoder.thread_count = "NONE", 1
     if strict:
         decoder.options = {**decoder.options, "err_detect": "explode"}
-
-
-def _open_live(source: Live) -> Any:
-    try:
-        return source.open()
-    except ExitError as error:
-        raise InputError(f"{source.name}: no answer within {source.timeout:g} s") from error
-    except (FFmpegError, OSError, ValueError) as error:
-        raise InputError(f"{source.name}: {reason(error)}") from error
 
 
 def _is_timeless(container: Any) -> bool:

@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import av
+from av.error import ExitError, FFmpegError
 
 from stcodec.common.values import PathLike
+from stcodec.errors import InputError
+from stcodec.media.packets import reason
 
 SCHEMES = ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp")
 """What the addresses of streams begin with."""
@@ -39,19 +42,24 @@ class Live:
         return re.sub(r"(?<=://)[^/@]*@", "", self.address)
 
     def open(self) -> Any:
-        """PyAV's container. FFmpegError, OSError, ValueError."""
+        """PyAV's container. InputError."""
         options = dict(self.options)
         if self.format is None:
             options.setdefault("protocol_whitelist", _PROTOCOLS)
         if self.address.startswith("rtsp"):
             options.setdefault("rtsp_flags", "prefer_tcp")
-        return av.open(
-            self.address,
-            format=self.format,
-            options=options,
-            timeout=self.timeout,
-            metadata_errors="replace",
-        )
+        try:
+            return av.open(
+                self.address,
+                format=self.format,
+                options=options,
+                timeout=self.timeout,
+                metadata_errors="replace",
+            )
+        except ExitError as error:
+            raise InputError(f"{self.name}: no answer within {self.timeout:g} s") from error
+        except (FFmpegError, OSError, ValueError) as error:
+            raise InputError(f"{self.name}: {reason(error)}") from error
 
 
 def is_untimed(container: Any) -> bool:
