@@ -80,3 +80,19 @@ def test_symbols_are_chosen_alike(model: Model, least: int) -> None:
     assert (symbols != wanted).sum() <= 2
     assert lost == pytest.approx(wanted_lost, rel=1e-3, abs=1e-3)
     assert (lost > 100) == (least == 0)
+
+
+def test_networks_see_alike(model: Model) -> None:
+    """To the last bits of float32: the logarithm is one of our own."""
+    generator = torch.Generator().manual_seed(3)
+    size = torch.rand((3, 1, CHANNELS, 5, 7), generator=generator) * 12 - 6
+    grids = list(torch.randn(size.shape, generator=generator) * 10**size)
+    grids = [grid.contiguous(memory_format=torch.channels_last) for grid in grids]
+    quality, kind = torch.tensor([30.0]), torch.tensor([1])
+    step = model.network.step(quality, kind)
+    with torch.no_grad():
+        restored, _ = model.network.restore(*grids, step, quality, kind)
+        with kernels.switched_off():
+            wanted, _ = model.network.restore(*grids, step, quality, kind)
+    assert torch.allclose(restored, wanted, rtol=1e-4, atol=1e-4 * float(step.max()))
+    assert not torch.equal(wanted, grids[0])

@@ -23,6 +23,7 @@ class Loops(NamedTuple):
     ans: ModuleType
     compensation: ModuleType
     indices: ModuleType
+    inputs: ModuleType
     symbols: ModuleType
     vectors: ModuleType
 
@@ -61,12 +62,20 @@ def _modules() -> Loops | None:
             ans_kernels,
             compensation_kernels,
             index_kernels,
+            input_kernels,
             symbol_kernels,
             vector_kernels,
         )
     except ImportError:  # without the compiler's library there are none
         return None
-    return Loops(ans_kernels, compensation_kernels, index_kernels, symbol_kernels, vector_kernels)
+    return Loops(
+        ans_kernels,
+        compensation_kernels,
+        index_kernels,
+        input_kernels,
+        symbol_kernels,
+        vector_kernels,
+    )
 
 
 def cached() -> bool:
@@ -78,7 +87,7 @@ def cached() -> bool:
 
     outer = found.compensation.add_prediction, found.indices.band_sums, found.indices.gather
     inner = found.indices.find, found.ans.read, found.symbols.take, found.vectors.code_field
-    return all(is_cached(function) for function in (*outer, *inner))
+    return all(is_cached(f) for f in (*outer, *inner, found.inputs.compressed))
 
 
 def cache_folder() -> Path | None:
@@ -107,6 +116,8 @@ def warm_up() -> None:
     _warm_up_ans(found.ans)
     _warm_up_compensation(found.compensation)
     _warm_up_index(found.indices)
+    rows = np.zeros((1, 2), np.float32)
+    found.inputs.compressed(rows, rows[:0], rows[0], 0, rows.copy())
     _warm_up_symbols(found.symbols)
     _warm_up_vectors(found.vectors)
     _State.ready = True

@@ -23,6 +23,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
+from stcodec.codec.blocks import Pointwise
 from stcodec.codec.entropy import Tables
 from stcodec.codec.network import ModelConfig, Network
 from stcodec.codec.patches import CHUNK_FRAMES, PatchSize
@@ -187,6 +188,9 @@ def _network(config: ModelConfig, tensors: dict[str, torch.Tensor]) -> Network:
         if value.dtype not in (torch.float16, torch.float32) or not value.isfinite().all():
             raise ValueError(f"network.{key} holds values that are none")
     network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
+    for layer in network.modules():
+        if isinstance(layer, Pointwise):
+            layer.lay_out()
     return network.eval().requires_grad_(False)
 
 

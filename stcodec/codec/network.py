@@ -10,9 +10,11 @@ import math
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stcodec.codec import kernels
 from stcodec.codec.blocks import (
     QUALITY_KNOTS,
     QUALITY_LEVELS,
@@ -146,6 +148,35 @@ def compress(x: Tensor) -> Tensor:
     return (x * x).add_(1.0).sqrt_().add_(x.abs()).log_().copysign_(x)
 
 
+def _compressed(dc: Tensor, parts: list[tuple[Tensor, Tensor | None]], step: Tensor) -> Tensor:
+    """What the networks see of coefficients, or of their differences from others: each [N, C, rows,
+    columns], one after the other along the channels; instead of the first ones `dc`, and all in
+    units of the step [N, C, 1, 1]."""
+    on_cpu = dc.device.type == "cpu" and len(dc) == 1 and not torch.is_grad_enabled()
+    loops = kernels.loops() if on_cpu else None
+    if loops is None:
+        first, _ = parts[0]
+        own = concatenate([dc, first[:, dc.shape[1] :]])
+        others = [a if b is None else a - b for a, b in parts[1:]]
+        return concatenate([compress(part / step) for part in (own, *others)])
+    channels, (rows, columns) = step.shape[1], dc.shape[2:]
+    out = np.empty((rows * columns, channels * len(parts)), np.float32)
+    inverse = (1.0 / step).view(-1).numpy()
+    for number, (a, b) in enumerate(parts):
+        more = _rows(a)
+        less = more[:0] if b is None else _rows(b)
+        loops.inputs.compressed(more, less, inverse, number * channels, out)
+    lowest = _rows(dc)
+    loops.inputs.compressed(lowest, lowest[:0], inverse[: lowest.shape[1]], 0, out)
+    return torch.from_numpy(out).view(1, rows, columns, -1).permute(0, 3, 1, 2)
+
+
+def _rows(grid: Tensor) -> np.ndarray:
+    """[1, C, rows, columns] -> [rows * columns, C], where that lies in one piece without a copy."""
+    rows: np.ndarray = grid.permute(0, 2, 3, 1).reshape(-1, grid.shape[1]).contiguous().numpy()
+    return rows
+
+
 class Network(nn.Module):
     """Everything floating point: the linear basis and mean predictor, and the prior and filter
     around them."""
@@ -241,8 +272,7 @@ class Network(nn.Module):
             return predicted
 
         def inputs(dc: Tensor, predicted: Tensor, state: Tensor) -> Tensor:
-            own = concatenate([dc, predicted[:, self._dc :]])
-            return concatenate([compress(own / step), state])
+            return concatenate([_compressed(dc, [(predicted, None)], step), state])
 
         grids = self._contrast(predicted), predicted, state
         features = self.prior(inputs, grids, quality, kind)
@@ -263,9 +293,8 @@ class Network(nn.Module):
             return decoded, None
 
         def inputs(dc: Tensor, decoded: Tensor, mean: Tensor, predicted: Tensor) -> Tensor:
-            own = concatenate([dc, decoded[:, self._dc :]])
-            parts = own, decoded - mean, decoded - predicted
-            return concatenate([compress(part / step) for part in parts])
+            parts = [(decoded, None), (decoded, mean), (decoded, predicted)]
+            return _compressed(dc, parts, step)
 
         grids = self._contrast(decoded), decoded, mean, predicted
         features = self.filter(inputs, grids, quality, kind)

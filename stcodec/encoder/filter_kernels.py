@@ -11,11 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from numba import float32, int64, uint64
 
-from stcodec.common.compiled import compiled, inlined, inner
+from stcodec.common.compiled import compiled, inner
 
 BLOCK = 8
 _CANDIDATES = 8
-_WINDOW = 16  # samples from row to row of a window
+# Samples from row to row of a block that is worked on. Loops over all its rows, with indices that a
+# compiler knows, become vector instructions on every CPU; loops over one row of 8 do not.
+_ROW = 16
 _LEAST = 0.02  # a smaller weight of a whole block is none
 _GOOD = 0.15  # an error that leaves so much of a block's weight is not improved upon, in e-ths
 _FARTHEST = np.float32(255)
@@ -47,19 +49,19 @@ class Taps(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Room for a block: vectors int64 [_CANDIDATES, 2] that are tried; window float32 [15 * 16], in
-    rows of 16; line [15 * 8], in rows of 8; moved [64] in rows of 8, and the best so far."""
+    """Room for a block: vectors int64 [_CANDIDATES, 2] that are tried; in rows of _ROW, float32:
+    window and lines [16 * _ROW], moved [8 * _ROW], and the best so far."""
 
     tried: np.ndarray
     window: np.ndarray
-    line: np.ndarray
+    lines: np.ndarray
     moved: np.ndarray
     best: np.ndarray
 
 
 def room() -> Room:
     """An empty one."""
-    lengths = 15 * _WINDOW, 15 * BLOCK, BLOCK * BLOCK, BLOCK * BLOCK
+    lengths = 16 * _ROW, 16 * _ROW, BLOCK * _ROW, BLOCK * _ROW
     return Room(np.zeros((_CANDIDATES, 2), np.int64), *(np.zeros(n, np.float32) for n in lengths))
 
 
@@ -68,38 +70,16 @@ def _window(plane: np.ndarray, top: int, left: int, size: int, out: np.ndarray) 
     """size x size samples of a plane from (top, left) on into rows of `out`; beyond the edges the
     nearest ones."""
     rows, columns = plane.shape
-    flat = plane.reshape(-1)
-    inside = left >= 0 and left + _WINDOW <= columns
+    inside = left >= 0 and left + _ROW <= columns
     for y in range(size):
-        source, to = uint64(min(max(top + y, 0), rows - 1) * columns), uint64(y * _WINDOW)
+        at = min(max(top + y, 0), rows - 1)
         if inside:
-            source += uint64(left)
-            for x in range(_WINDOW):
-                out[to + uint64(x)] = flat[source + uint64(x)]
+            row = plane[at, left : left + _ROW]
+            for x in range(_ROW):
+                out[y * _ROW + x] = row[x]
         else:
             for x in range(size):
-                out[to + uint64(x)] = flat[source + uint64(min(max(left + x, 0), columns - 1))]
-
-
-@inlined
-def _filter8(a: np.ndarray, p: int, d: int, t: np.ndarray, out: np.ndarray, q: int) -> None:
-    """8 samples by 8 taps: out[q + i] = sum of t[k] a[p + i + k d]."""
-    t0, t1, t2, t3, t4, t5, t6, t7 = t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]
-    for i in range(BLOCK):
-        x = p + uint64(i)
-        first = t0 * a[x] + t1 * a[x + d] + t2 * a[x + 2 * d] + t3 * a[x + 3 * d]
-        x += 4 * d
-        last = t4 * a[x] + t5 * a[x + d] + t6 * a[x + 2 * d] + t7 * a[x + 3 * d]
-        out[q + uint64(i)] = first + last
-
-
-@inlined
-def _filter4(a: np.ndarray, p: int, d: int, t: np.ndarray, out: np.ndarray, q: int) -> None:
-    """4 samples by 4 taps: out[q + i] = sum of t[k] a[p + i + k d]."""
-    t0, t1, t2, t3 = t[0], t[1], t[2], t[3]
-    for i in range(BLOCK // 2):
-        x = p + uint64(i)
-        out[q + uint64(i)] = t0 * a[x] + t1 * a[x + d] + t2 * a[x + 2 * d] + t3 * a[x + 3 * d]
+                out[y * _ROW + x] = plane[at, min(max(left + x, 0), columns - 1)]
 
 
 @inner
@@ -107,13 +87,21 @@ def _luma(
     plane: np.ndarray, top: int, left: int, vy: int, vx: int, taps: np.ndarray, w: Room
 ) -> None:
     """8x8 samples of luma at (top, left), moved by a vector, into w.moved."""
-    _window(plane, top + (vy >> 2) - 3, left + (vx >> 2) - 3, 15, w.window)
-    t, one, row = taps[vx & 3], uint64(1), uint64(BLOCK)
-    for y in range(15):
-        _filter8(w.window, uint64(y * _WINDOW), one, t, w.line, uint64(y * BLOCK))
+    a, lines, out = w.window, w.lines, w.moved
+    _window(plane, top + (vy >> 2) - 3, left + (vx >> 2) - 3, 15, a)
+    t = taps[vx & 3]
+    t0, t1, t2, t3, t4, t5, t6, t7 = t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]
+    for n in range(15 * _ROW):
+        first = t0 * a[n] + t1 * a[n + 1] + t2 * a[n + 2] + t3 * a[n + 3]
+        last = t4 * a[n + 4] + t5 * a[n + 5] + t6 * a[n + 6] + t7 * a[n + 7]
+        lines[n] = first + last
     t = taps[vy & 3]
-    for y in range(BLOCK):
-        _filter8(w.line, uint64(y * BLOCK), row, t, w.moved, uint64(y * BLOCK))
+    t0, t1, t2, t3, t4, t5, t6, t7 = t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]
+    for n in range(BLOCK * _ROW):
+        first = t0 * lines[n] + t1 * lines[n + _ROW]
+        first += t2 * lines[n + 2 * _ROW] + t3 * lines[n + 3 * _ROW]
+        last = t4 * lines[n + 4 * _ROW] + t5 * lines[n + 5 * _ROW]
+        out[n] = first + (last + (t6 * lines[n + 6 * _ROW] + t7 * lines[n + 7 * _ROW]))
 
 
 @inner
@@ -121,13 +109,17 @@ def _chroma(
     plane: np.ndarray, top: int, left: int, vy: int, vx: int, taps: np.ndarray, w: Room
 ) -> None:
     """4x4 samples of chroma at (top, left), moved by a vector, into w.moved."""
-    _window(plane, top + (vy >> 3) - 1, left + (vx >> 3) - 1, 7, w.window)
-    t, one, row = taps[vx & 7], uint64(1), uint64(BLOCK)
-    for y in range(7):
-        _filter4(w.window, uint64(y * _WINDOW), one, t, w.line, uint64(y * BLOCK))
+    a, lines, out = w.window, w.lines, w.moved
+    _window(plane, top + (vy >> 3) - 1, left + (vx >> 3) - 1, 7, a)
+    t = taps[vx & 7]
+    t0, t1, t2, t3 = t[0], t[1], t[2], t[3]
+    for n in range(7 * _ROW):
+        lines[n] = t0 * a[n] + t1 * a[n + 1] + t2 * a[n + 2] + t3 * a[n + 3]
     t = taps[vy & 7]
-    for y in range(BLOCK // 2):
-        _filter4(w.line, uint64(y * BLOCK), row, t, w.moved, uint64(y * BLOCK))
+    t0, t1, t2, t3 = t[0], t[1], t[2], t[3]
+    for n in range(BLOCK // 2 * _ROW):
+        first = t0 * lines[n] + t1 * lines[n + _ROW]
+        out[n] = first + (t2 * lines[n + 2 * _ROW] + t3 * lines[n + 3 * _ROW])
 
 
 @inner
@@ -164,17 +156,12 @@ def _candidates(vectors: np.ndarray, r: int, k: int, w: Room) -> int:
 def _error(own: np.ndarray, top: int, left: int, moved: np.ndarray) -> float:
     """Mean squared difference of a block of luma from what has moved here."""
     high, wide = min(BLOCK, own.shape[0] - top), min(BLOCK, own.shape[1] - left)
-    flat, columns, total = own.reshape(-1), own.shape[1], float32(0)
+    total = float32(0)
     for y in range(high):
-        p, q = uint64((top + y) * columns + left), uint64(y * BLOCK)
-        if wide == BLOCK:
-            for x in range(BLOCK):
-                d = moved[q + uint64(x)] - flat[p + uint64(x)]
-                total += d * d
-        else:
-            for x in range(wide):
-                d = moved[q + uint64(x)] - flat[p + uint64(x)]
-                total += d * d
+        row = own[top + y, left : left + wide]
+        for x in range(wide):
+            d = moved[y * _ROW + x] - row[x]
+            total += d * d
     return float(total / float32(high * wide))
 
 
@@ -192,7 +179,7 @@ def _find(
         error = _error(own, top, left, w.moved)
         if error < least:
             least, best = error, i
-            for n in range(BLOCK * BLOCK):
+            for n in range(BLOCK * _ROW):
                 w.best[n] = w.moved[n]
         if least <= good:
             break
@@ -210,7 +197,7 @@ def _mix(
     top, left = place
     wide = min(size, columns - left)
     for y in range(min(size, own.shape[0] - top)):
-        p, q = uint64((top + y) * columns + left), uint64(y * BLOCK)
+        p, q = uint64((top + y) * columns + left), uint64(y * _ROW)
         for x in range(wide):
             sample, at = moved[q + uint64(x)], p + uint64(x)
             d = abs(sample - flat[at]) + float32(0.5)
