@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -76,18 +75,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does, in a process of its own, in the folder `cwd`."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    if forked.available():
-        return forked.run([*map(str, arguments)], environment, timeout, cwd)
-    return subprocess.run(
-        [sys.executable, "-m", "stcodec", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        timeout=timeout,
-        check=False,
-        cwd=cwd,
-    )
+    return forked.run([*map(str, arguments)], environment, timeout, cwd)
 
 
 def moving_picture(t: int, width: int, height: int, depth: int = 8) -> list[np.ndarray]:
@@ -103,11 +91,8 @@ def moving_picture(t: int, width: int, height: int, depth: int = 8) -> list[np.n
 
 def interrupt(*arguments: object, when: Callable[[], object]) -> None:
     """Run the command, press Ctrl-C as soon as `when` is true, and see it end with code 130."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stcodec", *map(str, arguments)],
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = forked.popen([*arguments], stderr=subprocess.PIPE, env=environment)
     deadline = time.monotonic() + 60
     while not (ready := when()) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import stcodec
+from tests import forked
 from tests.media import frame_of, moving_planes, write_clip
 
 CHROMIUM = next(
@@ -41,8 +42,8 @@ class Served:
 
 @contextlib.contextmanager
 def serving(path: Path, *more: str, folder: Path | None = None) -> Iterator[Served]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stcodec", "play", str(path), "--serve", "--no-open", *more],
+    process = forked.popen(
+        ["play", path, "--serve", "--no-open", *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -19,6 +19,7 @@ import pytest
 from stcodec.batch.run import Batch
 from stcodec.batch.settings import Settings
 from stcodec.batch.state import digest
+from tests import forked
 from tests.conftest import DATA, run
 from tests.media import clip, write_clip
 
@@ -123,8 +124,9 @@ def queue_of_films(tmp_path: Path) -> Path:
 
 def start(folder: Path, out: Path) -> subprocess.Popen[str]:
     arguments = ["batch", folder, "-o", out, "--jobs", 1, "--json", *FAST]
-    return subprocess.Popen(
-        [sys.executable, "-m", "stcodec", *map(str, arguments)],
+    return forked.popen(
+        arguments,
+        warm_workers=1,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 
+from tests import forked
 from tests.conftest import interrupt, make_video, moving_picture, psnr, read_times, run
 
 
@@ -38,11 +39,7 @@ def test_round_trip_keeps_frames_times_size_and_audio(
 def test_y4m_to_a_file_and_to_a_pipe_are_the_same(bee_stp: Path, tmp_path: Path) -> None:
     target = tmp_path / "x.y4m"
     assert run("decode", bee_stp, target, "--quiet").returncode == 0
-    piped = subprocess.run(
-        [sys.executable, "-m", "stcodec", "decode", str(bee_stp), "-", "--quiet"],
-        capture_output=True,
-        check=True,
-    )
+    piped = forked.finish(["decode", bee_stp, "-", "--quiet"])
     assert piped.stdout == target.read_bytes()
     assert piped.stdout.startswith(b"YUV4MPEG2 W160 H90 ")
 
@@ -50,12 +47,7 @@ def test_y4m_to_a_file_and_to_a_pipe_are_the_same(bee_stp: Path, tmp_path: Path)
 def test_standard_input_and_output(bee: Path, tmp_path: Path) -> None:
     make_video(tmp_path / "a.mkv", frames=3)
     with open(tmp_path / "a.mkv", "rb") as stdin:
-        done = subprocess.run(
-            [sys.executable, "-m", "stcodec", "encode", "-", "-", "--quiet"],
-            stdin=stdin,
-            capture_output=True,
-            check=True,
-        )
+        done = forked.finish(["encode", "-", "-", "--quiet"], stdin=stdin)
     (tmp_path / "b.stp").write_bytes(done.stdout)
     assert run("verify", tmp_path / "b.stp").stdout.strip().endswith("intact, 3 frames in 1 chunks")
 
@@ -356,13 +348,7 @@ def test_completion_knows_the_commands() -> None:
         "COMP_WORDS": "stcodec en",
         "COMP_CWORD": "1",
     }
-    answer = subprocess.run(
-        [sys.executable, "-m", "stcodec"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    answer = forked.finish([], env=environment, text=True)
     assert "plain,encode" in answer.stdout
 
 

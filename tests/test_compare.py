@@ -23,6 +23,7 @@ from PIL import Image
 import stcodec
 from stcodec.quality import vmaf, xpsnr
 from stcodec.terminal.cli import main
+from tests import forked
 from tests.media import frame_of, moving_planes, write_clip
 
 HAS_VMAF = vmaf.available() is not None
@@ -134,17 +135,8 @@ def test_an_stp_file_on_either_side(bee: Path, bee_stp: Path, tmp_path: Path) ->
     assert 30 < ours["summary"]["psnr_611"]["mean"] < 60
     assert ours["distorted"]["bytes"] == bee_stp.stat().st_size
     with open(bee_stp, "rb") as stream:
-        command = [
-            sys.executable,
-            "-m",
-            "stcodec",
-            "compare",
-            "-",
-            str(bee_stp),
-            "--metrics",
-            "psnr,ssim",
-        ]
-        piped = subprocess.run(command, stdin=stream, capture_output=True, text=True, check=False)
+        command = ["compare", "-", bee_stp, "--metrics", "psnr,ssim"]
+        piped = forked.finish(command, stdin=stream, text=True)
     assert piped.returncode == 0, piped.stderr
     assert re.search(r"^PSNR Y +100\.00 +100\.00", piped.stdout, re.MULTILINE)
     assert re.search(r"^SSIM +1\.0000", piped.stdout, re.MULTILINE)
@@ -250,22 +242,9 @@ def test_without_vmaf(pair: tuple[Path, Path, list[int]], tmp_path: Path) -> Non
 def test_an_interrupt_leaves_nothing(pair: tuple[Path, Path, list[int]], tmp_path: Path) -> None:
     a = pair[0]
     os.mkfifo(tmp_path / "pipe.y4m")
-    command = [
-        sys.executable,
-        "-m",
-        "stcodec",
-        "compare",
-        str(a),
-        str(tmp_path / "pipe.y4m"),
-        "--plot",
-        "x.png",
-    ]
-    environment = {
-        **os.environ,
-        "TMPDIR": str(tmp_path),
-        "PYTHONPATH": str(Path(stcodec.__file__).parent.parent),
-    }
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    command = ["compare", a, tmp_path / "pipe.y4m", "--plot", "x.png"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = forked.popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
     # A video that stops coming after a few pictures.
     with open(tmp_path / "pipe.y4m", "wb") as pipe:
         pipe.write(

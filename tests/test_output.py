@@ -9,7 +9,6 @@ import pty
 import signal
 import struct
 import subprocess
-import sys
 import termios
 import threading
 import time
@@ -22,6 +21,7 @@ from stcodec.common.values import Progress
 from stcodec.errors import TargetError
 from stcodec.terminal.progress import ProgressReport
 from stcodec.terminal.report import Reporter
+from tests import forked
 from tests.conftest import run
 from tests.media import clip, write_clip
 
@@ -62,25 +62,10 @@ def test_a_larger_output_is_said_and_can_be_refused(small: Path, tmp_path: Path)
 
 
 def test_a_pipe_that_grows_is_said_too(small: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "stcodec",
-        "encode",
-        "-",
-        str(tmp_path / "a.stp"),
-        "--model",
-        "dct",
-        "-q",
-        "63",
-    ]
-    done = subprocess.run(
-        f"cat '{small}' | {' '.join(command)} --json",
-        shell=True,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    options = ("--model", "dct", "-q", 63, "--json")
+    with subprocess.Popen(["cat", str(small)], stdout=subprocess.PIPE) as feeder:
+        command = ["encode", "-", tmp_path / "a.stp", *options]
+        done = forked.finish(command, stdin=feeder.stdout, text=True)
     assert done.returncode == 0, done.stderr
     assert "larger than the input" in done.stderr
     event = json.loads(done.stdout.splitlines()[-1])
@@ -105,8 +90,8 @@ def on_a_terminal(*arguments: object, no_color: bool) -> bytes:
     environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | (
         {"NO_COLOR": "1"} if no_color else {}
     )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stcodec", *map(str, arguments)],
+    process = forked.popen(
+        [*arguments],
         stdin=subprocess.DEVNULL,
         stdout=inner,
         stderr=inner,
@@ -204,16 +189,9 @@ def test_a_pipe_that_has_a_name_is_read_once(tmp_path: Path) -> None:
 def test_an_interrupt_while_a_pipe_is_silent_ends_the_command(named: bool, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.y4m"
     os.mkfifo(pipe)
-    command = [sys.executable, "-m", "stcodec", "encode", str(pipe) if named else "-", "out.stp"]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(Path(stcodec.__file__).parent.parent),
-        "OMP_NUM_THREADS": "1",
-    }
-    process = subprocess.Popen(
-        command,
+    process = forked.popen(
+        ["encode", pipe if named else "-", "out.stp"],
         cwd=tmp_path,
-        env=environment,
         stdin=subprocess.DEVNULL if named else subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

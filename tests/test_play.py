@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 import stcodec
+from tests import forked
 from tests.conftest import run
 
 
@@ -35,8 +35,8 @@ def test_a_player_gets_what_decode_writes(
 
 def test_without_a_player_a_page_is_served(bee_stp: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": str(tmp_path), "DISPLAY": "", "WAYLAND_DISPLAY": ""}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stcodec", "play", str(bee_stp)],
+    process = forked.popen(
+        ["play", bee_stp],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -71,10 +71,12 @@ def test_an_interrupt_ends_the_player(bee_stp: Path, tmp_path: Path) -> None:
     player(
         tmp_path,
         "ffplay",
-        f"echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 60",
+        # It has read something: who has started it knows of it by now.
+        f"head -c 9 > /dev/null; echo $$ > {tmp_path}/pid.new; "
+        f"mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 60",
     )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stcodec", "play", str(bee_stp)],
+    process = forked.popen(
+        ["play", bee_stp],
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PATH": str(tmp_path)},
     )

@@ -6,7 +6,6 @@ from __future__ import annotations
 import itertools
 import struct
 import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 import stcodec
 from stcodec.errors import InputError, UsageError
 from stcodec.options import parse_rate
+from tests import forked
 from tests.media import (
     assert_same,
     clip,
@@ -312,19 +312,8 @@ def test_y4m_through_a_pipe(tmp_path: Path, bits: int) -> None:
     )
     data = f"YUV4MPEG2 W32 H24 F30000:1001 It A4:3 C{space} XCOLORRANGE=FULL\n".encode()
     data += b"".join(b"FRAME\n" + b"".join(p.tobytes() for p in picture) for picture in planes)
-    command = [
-        sys.executable,
-        "-m",
-        "stcodec",
-        "encode",
-        "-",
-        str(tmp_path / "a.stp"),
-        "--model",
-        "dct",
-        "-q",
-        "63",
-    ]
-    done = subprocess.run(command, input=data, capture_output=True, check=False)
+    command = ["encode", "-", tmp_path / "a.stp", "--model", "dct", "-q", 63]
+    done = forked.finish(command, data)
     assert done.returncode == 0, done.stderr
     (tmp_path / "in.y4m").write_bytes(data)
     pictures = read(tmp_path / "in.y4m")[1]
