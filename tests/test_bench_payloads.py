@@ -26,8 +26,10 @@ from tests.conftest import psnr, run
 FRAMES = 12  # one chunk and a half
 
 
-def payloads(folder: Path, clip: Path, *more: object) -> subprocess.CompletedProcess[str]:
-    what = ("--models", "dct", "--qualities", "24,40", "--frames", FRAMES, "--jobs", 2)
+def payloads(
+    folder: Path, clip: Path, *more: object, jobs: int = 1
+) -> subprocess.CompletedProcess[str]:
+    what = ("--models", "dct", "--qualities", "24,40", "--frames", FRAMES, "--jobs", jobs)
     return run("bench", "payloads", clip, *what, "--cache", folder / "cache", *more, timeout=600)
 
 
@@ -46,7 +48,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory, bee: Path) -> tuple[Path,
     table = "path\tscale\tkind\tsource\nbee.mp4\t0.5\tnatural\ta meadow\n"
     (folder / "clips" / "CLIPS.tsv").write_text(table)
     what = ("--peers", "x264-ultrafast", "--json", folder / "a.json", "--verbose")
-    done = payloads(folder, folder / "clips", *what)
+    done = payloads(folder, folder / "clips", *what, jobs=2)
     assert done.returncode == 0, done.stderr
     assert "1 clips, 7 encodes, 0 of them from the cache" in done.stderr
     return folder, done.stdout

@@ -55,10 +55,10 @@ def test_events_are_what_was_drawn(camera: Path) -> None:
 @pytest.mark.parametrize(
     "scene",
     [
-        Scene("noise", 64, (), noise=6),
-        Scene("flicker", 64, (), flicker=0.08),
-        Scene("lamp", 64, (), lamp=29),
-        Scene("shake", 64, (), shake=3.0),
+        Scene("noise", 48, (), noise=6),
+        Scene("flicker", 48, (), flicker=0.08),
+        Scene("lamp", 48, (), lamp=29),
+        Scene("shake", 48, (), shake=3.0),
     ],
     ids=lambda scene: scene.name,
 )

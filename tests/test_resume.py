@@ -17,6 +17,7 @@ from stcodec.common.files import broken_output
 from stcodec.errors import StcodecError, UsageError
 from stcodec.flows import inspect
 from stcodec.options import EncodeOptions, default
+from tests import forked
 from tests.conftest import run
 from tests.media import frame_of, write_clip
 
@@ -25,13 +26,13 @@ WIDTH, HEIGHT = 96, 64
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five scenes of 20 pictures, with sound."""
+    """Four scenes of 12 pictures, with sound."""
     rng = np.random.default_rng(1)
     frames = []
-    for level in (40, 200, 90, 230, 140):
+    for level in (40, 200, 90, 230):
         scene = np.full((HEIGHT, WIDTH), level)
         noise = rng.integers(-9, 9, (HEIGHT, WIDTH))
-        for i in range(20):
+        for i in range(12):
             luma = np.roll(scene + noise, 2 * i, 1).clip(0, 255).astype(np.uint8)
             chroma = np.full((HEIGHT // 2, WIDTH // 2), 90, np.uint8)
             frames.append(frame_of([luma, chroma, chroma]))
@@ -44,7 +45,7 @@ def unbroken(clip: Path) -> bytes:
     path = clip.with_name("unbroken.stp")
     stcodec.encode(clip, path, model="dct", quality=20)
     found = inspect.info(path)
-    assert (found.segments, found.chunks) == (5, 15)
+    assert (found.segments, found.chunks) == (4, 8)
     return path.read_bytes()
 
 
@@ -73,7 +74,7 @@ def broken_at(clip: Path, target: Path, chunks: int, **options: object) -> None:
 def test_again_and_again(clip: Path, unbroken: bytes, tmp_path: Path) -> None:
     """Each time a little farther; the last time in what is copied, and behind the last chunk."""
     target = tmp_path / "a.stp"
-    for chunks in (1, 4, 5, 9, 2, 14):
+    for chunks in (1, 3, 4, 6, 2, 8):
         broken_at(clip, target, chunks)
         assert not target.exists() and left(tmp_path)
     resume(clip, target)
@@ -87,8 +88,8 @@ def test_a_killed_encode_that_was_not_meant_to_be_resumed(
 ) -> None:
     """Also where its last bytes are not on the disk."""
     target = tmp_path / "a.stp"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stcodec", "encode", "--model", "dct", "-q", "20", clip, target],
+    process = forked.start(
+        ["encode", "--model", "dct", "-q", 20, clip, target],
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
@@ -141,7 +142,7 @@ def test_an_encode_onto_a_link_is_resumed(clip: Path, unbroken: bytes, tmp_path:
     real, link = tmp_path / "disk" / "real.stp", tmp_path / "link.stp"
     real.write_bytes(b"old")
     link.symlink_to(real)
-    broken_at(clip, link, 6, overwrite=True)
+    broken_at(clip, link, 4, overwrite=True)
     [_] = left(tmp_path / "disk")
     resume(clip, link, overwrite=True)
     assert link.is_symlink() and real.read_bytes() == unbroken
@@ -150,7 +151,7 @@ def test_an_encode_onto_a_link_is_resumed(clip: Path, unbroken: bytes, tmp_path:
 
 def test_only_what_is_the_same_encode(clip: Path, unbroken: bytes, tmp_path: Path) -> None:
     target = tmp_path / "a.stp"
-    broken_at(clip, target, 6)
+    broken_at(clip, target, 4)
     [old] = left(tmp_path)
     resume(clip, target, quality=21)
     assert target.read_bytes() != unbroken and left(tmp_path) == [old]

@@ -20,6 +20,7 @@ from stcodec.terminal import summaries
 from stcodec.terminal.failures import Interrupts, describe
 from stcodec.terminal.report import Reporter, to_line
 from stcodec.terminal.streams import printable
+from tests import forked
 from tests.conftest import DATA, run
 
 FAST = "--model dct --effort 0 --progress none"
@@ -67,19 +68,21 @@ def test_a_standard_output_that_takes_nothing_is_one_line(
 
 
 @pytest.mark.parametrize("where", ["/dev/full", "&-"])
-def test_an_output_on_a_standard_output_that_takes_nothing(tmp_path: Path, where: str) -> None:
-    done = shell(f"stcodec encode '{DATA}/bee.mp4' - {FAST} >{where}", tmp_path)
+def test_an_output_on_a_standard_output_that_takes_nothing(
+    bee_stp: Path, tmp_path: Path, where: str
+) -> None:
+    done = shell(f"stcodec concat '{bee_stp}' -o - >{where}", tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(b"stcodec: standard output: ")
     assert done.stderr.count(b"\n") == 1
 
 
-def test_streams_that_are_closed_do_not_end_in_the_output(tmp_path: Path) -> None:
+def test_streams_that_are_closed_do_not_end_in_the_output(bee_stp: Path, tmp_path: Path) -> None:
     """Their numbers go to the next files that are opened; what is printed must not go there."""
-    done = shell(f"stcodec encode '{DATA}/bee.mp4' a.stp {FAST} <&- >&- 2>&-", tmp_path)
+    done = shell(f"stcodec concat '{bee_stp}' '{bee_stp}' -o a.stp <&- >&- 2>&-", tmp_path)
     assert done.returncode == 0
     assert run("verify", tmp_path / "a.stp").returncode == 0
-    assert shell(f"stcodec encode gone.mp4 b.stp {FAST} 2>&-", tmp_path).returncode == 3
+    assert shell("stcodec concat gone.stp -o b.stp 2>&-", tmp_path).returncode == 3
     missing = shell(f"stcodec encode - b.stp {FAST} <&-", tmp_path)
     assert (missing.returncode, missing.stderr.count(b"\n")) == (3, 1), missing.stderr
 
@@ -100,12 +103,12 @@ def test_titles_reach_any_terminal_as_text(titled: Path, tmp_path: Path) -> None
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
 def test_names_that_are_not_utf_8_leave_json_whole(bee_stp: Path, tmp_path: Path) -> None:
-    name = os.fsencode(tmp_path) + b"/caf\xe9.stp"
-    Path(os.fsdecode(name)).write_bytes(bee_stp.read_bytes())
-    done = shell("stcodec verify caf*.stp --json", tmp_path)
-    assert json.loads(done.stdout.decode("utf-8"))["input"] == "caf\ufffd.stp"
-    assert shell("stcodec verify caf*.stp", tmp_path).returncode == 0
-    batch = shell("stcodec batch --decode caf*.stp -o out --to y4m --json", tmp_path)
+    name = os.fsdecode(b"caf\xe9.stp")
+    (tmp_path / name).write_bytes(bee_stp.read_bytes())
+    done = run("verify", name, "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["input"] == "caf\ufffd.stp"
+    assert run("verify", name, cwd=tmp_path).returncode == 0
+    batch = run("batch", "--decode", name, "-o", "out", "--to", "y4m", "--json", cwd=tmp_path)
     assert batch.returncode == 0, batch.stderr
     assert os.path.isfile(os.fsencode(tmp_path / "out") + b"/caf\xe9.y4m")
 
@@ -143,13 +146,7 @@ def test_a_terminal_gets_no_video(bee_stp: Path, tmp_path: Path, command: str) -
     source = DATA / "bee.mp4" if name == "encode" else bee_stp
     outer, inner = pty.openpty()
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "stcodec", name, str(source), *more, "-"],
-            stdin=subprocess.DEVNULL,
-            stdout=inner,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
+        done = forked.finish([name, source, *more, "-"], stdin=subprocess.DEVNULL, stdout=inner)
     finally:
         os.close(inner)
         os.close(outer)
