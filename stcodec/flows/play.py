@@ -49,20 +49,24 @@ def play(source: PathLike, options: DecodeOptions, command: list[str]) -> tuple[
         first = next(items, None)
         # A player that was found on PATH; nothing of the file is among its arguments.
         player = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)  # noqa: S603
-        assert player.stdin is not None
+        pipe = cast(BinaryIO, player.stdin)
         try:
             # A player that is closed before the end closes its pipe.
-            with contextlib.suppress(BrokenPipeError), player.stdin as pipe:
-                writer = Y4MWriter(cast(BinaryIO, pipe), opened.info, opened.reader.streams)
+            with contextlib.suppress(BrokenPipeError):
+                writer = Y4MWriter(pipe, opened.info, opened.reader.streams)
                 if first is not None:
                     writer.write(first)
                 for item in items:
                     writer.write(item)
                 writer.close()
+                pipe.close()
             check_interrupt()
             code = player.wait()
         finally:
             _close(player)
+            # Not before: a player that does not read would keep what is left waiting.
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
         if code:
             raise StcodecError(f"{os.path.basename(command[0])} failed with exit code {code}")
     return tuple(writer.notes)
