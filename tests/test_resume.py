@@ -88,7 +88,7 @@ def test_a_killed_encode_that_was_not_meant_to_be_resumed(
 ) -> None:
     """Also where its last bytes are not on the disk."""
     target = tmp_path / "a.stp"
-    process = forked.start(
+    process = forked.popen(
         ["encode", "--model", "dct", "-q", 20, clip, target],
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
