@@ -89,9 +89,12 @@ def _run(arguments: list[object], folder: Path, send: Callable[[Any], None] | No
 
 
 def _files(folder: Path) -> dict[str, int]:
-    """Sizes of all that is in a folder, by name."""
+    """Sizes of all `.stp` files in a folder, by name, and 0 for others, which encoders of several
+    threads make a little different each time."""
     found = [p for p in folder.rglob("*") if p.is_file() and p.name != "state.jsonl"]
-    return {str(p.relative_to(folder)): p.stat().st_size for p in found}
+    return {
+        str(p.relative_to(folder)): p.stat().st_size if p.suffix == ".stp" else 0 for p in found
+    }
 
 
 def signals(folder: Path, source: Path, coded: Path, count: int, seed: int = 1) -> str:

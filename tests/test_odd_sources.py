@@ -254,6 +254,29 @@ def test_avi_knows_no_times_of_pictures_that_are_coded_early(tmp_path: Path, cod
     assert gaps == pytest.approx([0.04] * 24, abs=1e-6)
 
 
+def test_sound_with_several_packets_in_a_millisecond(tmp_path: Path) -> None:
+    """TrueHD, as on discs: 40 samples each, in a file that knows whole milliseconds."""
+    source = tmp_path / "in.mkv"
+    chirp = "aevalsrc=0.3*sin(2*PI*(300*t+1000*t*t)):d=1:s=48000"
+    ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=1", "-f", "lavfi", "-i", chirp),
+        *("-c:v", "libx264", "-c:a", "truehd", "-strict", "-2", "-ac", "2", source),
+    )
+    for ending in ("mkv", "mp4"):
+        target, notes = through(source, ending)
+        assert not [n for n in notes if "repaired" in n]
+        assert abs(lag(waveform(source), waveform(target))) <= 96
+        assert abs(len(np.flatnonzero(waveform(target))) - 48000) < 2400
+
+
+def test_transparency_beside_the_pictures_is_said(tmp_path: Path) -> None:
+    source = tmp_path / "in.webm"
+    graph = "testsrc2=s=64x48:r=25:d=0.2,format=yuva420p"
+    ffmpeg("-f", "lavfi", "-i", graph, "-c:v", "libvpx-vp9", "-threads", "1", source)
+    _, notes = through(source)
+    assert len([n for n in notes if "transparency is lost" in n]) == 1
+
+
 def test_a_cover_is_no_video(tmp_path: Path) -> None:
     picture, source = camera_picture(tmp_path / "cover.jpg"), tmp_path / "song.mp3"
     ffmpeg(

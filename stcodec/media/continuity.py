@@ -17,6 +17,8 @@ _JUMP_AHEAD, _JUMP_BACK = Fraction(10), Fraction(1, 10)
 # In formats that know no jumps: half a day, which is about what MP4 can hold of a gap in sound; and
 # so many pictures, at least a second, as decoders put in another order where no one says in which.
 _GAP_AHEAD, _REORDERED, _GAP_BACK = Fraction(12 * 3600), 16, Fraction(1)
+# Sound whose packets are shorter than a millisecond, so that two of them may have the same one.
+_SHORT = ("truehd", "mlp")
 
 
 class Continuity:
@@ -92,7 +94,7 @@ class DecodingOrder:
 
 def _step(info: StreamInfo) -> int:
     """The least difference of two times: one that is left in units of a sample, too."""
-    if info.kind != "audio":
+    if info.kind != "audio" or (info.codec in _SHORT and info.time_base >= Fraction(1, 1000)):
         return 0
     rate = int(info.parameters.get("sample_rate") or 0)
     return max(1, math.ceil(1 / (rate * info.time_base))) if rate else 1

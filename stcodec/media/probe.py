@@ -51,6 +51,9 @@ def describe_video(
     pictures."""
     notes += samples.notes()
     notes += lost_side_data(frame)
+    if stream.metadata.get("alpha_mode") == "1" and not samples.transparent:
+        # Of WebM, which has it beside the pictures, where FFmpeg's own decoders pass it over.
+        notes.append(LostNote("transparency is lost"))
     order = field_order(frame, stream)
     if order != PROGRESSIVE and not deinterlaced:
         notes.append(
