@@ -1,8 +1,8 @@
 """Pictures between two pictures of a video, along their motion. Nothing here is normative.
 
 Of each block of the picture in between it is asked which motion brings the two pictures into
-agreement there: that which the file has for the place and around it, none, and small changes of
-what was found. Pictures of half the size answer, by the codec's own prediction.
+agreement there: that which the encoder's search finds for the place and around it, none, and small
+changes of the best of these. Pictures of half the size answer, by the codec's own prediction.
 """
 
 from __future__ import annotations
@@ -23,22 +23,16 @@ from stcodec.encoder.search import SearchSettings, SourcePicture, in_bytes, sear
 _AROUND = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
-def searched(before: Frames, after: Frames) -> np.ndarray:
-    """Motion int16 [2, H / 8, W / 8] from one picture to the next in quarter samples, by the
-    encoder's search."""
+def motion_between(before: Frames, after: Frames) -> np.ndarray:
+    """Motion int16 [2, H / 8, W / 8] from one picture to the next in quarter samples, of what is
+    halfway between them at each 8x8 block."""
     pictures = [SourcePicture(in_bytes(frames.y[0, 0])) for frames in (before, after)]
     (found,) = search_pictures(pictures, [(1, 0, None)], SearchSettings(tuning.BETWEEN_BIT_COST))
-    return (-found.vectors[0, 0]).numpy()
-
-
-def motion_between(before: Frames, after: Frames, known: np.ndarray) -> np.ndarray:
-    """Motion int16 [2, H / 8, W / 8] from one picture to the next, of what is halfway between them
-    at each 8x8 block; known: the same by another account, such as the file's."""
+    start = -found.vectors[0, 0]
     # What is predicted there is chroma to the codec, whatever it shows.
     halves = [F.avg_pool2d(frames.y, 2) for frames in (before, after)]
-    smooth = torch.from_numpy(_median(known))
-    start = torch.from_numpy(known.astype(np.int16))
-    best = torch.zeros_like(start)
+    smooth = torch.from_numpy(_median(start.numpy()))
+    best = torch.zeros_like(smooth)
     cost = _disagreement(halves, best, smooth)
     for candidate in (start, smooth, *_neighbours(start, 2)):
         best, cost = _better(halves, candidate, smooth, best, cost)

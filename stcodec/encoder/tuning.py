@@ -97,9 +97,9 @@ FILTER_LEVELS = (1.0, 0.5, 0.0, 0.0, 0.0)
 
 # --- Pictures between pictures
 
-BETWEEN_BIT_COST = 0.02
+BETWEEN_BIT_COST = 0.005
 """As MOTION_BIT_COST, but in samples of [0, 1]: motion that is likely rather than cheap."""
-BETWEEN_REFINEMENTS = (4, 2)
+BETWEEN_REFINEMENTS = (2, 1)
 """Quarter samples by which the motion of a block is changed in turn."""
 BETWEEN_UNLIKELY, BETWEEN_MOST_UNLIKELY = 0.0002, 32
 """Mean absolute difference, of samples in [0, 1], that is worth a quarter sample of motion other

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO
@@ -25,10 +25,11 @@ from stcodec.container import records, stp
 from stcodec.container.extras import video_info
 from stcodec.errors import DamagedFileError, UsageError
 from stcodec.flows.budget import check_pixels
-from stcodec.flows.compiling import compile_decoder
+from stcodec.flows.compiling import compile_decoder, compile_once
 from stcodec.flows.cropping import cropped
-from stcodec.flows.interpolating import Interpolation, moving
+from stcodec.flows.interpolating import Interpolation
 from stcodec.flows.thinning import Thinning, from_start, stretched
+from stcodec.options import EncodeOptions
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class StpInput:
         if self.thinning.nth > 1:
             items = stretched(items)
         if self.interpolation.times > 1:
+            compile_once(EncodeOptions())  # motion is searched for as it is there
             items = self.interpolation.pictures(items, self.info.bit_depth)
         return work.steps(items)
 
@@ -208,11 +210,7 @@ def _decoded(source: StpInput, work: Arithmetic) -> Iterator[Picture | Packet]:
                 continue
             chunk = item.chunk
             assert symbols is not None
-            made: Sequence[Picture]
-            made = thinning.pictures(decoder, symbols, chunk.pts, chunk.durations)
-            if source.interpolation.times > 1:
-                made = moving(made, symbols, source.crop)
-            for picture in made:
+            for picture in thinning.pictures(decoder, symbols, chunk.pts, chunk.durations):
                 seen = picture if entry is None else entry.window.inside(picture, base)
                 if seen is None:
                     continue
