@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -78,6 +79,12 @@ def ends_on_signals(stop: threading.Event) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def _unless_interrupted(lost: Any) -> None:
+    """Say what could not be raised, as Python does, but for interrupts: they are remembered."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+
+
 class Interrupts:
     """Ctrl-C, SIGTERM and SIGHUP end a command by KeyboardInterrupt, and it tidies up.
 
@@ -103,6 +110,7 @@ class Interrupts:
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._come)
                 self._watched.append(number)
+        sys.unraisablehook = _unless_interrupted
 
     def ignore(self) -> None:
         """Pass over all that come from now on: the command ends."""
