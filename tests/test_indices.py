@@ -74,8 +74,9 @@ def test_symbols_are_chosen_alike(model: Model, least: int) -> None:
     scaled[0, :3] = torch.tensor([1e9, -1e9, 0.0])
     index = torch.randint(0, len(costs), scaled.shape, generator=generator).to(torch.uint8)
     price = torch.rand(900, generator=generator) * 0.2 + 0.05
-    symbols, lost = in_loop(scaled, index, least, costs, price)
-    wanted, wanted_lost = with_tensors(scaled, index, least, costs, price)
+    prices = price, torch.rand(48, generator=generator) + 0.5
+    symbols, lost = in_loop(scaled, index, least, costs, prices)
+    wanted, wanted_lost = with_tensors(scaled, index, least, costs, prices)
     # Where two candidates cost the same, the last bit decides.
     assert (symbols != wanted).sum() <= 2
     assert lost == pytest.approx(wanted_lost, rel=1e-3, abs=1e-3)

@@ -110,7 +110,7 @@ def coded(noise: float, quality: int) -> tuple[list[EncodedChunk], float]:
         [],
     )
     for start in (0, 8, 16):
-        part, following = pictures[start : start + 8], pictures[start + 8 : start + 10]
+        part, following = pictures[start : start + 8], pictures[start + 8 : start + 12]
         for chunk in encoder.prepare(part, start == 0, following):
             run = encoder.start(chunk)
             done.append(encoder.finish(run))
@@ -131,7 +131,7 @@ def test_fewer_bytes_for_the_same_error(monkeypatch: pytest.MonkeyPatch) -> None
 def test_motion_that_was_found_ahead_is_that_of_the_next_chunk() -> None:
     pictures, _ = moving(18, 2.0)
     fields = []
-    for following in ((), pictures[8:10]):
+    for following in ((), pictures[8:12]):
         encoder = ChunkEncoder(load_model("dct"), 96, 64, 8, CodecSettings(30))
         encoder.prepare(pictures[:8], True, following)
         (chunk,) = encoder.prepare(pictures[8:16], False)
@@ -158,7 +158,7 @@ def test_groups_know_what_follows_in_their_segment(monkeypatch: pytest.MonkeyPat
     lengths = [len(g.pictures) for g in groups]
     assert lengths == [8, 16, 8, 1, 8, 4]
     assert [[p.pts for p in g.following] for g in groups] == [
-        [8, 9], [], [32], [], [41, 42], [],
+        [8, 9, 10, 11], [], [32], [], [41, 42, 43, 44], [],
     ]  # fmt: skip
     # A packet comes after the group that was complete before it.
     order = [item.pictures[-1].pts if isinstance(item, Cut) else 100 + item.pts for item in found]

@@ -96,10 +96,12 @@ class ReadLatents:
 class Quantiser(Protocol):
     """The encoder's choice of symbols; see `encoder.quantiser`."""
 
-    def __call__(self, scaled: Tensor, index: Tensor, at: Tensor) -> tuple[Tensor, bool]:
-        """Symbols int32 [p, outputs] for latents [p, outputs] of the patches `at` [p] in units of
-        the step, under table indices uint8 [p, outputs], and whether index 0 counts as 1 in this
-        call. Where the index is 0 a symbol is 0."""
+    def __call__(
+        self, scaled: Tensor, index: Tensor, at: Tensor, channels: slice
+    ) -> tuple[Tensor, bool]:
+        """Symbols int32 [p, outputs] for latents [p, outputs] of the patches `at` [p] and these
+        channels, in units of the step, under table indices uint8 [p, outputs], and whether index 0
+        counts as 1 in this call. Where the index is 0 a symbol is 0."""
         ...
 
 
@@ -160,7 +162,7 @@ class LatentCoder:
                 means.group(expected, group.number, group.start, group.end, values)
                 scaled = _without(wanted[:, channels], expected, channels)
                 scaled.mul_(means.inverse[:, channels])
-                symbols, raised = quantise(scaled, index, these.at)
+                symbols, raised = quantise(scaled, index, these.at, channels)
                 index = self._code_floor(coder, index, raised)
                 self._observe(context.kind, group, these, index, symbols, scaled)
                 with stage("entropy"):

@@ -94,7 +94,7 @@ def warm_up() -> None:
     writer.code(np.ones(1, np.int32), np.ones(1, np.uint8), Tables([np.full(4, 1 << 22)]))
     writer.check(writer.finish())
     index = torch.zeros(1, 1, dtype=torch.uint8)
-    quantiser.in_loop(torch.ones(1, 1), index, 0, torch.ones(1, 2), torch.ones(1))
+    quantiser.in_loop(torch.ones(1, 1), index, 0, torch.ones(1, 2), (torch.ones(1), torch.ones(1)))
 
 
 def _coding_costs(bit: float) -> np.ndarray:

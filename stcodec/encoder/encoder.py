@@ -28,7 +28,7 @@ from stcodec.encoder import search, tuning
 from stcodec.encoder.guide import ChunkGuide
 from stcodec.encoder.propagation import changes, lasting
 from stcodec.encoder.source import SourceChunk
-from stcodec.encoder.temporal_filter import AHEAD, filtered, towards
+from stcodec.encoder.temporal_filter import AHEAD, distances, filtered, towards
 
 _MOST_WORKERS = 4  # frames of the widest step of a tree
 
@@ -68,11 +68,11 @@ class PreparedChunk:
 
 class _Before(NamedTuple):
     """The last picture of the chunk before, and as the search sees it; after: what it has found of
-    the pictures after it, vectors int16 [2, H / 8, W / 8]."""
+    some pictures after it, by distance: vectors int16 [2, H / 8, W / 8]."""
 
     luma: Tensor
     picture: search.SourcePicture
-    after: list[Tensor]
+    after: dict[int, Tensor]
 
 
 def _luma(source: SourceChunk, before: _Before | None, number: int) -> Tensor:
@@ -169,7 +169,7 @@ class ChunkEncoder:
         tree, fields = 0, dict[int, Fields]()
         if self.settings.motion:
             tree, fields = self._find_motion(seen, length, before)
-        after = [fields.pop(i).vectors[0, 0] for i in range(length, len(seen)) if i in fields]
+        after = {i - length + 1: fields.pop(i).vectors[0, 0] for i in [*fields] if i >= length}
         # Nothing is predicted from a picture that is alone.
         alone = first and count == 1
         luma = functools.partial(_luma, source, before)
@@ -187,7 +187,7 @@ class ChunkEncoder:
         pictures: Sequence[Planes],
         steps: Sequence[Step],
         fields: Mapping[int, Fields],
-        after: Sequence[Tensor],
+        after: Mapping[int, Tensor],
     ) -> None:
         """Take noise out of those of the `planes` of a chunk that others are predicted from.
 
@@ -198,7 +198,7 @@ class ChunkEncoder:
             for frame in step.frames if weight else ():
                 near = towards(frame, steps, fields)
                 if frame == last:
-                    near |= {last + 1 + i: vectors.numpy() for i, vectors in enumerate(after)}
+                    near |= {last + far: vectors.numpy() for far, vectors in after.items()}
                 noisy = pictures, frame, near
                 planes[frame] = filtered(*noisy, self.bit_depth, step_size, weight)
 
@@ -210,6 +210,8 @@ class ChunkEncoder:
     def start(self, chunk: PreparedChunk, quality: int | None = None) -> ChunkRun:
         """The part of `encode_prepared` that the next chunk depends on. Chunks come in order."""
         quality = self.settings.quality if quality is None else quality
+        if chunk.first:
+            quality = min(quality + tuning.FIRST_FINER, 63)
         cascade = 0 if chunk.tree in QUICK_TREES else self._cascade(chunk, quality)
         plan = Plan(chunk.count, quality, chunk.tree, self.settings.motion, chunk.first, cascade)
         guide = ChunkGuide(
@@ -250,10 +252,11 @@ class ChunkEncoder:
         """The tree of a chunk of so many frames, and the motion of each of its predicted frames and
         of the pictures after it from its last frame, found on source pictures."""
         settings, offset = self._search_settings(), 0
-        after, known = range(length, len(pictures)), {}
+        after = [n for far in distances() if (n := length - 1 + far) < len(pictures)]
+        known = {}
         if before is not None:
             pictures, offset = [before.picture, *pictures], 1
-            known = {(1 + i, 0): vectors.numpy() for i, vectors in enumerate(before.after)}
+            known = {(far, 0): vectors.numpy() for far, vectors in before.after.items()}
         tree = 0
         if length > CHUNK_FRAMES:
             tree = LONG_TREE

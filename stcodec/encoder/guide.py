@@ -17,7 +17,7 @@ from stcodec.codec.tree import Step
 from stcodec.encoder import activity, tuning
 from stcodec.encoder.choice import Prices, choose_fields
 from stcodec.encoder.propagation import price_factors
-from stcodec.encoder.quantiser import RateDistortionQuantiser
+from stcodec.encoder.quantiser import RateDistortionQuantiser, frequency_factors
 from stcodec.encoder.source import SourceChunk
 
 
@@ -43,6 +43,7 @@ class ChunkGuide:
         self._model, self._costs, self._plan = model, costs, plan
         self._source, self._found, self._changes = source, found, changes
         self._activity = activity
+        self._factors = frequency_factors(model.config.patch, costs.device)
 
     def source(self, step: Step) -> Frames:
         """The source picture of the one frame of a step."""
@@ -71,7 +72,7 @@ class ChunkGuide:
         if self._activity:
             luma, patch = self._source.luma(step.frames[0]), self._model.config.patch
             price = price * activity.price_factors(luma, patch, self._activity)
-        return RateDistortionQuantiser(self._costs, price)
+        return RateDistortionQuantiser(self._costs, price, self._factors)
 
     def _luma_steps(self, step: Step) -> Tensor:
         network, plan = self._model.network, self._plan

@@ -6,51 +6,72 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from stcodec.codec.patches import PatchSize
+from stcodec.codec.transform import dct_basis
 from stcodec.encoder import quantiser_kernels, tuning
 
 _LARGEST = 1 << 19  # of a symbol; `entropy.MAX_SYMBOL` bounds what a decoder takes
+_MIDDLE = 0.5  # the frequency at which a bit costs what its patch says
 
 
 class RateDistortionQuantiser:
     """A `latents.Quantiser` for one frame: in a loop on a CPU, with tensors elsewhere.
 
     costs float32 [indices, magnitudes]: see `entropy.Tables.costs`; price: the squared error, in
-    units of step**2, that is worth one bit: a positive number, or one for each patch [patches].
+    units of step**2, that is worth one bit: a positive number, or one for each patch [patches];
+    factors: what it is multiplied by, float32 for each channel [C], or 1.
     """
 
-    def __init__(self, costs: Tensor, price: float | Tensor) -> None:
-        self._costs = costs
+    def __init__(self, costs: Tensor, price: float | Tensor, factors: Tensor | None = None) -> None:
+        self._costs, self._factors = costs, factors
         self._price = torch.as_tensor(price, device=costs.device)
         self._choose = in_loop if costs.device.type == "cpu" else with_tensors
 
-    def __call__(self, scaled: Tensor, index: Tensor, at: Tensor) -> tuple[Tensor, bool]:
+    def __call__(
+        self, scaled: Tensor, index: Tensor, at: Tensor, channels: slice
+    ) -> tuple[Tensor, bool]:
         """See `latents.Quantiser`."""
         price = self._price[at] if self._price.ndim else self._price.expand(len(at))
-        symbols, lost = self._choose(scaled, index, 0, self._costs, price)
+        every = scaled.new_ones(scaled.shape[1])
+        factors = every if self._factors is None else self._factors[channels]
+        prices = price, factors
+        symbols, lost = self._choose(scaled, index, 0, self._costs, prices)
         raised = lost > tuning.FLOOR_BITS_PER_SYMBOL * index.numel() + tuning.FLOOR_BITS
         if raised:
-            symbols, _ = self._choose(scaled, index, 1, self._costs, price)
+            symbols, _ = self._choose(scaled, index, 1, self._costs, prices)
         return symbols, raised
 
 
+def frequency_factors(patch: PatchSize, device: torch.device) -> Tensor:
+    """What a bit costs in each channel, against what it costs in the middle, float32 [C].
+
+    What is coarse lasts: motion compensation hands it on, while its interpolation blurs what is
+    fine and the next symbols replace it. And structural similarity looks at several scales, on all
+    of which errors of low frequency show.
+    """
+    _, frequency = dct_basis(patch)
+    return torch.exp(tuning.FREQUENCY_PRICE * (frequency - _MIDDLE)).to(device)
+
+
 def in_loop(
-    scaled: Tensor, index: Tensor, least: int, costs: Tensor, price: Tensor
+    scaled: Tensor, index: Tensor, least: int, costs: Tensor, prices: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, float]:
     """As `with_tensors`, on a CPU."""
     symbols = torch.empty(scaled.shape, dtype=torch.int32)
     arrays = scaled.contiguous().numpy(), index.numpy()
-    prices = price.to(torch.float32).contiguous().numpy()
+    patch, channel = (t.to(torch.float32).contiguous().numpy() for t in prices)
     lost = quantiser_kernels.cheapest(
-        *arrays, least, costs.numpy(), prices, _LARGEST, symbols.numpy()
+        *arrays, least, costs.numpy(), patch, channel, _LARGEST, symbols.numpy()
     )
     return symbols, lost
 
 
 def with_tensors(
-    scaled: Tensor, index: Tensor, least: int, costs: Tensor, price: Tensor
+    scaled: Tensor, index: Tensor, least: int, costs: Tensor, prices: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, float]:
-    """Symbols int32 for latents [n, outputs] in units of the step, whose bits have the price [n],
-    under table indices uint8 that count as `least` at least.
+    """Symbols int32 for latents [n, outputs] in units of the step under table indices uint8 that
+    count as `least` at least; prices: of bits, one for each patch [n] times one for each channel
+    [outputs].
 
     Also what index 0 costs, in bits: the squared error that another index would save, less the bits
     of coding it.
@@ -60,7 +81,8 @@ def with_tensors(
     at = torch.nonzero(flat.abs() > 0.5)[:, 0]
     value, table = flat[at], index.reshape(-1)[at].long().clamp_(min=least)
     size, skipped = value.abs(), table == 0
-    weight = price[at // scaled.shape[1]]
+    patch, channel = prices
+    weight = patch[at // scaled.shape[1]] * channel[at % scaled.shape[1]]
     nearest = size.round().clamp_(max=_LARGEST)
     best, best_cost = torch.zeros_like(nearest), size * size + weight * costs[table, 0]
     last = costs.shape[1] - 1

@@ -18,24 +18,25 @@ def cheapest(
     least: int,
     costs: np.ndarray,
     price: np.ndarray,
+    factors: np.ndarray,
     largest: float,
     symbols: np.ndarray,
 ) -> float:
     """Symbols int32 [n, outputs] for latents float32 [n, outputs] in units of the step, under table
     indices uint8 [n, outputs] that are `least` at least; see `quantiser.RateDistortionQuantiser`.
 
-    costs float32 [indices, magnitudes]; price float32 [n]; largest: of a magnitude. Returns the
-    bits that index 0 costs.
+    costs float32 [indices, magnitudes]; a bit costs price float32 [n] times factors float32
+    [outputs]; largest: of a magnitude. Returns the bits that index 0 costs.
     """
     last = costs.shape[1] - 1
     lost = 0.0
     for i in range(len(scaled)):
-        weight = price[i]
         for o in range(scaled.shape[1]):
             size = abs(scaled[i, o])
             symbols[i, o] = 0
             if size <= _HALF:
                 continue
+            weight = price[i] * factors[o]
             coded = max(int(index[i, o]), least)
             table = max(coded, 1)
             nearest = min(np.rint(size), largest)

@@ -28,8 +28,13 @@ from stcodec.codec.tree import Step
 from stcodec.common.values import Planes
 from stcodec.encoder import filter_kernels, tuning
 
-AHEAD = 2
-"""Pictures after a key frame that are looked at, and as many before it."""
+AHEAD = len(tuning.FILTER_WEIGHTS)
+"""How far pictures are looked at before a key frame and after it."""
+
+
+def distances() -> list[int]:
+    """How far before and after a key frame pictures lie that are mixed with it."""
+    return [1 + i for i, weight in enumerate(tuning.FILTER_WEIGHTS) if weight]
 
 
 def towards(
@@ -37,10 +42,10 @@ def towards(
 ) -> dict[int, np.ndarray]:
     """Of the frames of a chunk near an intra or key frame that are predicted from it: vectors, as
     `filtered` wants them. fields: of each predicted frame."""
-    found = {}
+    found, wanted = {}, distances()
     for step in steps:
         for user, pair in zip(step.frames, step.references, strict=True):
-            if frame in pair and 0 < abs(user - frame) <= AHEAD and user in fields:
+            if frame in pair and abs(user - frame) in wanted and user in fields:
                 vectors = fields[user].vectors[0, pair.index(frame)]
                 found[user] = vectors.cpu().numpy()
     return found

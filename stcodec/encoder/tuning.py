@@ -59,13 +59,16 @@ RATE_WEIGHTS = (0.11, 0.18, 0.15, 0.20, 0.30)
 PRICE_QUALITIES, PRICE_FACTORS = (10, 24, 38), (1.2, 1.2, 0.7)
 """What these are multiplied by at some qualities of a chunk: between them it is interpolated, and
 beyond them it stays."""
+FREQUENCY_PRICE = 0.6
+"""How much dearer bits are at high frequencies: the natural logarithm, from constant brightness to
+a cycle in two samples."""
 FLOOR_BITS, FLOOR_BITS_PER_SYMBOL = 4.0, 0.001
 """What must be lost for want of a table, in bits, before a call raises index 0: the flag's own bits
 and what raising costs per symbol."""
 
 # --- Activity
 
-ACTIVITY_PSNR, ACTIVITY_SSIM = 0.0, 0.2
+ACTIVITY_PSNR, ACTIVITY_SSIM = 0.05, 0.2
 """How much dearer bits are in texture, by what is wanted: see `activity.price_factors`."""
 ACTIVITY_LEAST, ACTIVITY_RANGE = 9e-4, (-1.2, 1.1)
 """What is added to twice the variance of samples in [0, 1], and the natural logarithms of the least
@@ -78,6 +81,8 @@ CASCADE_SHARES = (0.74, 0.82, 0.90)
 FIRST_CASCADE = 1
 """The least of `tree.CASCADES` that the first chunk of a segment has: all others inherit from its
 intra frame."""
+FIRST_FINER = 0
+"""How many levels of quality finer the first chunk of a segment is."""
 LASTING_PRICE = 0.5
 """The price of a bit where nothing changes, against where everything does."""
 HALF_WAY = 0.1
@@ -90,8 +95,9 @@ FILTER_SPREAD, FILTER_LEAST_STEP = 9.0, 2.0
 for each octave that the key frames' step lies above the least one, in the same units."""
 FILTER_ERROR = 4.0
 """A block's mean squared error that divides its weight by e: the square of that, over this."""
-FILTER_WEIGHTS = (0.7, 0.58)
-"""Weights of pictures one and two away, against 1 of the frame itself."""
+FILTER_WEIGHTS = (0.7, 0.58, 0.0, 0.45)
+"""Weights of pictures one, two and more away, against 1 of the frame itself. Those at distances
+that are a power of two have motion anyway."""
 FILTER_LEVELS = (1.0, 0.5, 0.0, 0.0, 0.0)
 """What these are multiplied by, by level of a tree."""
 
