@@ -210,8 +210,6 @@ class ChunkEncoder:
     def start(self, chunk: PreparedChunk, quality: int | None = None) -> ChunkRun:
         """The part of `encode_prepared` that the next chunk depends on. Chunks come in order."""
         quality = self.settings.quality if quality is None else quality
-        if chunk.first:
-            quality = min(quality + tuning.FIRST_FINER, 63)
         cascade = 0 if chunk.tree in QUICK_TREES else self._cascade(chunk, quality)
         plan = Plan(chunk.count, quality, chunk.tree, self.settings.motion, chunk.first, cascade)
         guide = ChunkGuide(

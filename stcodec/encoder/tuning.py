@@ -81,8 +81,6 @@ CASCADE_SHARES = (0.74, 0.82, 0.90)
 FIRST_CASCADE = 1
 """The least of `tree.CASCADES` that the first chunk of a segment has: all others inherit from its
 intra frame."""
-FIRST_FINER = 0
-"""How many levels of quality finer the first chunk of a segment is."""
 LASTING_PRICE = 0.5
 """The price of a bit where nothing changes, against where everything does."""
 HALF_WAY = 0.1
