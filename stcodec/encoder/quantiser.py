@@ -42,7 +42,7 @@ class RateDistortionQuantiser:
         return symbols, raised
 
 
-def frequency_factors(patch: PatchSize, device: torch.device) -> Tensor:
+def frequency_factors(patch: PatchSize) -> Tensor:
     """What a bit costs in each channel, against what it costs in the middle, float32 [C].
 
     What is coarse lasts: motion compensation hands it on, while its interpolation blurs what is
@@ -50,7 +50,7 @@ def frequency_factors(patch: PatchSize, device: torch.device) -> Tensor:
     of which errors of low frequency show.
     """
     _, frequency = dct_basis(patch)
-    return torch.exp(tuning.FREQUENCY_PRICE * (frequency - _MIDDLE)).to(device)
+    return torch.exp(tuning.FREQUENCY_PRICE * (frequency - _MIDDLE))
 
 
 def in_loop(
