@@ -8,7 +8,6 @@ which x264 cuts pictures into slices, which its own default does not.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import time
@@ -86,22 +85,8 @@ def encode(clip: Clip, peer: Peer, crf: int, target: Path, threads: int = 0) -> 
     )
     for number, planes in enumerate(pictures(clip.path)):
         writer.write(Picture(planes, number, 1))
-        if number == 0:
-            leave_real_time()
     writer.close()
     return time.perf_counter() - start
-
-
-def leave_real_time() -> None:
-    """Make real-time threads of this process ordinary ones. Where it may, as root, SVT-AV1 takes
-    the highest priority there is, and keeps everything else from the cores, other codecs too."""
-    tasks = Path("/proc/self/task")
-    if not tasks.is_dir() or not hasattr(os, "sched_setscheduler"):
-        return
-    for task in tasks.iterdir():
-        with contextlib.suppress(OSError):  # it has ended, or may not
-            if os.sched_getscheduler(int(task.name)) in (os.SCHED_FIFO, os.SCHED_RR):
-                os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
 
 
 def coded_bytes(path: Path) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import Enum
+from pathlib import Path
 from typing import Any, TypeVar
 
 from stcodec.common.interrupts import check_interrupt
@@ -21,6 +23,18 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def leave_real_time() -> None:
+    """Make real-time threads of this process ordinary ones. Where it may, as root, SVT-AV1 takes
+    the highest priority there is, and keeps everything else from the cores, other codecs too."""
+    tasks = Path("/proc/self/task")
+    if not tasks.is_dir() or not hasattr(os, "sched_setscheduler"):
+        return
+    for task in tasks.iterdir():
+        with contextlib.suppress(OSError):  # it has ended, or may not
+            if os.sched_getscheduler(int(task.name)) in (os.SCHED_FIFO, os.SCHED_RR):
+                os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
 
 
 class Ahead(Enum):

@@ -14,6 +14,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from stcodec.common.sequences import PICTURE_ENDINGS, is_picture_output
+from stcodec.common.threads import leave_real_time
 from stcodec.common.values import (
     FIELD_ORDERS,
     FULL_RANGE,
@@ -295,6 +296,8 @@ class MediaWriter:
                 frame = self._frame(picture)
                 self._durations[frame.pts] = frame.duration
                 self._mux_coded(self._video.encode(frame))
+                if self._pictures == 1:
+                    leave_real_time()
         except (FFmpegError, ValueError) as error:
             raise self._failure(error) from error
 
