@@ -38,13 +38,13 @@ def y4m(count: int, width: int = WIDTH, height: int = HEIGHT, first: int = 0) ->
     return head + b"".join(b"FRAME\n" + b"".join(p.tobytes() for p in one) for one in pictures)
 
 
-def mpegts(count: int) -> bytes:
+def mpegts(count: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> bytes:
     """A stream of so many pictures, as a camera sends it."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mpegts") as out:
         stream = out.add_stream("mpeg2video", rate=25)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for number, frame in enumerate(clip(count)):
+        (stream.width, stream.height), stream.pix_fmt = size, "yuv420p"
+        for number, frame in enumerate(clip(count, *size)):
             frame.pts, frame.time_base = number, Fraction(1, 25)
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))

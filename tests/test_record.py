@@ -118,7 +118,7 @@ def test_a_source_that_goes_away_leaves_a_gap(tmp_path: Path) -> None:
 
     target = tmp_path / "a.stp"
     with Camera([whole, stalls]) as camera:
-        address = camera.address.replace("//", "//me:secret@")
+        address = camera.address.replace("//", "//me:a@secret@")
         with Recorder(address, target, "--timeout", "1") as recorder:
             until(lambda: frames_so_far(target) == 60)
             code, said = recorder.end(signal.SIGTERM)
@@ -138,6 +138,19 @@ def test_a_source_that_goes_away_leaves_a_gap(tmp_path: Path) -> None:
     (after,) = [c for c, end in zip(chunks[1:], ends, strict=False) if c.pts[0] > end]
     assert after.first
     assert run("verify", target).returncode == 0
+
+
+def test_pictures_of_another_size_become_another_file(tmp_path: Path) -> None:
+    """Even where OUT has one name only: what was recorded before stays."""
+    turns = [lambda: iter([mpegts(20)]), lambda: iter([mpegts(18, (32, 64))])]
+    with Camera(turns) as camera:
+        done = run("record", camera.address, tmp_path / "a.stp", *FAST, "--give-up", "2.5s")
+    assert done.returncode == 3
+    found = {f.name: info(f) for f in tmp_path.iterdir()}
+    assert {name: (i.width, i.height, i.frames) for name, i in found.items()} == {
+        "a.stp": (64, 48, 20),
+        "a-2.stp": (32, 64, 18),
+    }
 
 
 def test_a_source_that_stays_away_is_given_up(tmp_path: Path) -> None:
@@ -274,6 +287,7 @@ def test_events_are_told_to_people_and_to_a_command(tmp_path: Path) -> None:
         (["-", "a-%H.stp", "--every", "10m"], "the same name"),
         (["-", "a-%H%M.stp", "--keep", "7d"], "needs the date"),
         (["-", "a-%B.stp"], "%B is none of"),
+        (["-", "a-%Y-%Y%m%d.stp"], "%Y comes twice"),
         (["-", "%Y/a-%d.stp"], "the file's name alone"),
         (["-", "-"], "encode - -"),
         (["-", "a.stp", "--normal", "b.json"], "--events"),

@@ -15,6 +15,7 @@ import pytest
 
 from stcodec.common.values import Packet, Picture
 from stcodec.container.stp import SIGNATURE
+from stcodec.errors import UsageError
 from stcodec.flows.arrivals import Arrivals, Arrived, Ended
 from stcodec.flows.cutting import thinned
 from stcodec.flows.feed import Event, Lost
@@ -84,6 +85,21 @@ def test_files_begin_at_round_times_of_the_local_clock(
         local = datetime.datetime.fromtimestamp(at)
         assert (local.hour, local.minute, local.second) == (*border, 0)
         assert next_border(at, every) == at + every
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Australia/Sydney", "Europe/Berlin"])
+def test_names_tell_files_apart_wherever_the_clock_is(
+    zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    Recordings("cam-%Y%m%d-%H.stp").check(3600, None)
+    Recordings("cam-%Y%m%d.stp").check(DAY, None)
+    Recordings("cam-%Y.stp").check(3 * 366 * DAY, None)
+    with pytest.raises(UsageError, match="the same name"):
+        Recordings("cam-%Y%m%d.stp").check(DAY / 2, None)
     monkeypatch.undo()
     time.tzset()
 

@@ -221,13 +221,14 @@ class _Recorder:
             until = next_border(begins, self._options.every) - begins + first.at
         metadata = {**opened.metadata, "creation_time": _utc(begins)}
         header = make_header(opened.info, self._model, self._coding.quality)
-        path, blobs = self._recordings.path(begins), pack_extras(opened.info, opened.extras)
+        again = self._files > 0
+        path, blobs = self._recordings.path(begins, again), pack_extras(opened.info, opened.extras)
         coding = replace(self._coding, effort=level.effort, quality=level.quality)
-        replaces = not self._recordings.by_time
+        replaces = not (self._recordings.by_time or again)
         with RecordedFile(path, replaces, header, opened.streams, metadata, blobs) as file:
             yield Begun(path)
             # Each file shares the cores anew; what was shared once would be shared again.
-            work = Arithmetic(self._work.device, coding.threads) if self._files else self._work
+            work = Arithmetic(self._work.device, coding.threads) if again else self._work
             self._encoder, proof = coders(self._model, opened.info, coding, work)
             if self._watch is not None:
                 self._watch.begin(path, begins, header, self._model)

@@ -35,6 +35,8 @@ class Recordings:
         for literal, field in re.findall(r"([^%]+)|%(.?)", self._name, re.DOTALL):
             if literal or field == "%":
                 expression += re.escape(literal or field)
+            elif field in self._fields:
+                raise UsageError(f"{pattern}: %{field} comes twice")
             elif field in _FIELDS:
                 expression += f"[0-9]{{{_FIELDS[field]}}}"
                 self._fields.add(field)
@@ -55,8 +57,11 @@ class Recordings:
         """UsageError where names do not tell files of so many seconds apart, or not which of them
         are older than others."""
         if every is not None:
-            begin = datetime.datetime(2024, 1, 1).timestamp()
-            names = [self._at(begin + every * i) for i in range(_NAMES_TRIED)]
+            # Of the clock on the wall, as borders are: no hour of it comes twice here.
+            begin = datetime.datetime(2024, 1, 1)
+            most = min(_NAMES_TRIED, int((datetime.datetime.max - begin).total_seconds() / every))
+            times = (begin + datetime.timedelta(seconds=every * i) for i in range(most + 1))
+            names = [time.strftime(self._name) for time in times]
             if any(a == b for a, b in itertools.pairwise(names)):
                 raise UsageError(
                     f"{self._name}: files of {every:g} s would have the same name: it needs "
@@ -70,12 +75,12 @@ class Recordings:
     def _at(self, time: float) -> str:
         return datetime.datetime.fromtimestamp(time).strftime(self._name)
 
-    def path(self, time: float) -> Path:
-        """The name of what begins at a time (of `time.time`); where names have fields, one that is
-        not taken yet."""
+    def path(self, time: float, again: bool = False) -> Path:
+        """The name of what begins at a time (of `time.time`); where names have fields, or files
+        have been written before (`again`), one that is not taken yet."""
         where = self.folder / self._at(time)
         number = 1
-        while self.by_time and os.path.lexists(where):
+        while (self.by_time or again) and os.path.lexists(where):
             number += 1
             where = self.folder / _numbered(self._at(time), number)
         return where

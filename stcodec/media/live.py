@@ -39,7 +39,7 @@ class Live:
     @property
     def name(self) -> str:
         """The address without a user's name and password."""
-        return re.sub(r"(?<=://)[^/@]*@", "", self.address)
+        return re.sub(r"(?<=://)[^/?#]*@", "", self.address)
 
     def open(self) -> Any:
         """PyAV's container. InputError."""
