@@ -25,7 +25,7 @@ ORIENTATION, TURN_CLOCKWISE = 0x0112, 6
 def through(source: Path, ending: str = "mp4") -> tuple[Path, list[str]]:
     """`source`, encoded and decoded by the command; the result, and what encode said."""
     coded = source.with_suffix(".stp")
-    done = run("encode", source, coded, "--model", "dct", "--effort", 0)
+    done = run("encode", source, coded, "--model", "dct", "--effort", 0, "-y")
     assert done.returncode == 0, done.stderr
     notes = [line for line in done.stderr.splitlines() if "note:" in line]
     return decoded(coded, ending), notes
