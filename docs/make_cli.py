@@ -45,9 +45,9 @@ mistake, and would be a file that no player opens.
 
 ## Compiled loops
 
-Some loops are compiled on first use: for half a minute to a minute before the first encode, and a
-quarter of a minute before the first decode where nothing was encoded before. Each command that has
-to wait says so. What is compiled (about 3 MB) is kept in the folder that the environment variable
+Some loops are compiled on first use: for half a minute to a minute before the first encode, and up
+to half a minute before the first decode where nothing was encoded before. Each command that has to
+wait says so. What is compiled (about 3 MB) is kept in the folder that the environment variable
 `NUMBA_CACHE_DIR` names; without it, beside the installed package, or where that cannot be written,
 in the user's cache (`~/.cache/numba` on Linux). It is compiled again after an update of stcodec, of
 Python or of numba, on another kind of CPU, and where a file of it is damaged. Where no folder takes

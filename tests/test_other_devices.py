@@ -123,7 +123,8 @@ def test_training_mixes_nothing() -> None:
     generator = torch.Generator().manual_seed(1)
     sizes = (64, 80), (32, 40), (32, 40)
     clip = tuple(torch.randint(0, 255, (16, *s), generator=generator).byte() for s in sizes)
-    data = Data([clip], [], DataSettings(1, 64, 80, 1, 0.0, 0.0), torch.device("cpu"))  # type: ignore[list-item]
+    settings = DataSettings(1, 64, 80, 1, 0.0, 0.0)
+    data = Data([clip], [], settings, torch.device("cpu"))  # type: ignore[list-item]
     batch = data.batch(0)
     with Pretended() as seen, torch.no_grad():
         trained = Trained(model("stc-1")).to(DEVICE)

@@ -50,7 +50,7 @@ def compile_once(options: EncodeOptions, tell: Tell | None = None) -> None:
 
 def compile_decoder(tell: Tell | None = None) -> None:
     """As `compile_once`, for decoding."""
-    line = "compiling the decoder's loops for this machine: a quarter of a minute or so"
+    line = "compiling the decoder's loops for this machine: up to half a minute"
     _compile(kernels, kernels.cached, line, tell)
 
 
