@@ -26,7 +26,7 @@ from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 from stcodec.encoder.scene_cuts import SceneCutDetector
 from stcodec.errors import DamagedFileError
 from stcodec.training.fit import initial_model
-from stcodec.training.run import start_from
+from stcodec.training.start import start_from
 from tests.conftest import moving_picture, psnr
 
 MODELS = sorted(

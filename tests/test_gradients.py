@@ -21,7 +21,8 @@ from torch.overrides import TorchFunctionMode
 from stcodec.codec import compensation, warp
 from stcodec.codec.model_files import load_model
 from stcodec.training.engine import Batch, Engine, Settings
-from stcodec.training.run import Trained, start_from
+from stcodec.training.run import Trained
+from stcodec.training.start import start_from
 from tests.test_training_parts import random_clip
 
 STEP = 1e-7

@@ -265,6 +265,19 @@ def test_intra_frames_are_trained_alone(
     assert torch.equal(own.scale_networks.other[0].w1, base.scale_networks.other[0].w1)
     clip, coded = folder / "small.mp4", tmp_path / "a.stp"
     stcodec.encode(clip, coded, model=str(target))
+    # The same beside what another run has trained.
+    rest, both = tmp_path / "rest", tmp_path / "both.safetensors"
+    training("train", packed, rest, *TINY, *CROPS, *ONE, "--steps", 2, "--threads", 1)
+    training("export", packed, rest, both, *CROPS, "--rounds", 0, "--intra", place)
+    joined = load_model(str(both))
+    assert (joined.config.width, joined.config.intra_width) == (8, 16)
+    for one, other in zip(
+        joined.network.surroundings.parameters(),
+        own.network.surroundings.parameters(),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+    assert torch.equal(joined.scale_networks.intra[0].w1, own.scale_networks.intra[0].w1)
     monkeypatch.setenv("STCODEC_MODELS", str(tmp_path))
     assert run("verify", "--deep", coded).returncode == 0
 

@@ -21,13 +21,14 @@ from stcodec.codec.model_files import Model, load_model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import Frames, PatchSize, patchify
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
-from stcodec.encoder.quantiser import RateDistortionQuantiser
+from stcodec.encoder.quantiser import RateDistortionQuantiser, frequency_factors
 from stcodec.training import engine, estimate
 from stcodec.training.data import Data, DataSettings, planes_of
 from stcodec.training.engine import Batch, Engine, Settings, psnr
 from stcodec.training.passes import Coded, Context, Passes
-from stcodec.training.run import Run, RunSettings, Trained, start_from
+from stcodec.training.run import Run, RunSettings, Trained
 from stcodec.training.soap import Soap
+from stcodec.training.start import start_from
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,8 @@ def test_batched_passes_are_those_of_the_codec(model: Model, kind: int) -> None:
             None if modes is None else modes[one],
             None if spread is None else spread[one],
         )
-        quantiser = RateDistortionQuantiser(torch.from_numpy(model.tables.costs()), weight[i])
+        costs, factors = torch.from_numpy(model.tables.costs()), frequency_factors(PatchSize())
+        quantiser = RateDistortionQuantiser(costs, weight[i], factors)
         coded = latents[one] - mean[one]
         wanted = coder.write(SymbolWriter(), context, coded, step[one], quantiser)
         decoded, refined = (mean[one] + part for part in wanted.means.grids())
@@ -279,6 +281,22 @@ def test_a_resumed_run_is_the_run_itself(
     ):
         for name, value in a.items():
             torch.testing.assert_close(value, b[name], atol=1e-6, rtol=1e-4)
+
+
+def test_a_wider_network_of_surroundings_says_the_same() -> None:
+    base = load_model("stc-1")
+    width = base.config.intra_width
+    wide = start_from(base, dataclasses.replace(base.config, intra_width=width + 32))
+    generator = torch.Generator().manual_seed(5)
+    near = torch.randn(1, 7, 4 * 96, generator=generator) * 9
+    values = torch.randn(1, 7, 24, generator=generator)
+    said = []
+    for model in (base, wide):
+        network = model.network.surroundings
+        features, contrast = network.look(near, 3, torch.tensor([20.0]), (1, 7))
+        said.append(network.correct(2, features, contrast, values * 2, values))
+    torch.testing.assert_close(*said, atol=1e-4, rtol=1e-4)
+    assert said[0].abs().max() > 0.1
 
 
 def test_soap_goes_down_where_axes_are_mixed() -> None:

@@ -25,7 +25,7 @@ from stcodec.options import EncodeOptions, default, help_text
 from stcodec.training.data import Data, DataSettings
 from stcodec.training.engine import Settings
 from stcodec.training.pack import read
-from stcodec.training.run import start_from
+from stcodec.training.start import start_from
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 TARGET = click.Path(path_type=Path)

@@ -21,7 +21,7 @@ from stcodec.training.arguments import FOLDER, TARGET, option
 from stcodec.training.data import DataSettings, contact_sheet, planes_of
 from stcodec.training.engine import DISTORTIONS, Settings
 from stcodec.training.pack import PackSettings
-from stcodec.training.run import OPTIMISERS, Run, RunSettings, with_average
+from stcodec.training.run import OPTIMISERS, Run, RunSettings, only_intra, with_average
 
 # Far away from the batches of training: these are other crops.
 _FIRST_FITTED = 10_000_000
@@ -118,6 +118,11 @@ def train(packed: Path, run: Path, **options: Any) -> None:
 @click.argument("run", type=FOLDER)
 @click.argument("target", type=TARGET)
 @click.option(
+    "--intra",
+    type=FOLDER,
+    help="A run (`train --intra`) from which what intra frames alone use is taken.",
+)
+@click.option(
     "--rounds", default=1, help="Rounds of fitting tables and scales (0: keep those of the model)."
 )
 @click.option(
@@ -135,8 +140,12 @@ def export_run(packed: Path, run: Path, target: Path, yes: bool, **options: Any)
     beside it."""
     arguments.may_write(yes, target, target.with_suffix(".md"))
     chosen = arguments.options_of_run(run)
-    start = arguments.start_of(chosen["model"], chosen)
-    averaged = with_average(start, checkpoint.average_of(run))
+    start, average = arguments.start_of(chosen["model"], chosen), checkpoint.average_of(run)
+    if options["intra"] is not None:
+        width = arguments.options_of_run(options["intra"])["intra_width"]
+        start = arguments.start_of(chosen["model"], {**chosen, "intra_width": width})
+        average.update(only_intra(checkpoint.average_of(options["intra"])))
+    averaged = with_average(start, average)
     model, report = export.fitted(
         averaged,
         _clips(packed, options),

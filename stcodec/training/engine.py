@@ -11,6 +11,7 @@ because every quality and every clip shall count alike; it is what a BD-rate ave
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -264,7 +265,8 @@ class Engine:
             done[frame] = Frames(*(p[part] for p in pictures)), coded.magnitudes[part]
         off = restored - target
         plain = torch.einsum("nchw,pc->np", off.detach() ** 2, self.planes)
-        weighted = (off / step_sizes) ** 2 / weight.view(n, 1, rows, columns)
+        prices = weight.view(n, 1, rows, columns) * self.passes.factors.view(1, -1, 1, 1)
+        weighted = (off / step_sizes) ** 2 / prices
         own = torch.einsum("nchw,pc->np", weighted, self.planes)
         plain, own = (t.view(len(frames), count, 3).sum(0) for t in (plain, own))
         return coded.bits.view(len(frames), count).sum(0), (plain, own), memory
@@ -274,7 +276,8 @@ class Engine:
     ) -> Tensor:
         """The price of a bit in each patch of the frames of a step, [N, patches], as the encoder
         has it; where the batch lacks the motion of a picture, nothing moves."""
-        weight = step_sizes.new_full((len(step_sizes), patches), tuning.RATE_WEIGHTS[kind])
+        factor = _price_factor(batch.quality).repeat(len(step.frames)) * tuning.RATE_WEIGHTS[kind]
+        weight = factor[:, None].expand(len(step_sizes), patches)
         if step.level or not batch.trees:
             return weight
         later, earlier, side = propagation.compared(
@@ -337,6 +340,15 @@ class Engine:
         if not self.settings.bf16:
             return contextlib.nullcontext()
         return torch.autocast(self.planes.device.type, torch.bfloat16, cache_enabled=False)
+
+
+def _price_factor(quality: Tensor) -> Tensor:
+    """What prices are multiplied by at qualities [B] of chunks, as in the encoder."""
+    knots = list(zip(tuning.PRICE_QUALITIES, tuning.PRICE_FACTORS, strict=True))
+    factor = torch.full_like(quality, knots[0][1])
+    for (left, before), (right, after) in itertools.pairwise(knots):
+        factor = factor + (quality.clamp(left, right) - left) * ((after - before) / (right - left))
+    return factor
 
 
 def _patches(frames: Frames, patch: PatchSize) -> Tensor:

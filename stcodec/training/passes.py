@@ -26,6 +26,7 @@ from stcodec.codec.motion import BI, FIRST, SECOND
 from stcodec.codec.network import Network
 from stcodec.codec.scales import ScaleNetworks
 from stcodec.encoder import tuning
+from stcodec.encoder.quantiser import frequency_factors
 from stcodec.training.scale_twin import ScaleTwin, code_length, index_costs
 
 
@@ -72,6 +73,8 @@ class Passes(nn.Module):
     costs: Tensor
     logs: Tensor
     bands: Tensor
+    factors: Tensor
+    """What a bit costs in each channel, float32 [C]: see `frequency_factors`."""
 
     def __init__(self, network: Network, groups: ScaleNetworks, tables: Tables) -> None:
         super().__init__()
@@ -82,6 +85,7 @@ class Passes(nn.Module):
         self.register_buffer("costs", index_costs(tables), persistent=False)
         sizes = torch.arange(scales.LARGEST_MAGNITUDE + 1)
         self.register_buffer("logs", scales.log_magnitude(sizes), persistent=False)
+        self.register_buffer("factors", frequency_factors(network.config.patch), persistent=False)
         self.register_buffer(
             "bands", scales.band_sums(torch.eye(network.config.patch.channels)), persistent=False
         )
@@ -139,7 +143,7 @@ class Passes(nn.Module):
         lattices: Sequence[tuple[Tensor, Tensor | None]],
     ) -> Coded:
         """Code latents [N, C, rows, columns] with `mean` and steps [N, C, 1, 1]; rate_weight [N,
-        patches] as in `LatentCoder`, lattices as in `scales`."""
+        patches]: the price of a bit, which `factors` multiply; lattices as in `scales`."""
         n, channels, rows, columns = latents.shape
         device = latents.device
         network = self._network[0]
@@ -217,7 +221,8 @@ class Passes(nn.Module):
                 mean = mean + more * part.size[..., start:end]
             logs = self._log(torch.cat(parts, 2).abs()) if parts else None
             scaled = (part.target[..., start:end] - mean) / part.size[..., start:end]
-            symbols, value, spent = self.group(group, part.known, context, logs, scaled, weight)
+            price = weight * self.factors[start:end]
+            symbols, value, spent = self.group(group, part.known, context, logs, scaled, price)
             bits = bits + spent
             parts.append(symbols)
             values.append(value)

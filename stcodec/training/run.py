@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from stcodec.codec.model_files import Model, config_to_json
-from stcodec.codec.network import ModelConfig, Network
 from stcodec.codec.scales import GroupNetwork
 from stcodec.common.arithmetic import flush_denormals
 from stcodec.errors import StcodecError
@@ -42,6 +41,8 @@ from stcodec.training.soap import Soap
 
 # Parameters that are fitted at export; gradients leave them alone.
 FITTED = ("spatial", "centroids", "intra_mean", "step_gain")
+# Parts that only intra frames use.
+_INTRA = ("surroundings.", "intra.")
 OPTIMISERS = ("soap", "adamw")
 
 
@@ -87,7 +88,13 @@ class Trained(nn.Module):
             for n, p in getattr(self, part).named_parameters()
             if part == "passes" or n not in FITTED
         ]
-        return [p for name, p in named if not intra or name.startswith(("surroundings.", "intra."))]
+        return [p for name, p in named if not intra or name.startswith(_INTRA)]
+
+
+def only_intra(average: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Of averaged weights those that only intra frames use."""
+    prefixes = tuple(f"{part}.{name}" for part in ("network", "passes") for name in _INTRA)
+    return {k: v for k, v in average.items() if k.startswith(prefixes)}
 
 
 def with_average(model: Model, average: dict[str, Tensor]) -> Model:
@@ -366,18 +373,3 @@ def _line(row: dict[str, Any]) -> str:
         f"{row['step']} {row['minutes']:.1f}min loss {row['loss']:.4f} norm {row['norm']:.3f} "
         f"{bits:.4f} bit/pixel {quality:.2f} dB {row['megapixels_per_second']:.2f} Mpixel/s"
     )
-
-
-def start_from(base: Model, config: ModelConfig) -> Model:
-    """A model of another shape with what is fitted in `base`; the same one where the shape is the
-    same."""
-    if config == base.config:
-        return dataclasses.replace(base, network=copy.deepcopy(base.network))
-    network = Network(config).eval()
-    # What has the same shape stays, so that one part can be new and the others go on.
-    kept = base.network.state_dict()
-    own = network.state_dict()
-    network.load_state_dict(
-        {k: kept[k] if k in kept and kept[k].shape == v.shape else v for k, v in own.items()}
-    )
-    return dataclasses.replace(base, config=config, network=network)
