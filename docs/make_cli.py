@@ -51,9 +51,9 @@ wait says so. What is compiled (about 3 MB) is kept in the folder that the envir
 `NUMBA_CACHE_DIR` names; without it, beside the installed package, or where that cannot be written,
 in the user's cache (`~/.cache/numba` on Linux). It is compiled again after an update of stcodec, of
 Python or of numba, on another kind of CPU, and where a file of it is damaged. Where no folder takes
-it (read-only, full), each run compiles for itself, and the outputs are the same. To compile ahead,
-in an image of a container for one: `python -c "from stcodec.encoder.choice import warm_up;
-warm_up()"`.
+it (read-only, full), each run compiles for itself, and the outputs are the same.
+`NUMBA_DISABLE_JIT` is passed over. To compile ahead, in an image of a container for one:
+`python -c "from stcodec.encoder.choice import warm_up; warm_up()"`.
 
 ## JSON
 

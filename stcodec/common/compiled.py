@@ -15,9 +15,14 @@ from typing import Any, TypeVar
 from stcodec.common import kept
 
 try:
+    import numba
     from numba import njit
 except ImportError:  # Then they run as they are, slowly.
     njit = None
+else:
+    # NUMBA_DISABLE_JIT is meant for a user's own loops: as Python, these would take hours, and
+    # their integers would not wrap. What they are made of asks for it whenever it is compiled.
+    numba.config.DISABLE_JIT = 0  # type: ignore[attr-defined]
 
 Function = TypeVar("Function", bound=Callable[..., object])
 _FAST = {"contract"}
