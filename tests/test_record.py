@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import re
 import signal
 import time
@@ -20,6 +21,7 @@ from stcodec.bench.event_truth import Drawn, Scene, write
 from stcodec.container.finishing import finish
 from stcodec.errors import DamagedFileError
 from stcodec.flows.inspect import info
+from stcodec.flows.recordings import Recordings
 from tests.conftest import run
 from tests.media import clip, write_clip
 from tests.recording import (
@@ -72,8 +74,11 @@ def test_what_was_recorded_is_readable_after_a_kill_and_made_complete_by_the_nex
     raw = back.read_bytes()
     pictures = (len(raw) - raw.index(b"\n") - 1) // PICTURE
     assert pictures >= 60 - MOST_INSIDE
-    other = tmp_path / "other.stp"
-    other.write_bytes(broken.read_bytes())
+    other, copied = tmp_path / "other.stp", tmp_path / "c-20260101-000000.stp"
+    for target in (other, copied):
+        target.write_bytes(broken.read_bytes())
+    for target in (other, broken):
+        os.utime(target, (0, 0))
     with Recorder("-", pattern, "--every", "1h") as recorder:
         recorder.write(y4m(3))
         code, said = recorder.end()
@@ -81,8 +86,10 @@ def test_what_was_recorded_is_readable_after_a_kill_and_made_complete_by_the_nex
     assert f"{broken}: an earlier recording had broken off; made complete, {pictures}" in said
     assert run("verify", broken).returncode == 0
     assert sum(len(c.pts) for c in chunks_of(broken)) == pictures
-    # One that is not of the pattern is left alone.
-    assert run("verify", other).returncode == 3
+    # One that is not of the pattern is left alone, and one that somebody may be copying.
+    assert run("verify", other).returncode == run("verify", copied).returncode == 3
+    os.utime(copied, (0, 0))
+    assert list(Recordings(pattern).finish_broken(time.time())) == [(copied, pictures)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -151,23 +151,24 @@ class _Recorder:
 
     def _steps(self) -> Iterator[News]:
         warm_up(self._model, self._coding, Arithmetic(self._work.device, self._coding.threads))
-        if self._recordings.by_time:
-            for path, frames in self._recordings.finish_broken():
-                yield Finished(path, frames)
-        yield from self._remove_old()
+        yield from self._tidy()
         yield from self._wait()
         while (first := self._inbox.first) is not None:
             yield from self._file(first)
-            yield from self._remove_old()
+            yield from self._tidy()
             yield from self._wait()
         yield from self._tell(at_once=True)
         if self._feed.failure is not None:
             raise self._feed.failure
         yield RecordResult(self._files, self._frames, self._feed.left_out, self._seconds)
 
-    def _remove_old(self) -> Iterator[News]:
+    def _tidy(self) -> Iterator[News]:
+        """Complete what others have left, and remove what is old."""
+        now = time.time()
+        if self._recordings.by_time:
+            yield from (Finished(*found) for found in self._recordings.finish_broken(now))
         if self._options.keep is not None:
-            yield from map(Removed, self._recordings.remove_old(self._options.keep, time.time()))
+            yield from map(Removed, self._recordings.remove_old(self._options.keep, now))
 
     def _heard(self) -> Iterator[Event]:
         """What comes from the source, up to the end of the time that was asked for; how long it has

@@ -21,6 +21,9 @@ from stcodec.errors import StcodecError, UsageError
 _FIELDS = {"Y": 4, "y": 2, "m": 2, "d": 2, "j": 3, "H": 2, "M": 2, "S": 2}
 _DATES = ({"Y", "m", "d"}, {"y", "m", "d"}, {"Y", "j"}, {"y", "j"})
 _NAMES_TRIED = 3000
+_SECONDS_OF_GRACE = 60
+"""Since something was written into a file, which a copy of a recording may be, or one of another
+machine: nothing says that they are in use."""
 
 
 class Recordings:
@@ -32,6 +35,7 @@ class Recordings:
         if "%" in os.fspath(self.folder):
             raise UsageError(f"{pattern}: the time can be part of the file's name alone")
         expression, self._fields = "", set[str]()
+        self._finished: set[Path] = set()
         for literal, field in re.findall(r"([^%]+)|%(.?)", self._name, re.DOTALL):
             if literal or field == "%":
                 expression += re.escape(literal or field)
@@ -111,10 +115,16 @@ class Recordings:
                         removed.append(path)
         return removed
 
-    def finish_broken(self) -> Iterator[tuple[Path, int]]:
-        """Complete those whose writers are dead, and say how many pictures each has."""
-        for path, _ in sorted(self._files()):
+    def finish_broken(self, now: float) -> Iterator[tuple[Path, int]]:
+        """Complete those whose writers are dead, and say how many pictures each has. Each is looked
+        at once, when nothing has been written into it for a minute before `now`."""
+        files = sorted(path for path, _ in self._files())
+        self._finished.intersection_update(files)
+        for path in files:
             with contextlib.suppress(OSError, StcodecError):
+                if path in self._finished or now - path.stat().st_mtime < _SECONDS_OF_GRACE:
+                    continue
+                self._finished.add(path)
                 if not _is_ours(path) or _is_complete(path):
                     continue
                 with claimed(path) as handle:
