@@ -18,9 +18,10 @@ from stcodec.container.stp import SIGNATURE
 from stcodec.errors import UsageError
 from stcodec.flows.arrivals import Arrivals, Arrived, Ended
 from stcodec.flows.cutting import thinned
-from stcodec.flows.feed import Event, Lost
+from stcodec.flows.feed import Event, Feed, Lost
 from stcodec.flows.keeping_up import KeepingUp, Level, Meter, levels
 from stcodec.flows.recordings import Recordings, next_border
+from stcodec.options import EncodeOptions, RecordOptions
 
 DAY = 86400.0
 NOW = datetime.datetime(2026, 3, 20, 12, 0).timestamp()
@@ -212,3 +213,19 @@ def test_pictures_last_until_the_next_one_that_is_kept() -> None:
     assert kept[-2][0] + kept[-2][1] == 50
     assert kept[-1] == (50, 20)
     assert Fraction(sum(d for _, d in kept)) == 70
+
+
+def test_what_had_come_before_the_end_is_not_dropped(bee: Path) -> None:
+    """A camera's pictures come once; those of a file can be read again."""
+    for realtime in (True, False):
+        stop = threading.Event()
+        feed = Feed(bee, EncodeOptions(), RecordOptions(realtime=realtime), stop)
+        came = 0
+        for event in feed.events():
+            if isinstance(event, Arrived) and isinstance(event.item, Picture):
+                came += 1
+                if not stop.is_set():
+                    time.sleep(0.4)  # while others come
+                    stop.set()
+        assert 5 < came < 20 if realtime else came == 1
+        assert feed.left_out == 0 and feed.notes == []

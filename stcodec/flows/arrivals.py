@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -81,6 +81,19 @@ class Arrivals(Generic[Item]):
             self._changed.notify_all()
         self._thread.join(seconds)
         return not self._thread.is_alive()
+
+    def left(self) -> Iterator[Arrived[Item | Ended]]:
+        """What waits, once it has been stopped."""
+        with self._changed:
+            waiting = [arrived for arrived, _ in self._waiting]
+            self._waiting.clear()
+        yield from waiting
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures wait."""
+        with self._changed:
+            return sum(isinstance(arrived.item, Picture) for arrived, _ in self._waiting)
 
     @property
     def stopped(self) -> bool:

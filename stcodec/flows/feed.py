@@ -31,6 +31,8 @@ _TICK = Fraction(1, 90_000)
 """Time base of pictures that are stamped as they come."""
 _AT_THE_END = 1.0
 """Seconds before its announced end at which a stream counts as complete."""
+_MANY = 50
+"""Pictures that are coded at the end without a word."""
 _GRACE = 2.0
 """Seconds that a library may need to see that it is to stop."""
 
@@ -70,7 +72,8 @@ Event = Arrived[Opened] | Arrived[Picture] | Arrived[Packet] | Lost | Back | Pau
 
 
 class Feed:
-    """Reads a source until it ends, `stop` is set or the time of the options is over.
+    """Reads a source until it ends, `stop` is set or the time of the options is over. What has come
+    by then comes out, but for what can be read again, from a file.
 
     source, coding: what is read, and how; paced: whether it is taken at its own speed, so that
     pictures are left out where they cannot wait; speed: how fast that may be; notes: what a user
@@ -148,6 +151,12 @@ class Feed:
         reading = _Reading(self, over, clock)
         arrivals = self._arrivals = Arrivals(reading.items(), self.paced, clock.when)
         heard = time.monotonic()
+
+        def end() -> None:
+            over.set()
+            reading.stop()
+            arrivals.stop(_GRACE if reading.can_stop else 0.5)
+
         try:
             while not self._stop.is_set():
                 arrived = arrivals.get()
@@ -164,10 +173,14 @@ class Feed:
                 if isinstance(self.source, Live) and silent > self.source.timeout + _GRACE:
                     yield Ended(InputError(f"{self.source.name}: nothing has come"))
                     return
+            if self.paced:
+                end()
+                if arrivals.pictures > _MANY:
+                    many = f"{arrivals.pictures} pictures wait to be coded"
+                    self.notes.append(f"{many}: another interrupt leaves them out")
+                yield from (one for one in arrivals.left() if not isinstance(one.item, Ended))
         finally:
-            over.set()
-            reading.stop()
-            arrivals.stop(_GRACE if reading.can_stop else 0.5)
+            end()
             self._left_out += arrivals.left_out
             self._arrivals = None
 
