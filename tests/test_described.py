@@ -127,9 +127,9 @@ def test_why_a_file_is_no_video(tmp_path: Path, name: str, data: bytes | None, s
 
 
 def test_an_address_and_a_folder(tmp_path: Path) -> None:
-    done = run("encode", "http://example.org/a.mp4", "out.stp", cwd=tmp_path)
+    done = run("encode", "http://me:mine@example.org/a.mp4?token=mine", "out.stp", cwd=tmp_path)
     assert done.returncode == 3
-    assert "http://example.org/a.mp4: is an address" in done.stderr
+    assert "http://example.org/a.mp4?token=***: is an address" in done.stderr
     done = run("encode", tmp_path, "out.stp", cwd=tmp_path)
     assert done.returncode == 3
     assert f"{tmp_path}/%04d.png" in done.stderr

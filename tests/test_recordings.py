@@ -21,6 +21,7 @@ from stcodec.flows.cutting import thinned
 from stcodec.flows.feed import Event, Feed, Lost
 from stcodec.flows.keeping_up import KeepingUp, Level, Meter, levels
 from stcodec.flows.recordings import Recordings, next_border
+from stcodec.media.live import Live
 from stcodec.options import EncodeOptions, RecordOptions
 
 DAY = 86400.0
@@ -68,6 +69,26 @@ def test_names_with_dots_brackets_and_percents_are_taken_as_they_are(tmp_path: P
     (tmp_path / "aX(b)+%2026079.stp").write_bytes(SIGNATURE)
     assert recordings.path(NOW).name == "a.(b)+%2026079-2.stp"
     assert recordings.remove_old(DAY, NOW + 2 * DAY) == [path]
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://me:a@b@cam:554/1?channel=1", "rtsp://cam:554/1?channel=1"),
+        ("rtsp://me:a/b@cam/1", "rtsp://cam/1"),
+        ("http://h:80/a@b", "http://h:80/a@b"),
+        ("http://h/v?usr=a&PWD=b;c/d&x=1", "http://h/v?usr=a&PWD=***&x=1"),
+        ("rtsp://h/user=a_password=b_channel=1", "rtsp://h/user=a_password=***_channel=1"),
+        (
+            "https://h/a?X-Amz-Signature=a&keyframes=3",
+            "https://h/a?X-Amz-Signature=***&keyframes=3",
+        ),
+        ("srt://h:9000?passphrase=a", "srt://h:9000?passphrase=***"),
+        ("/dev/key=1", "/dev/key=1"),
+    ],
+)
+def test_no_message_has_a_password(address: str, shown: str) -> None:
+    assert Live(address).name == shown
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
+from stcodec.common.addresses import is_address, without_secrets
 from stcodec.common.leftovers import PARTIAL, RESUMABLE, claim, claimed, clear
 from stcodec.common.pipes import CountedReader
 from stcodec.common.sequences import existing_pictures, find_sequence, is_picture_output
@@ -23,8 +23,6 @@ from stcodec.errors import InputError, OutputExistsError, StcodecError, UsageErr
 STANDARD_STREAM = "-"
 # Bytes of a name that a hidden one takes over: file systems take 255 in all.
 _LONGEST_STEM, _LONGEST_ENDING = 80, 16
-# With two letters at least: C: is a drive.
-_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 # Letters of `tempfile`'s names.
 _RANDOM = 8
 
@@ -48,10 +46,10 @@ def check_input(path: PathLike) -> None:
         return
     where = Path(path)
     # `Path` would make one slash of two.
-    if not where.exists() and _ADDRESS.match(os.fspath(path)):
+    if not where.exists() and is_address(os.fspath(path)):
         raise InputError(
-            f"{os.fspath(path)}: is an address, and files alone are read: download it, or pipe it "
-            "in, as in `curl -L ADDRESS | stcodec encode - OUT.stp`"
+            f"{without_secrets(os.fspath(path))}: is an address, and files alone are read: "
+            "download it, or pipe it in, as in `curl -L ADDRESS | stcodec encode - OUT.stp`"
         )
     if where.is_dir():
         raise InputError(

@@ -13,6 +13,7 @@ from typing import Any
 import av
 from av.error import ExitError, FFmpegError
 
+from stcodec.common.addresses import without_secrets
 from stcodec.common.values import PathLike
 from stcodec.errors import InputError
 from stcodec.media.packets import reason
@@ -38,8 +39,8 @@ class Live:
 
     @property
     def name(self) -> str:
-        """The address without a user's name and password."""
-        return re.sub(r"(?<=://)[^/?#]*@", "", self.address)
+        """The address, as it may be shown."""
+        return without_secrets(self.address)
 
     def open(self) -> Any:
         """PyAV's container. InputError."""
