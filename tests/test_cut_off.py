@@ -4,6 +4,7 @@ the file."""
 from __future__ import annotations
 
 import io
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -17,8 +18,10 @@ import stcodec
 from stcodec.common.pipes import CountedReader
 from stcodec.common.values import Picture
 from stcodec.errors import InputError
+from stcodec.flows.encode import EncodeResult, encode_steps
 from stcodec.media.reader import VideoReader
 from stcodec.media.shortfall import Skimmer
+from stcodec.options import EncodeOptions
 from tests import forked
 from tests.conftest import run
 from tests.media import times
@@ -158,3 +161,28 @@ def test_a_producer_that_died(whole: dict[str, Path], tmp_path: Path) -> None:
         done = forked.finish(command, data[: len(data) // 4])
         assert done.returncode == (3 if strict else 0)
         assert b": is cut off: at least" in done.stderr
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_copy_that_is_not_complete_yet(
+    whole: dict[str, Path], tmp_path: Path, strict: bool
+) -> None:
+    """Where a format promises nothing, the file says it."""
+    data = whole["a.ts"].read_bytes()
+    source, coded, half = tmp_path / "in.ts", tmp_path / "a.stp", len(data) // 376 * 188
+    source.write_bytes(data[:half])
+    os.utime(source, (0, 0))
+    options = EncodeOptions(model="dct", effort=0, audio="none", strict=strict)
+    steps = encode_steps(source, coded, options)
+    next(steps)
+    with open(source, "ab") as copy:
+        copy.write(data[half:])
+    what = "was written to while it was read"
+    if strict:
+        with pytest.raises(InputError, match=what):
+            list(steps)
+        assert not coded.exists()
+        return
+    result = list(steps)[-1]
+    assert isinstance(result, EncodeResult)
+    assert [what in note for note in result.notes].count(True) == 1 and not result.untouched

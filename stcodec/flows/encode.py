@@ -31,12 +31,13 @@ from stcodec.common.timing import stage
 from stcodec.common.values import Extras, Packet, PathLike, Pause, Picture, Progress, StreamInfo
 from stcodec.container import records, stp
 from stcodec.container.extras import pack_extras
-from stcodec.errors import LargerError, UsageError
+from stcodec.errors import InputError, LargerError, UsageError
 from stcodec.flows.arrivals import as_they_come
 from stcodec.flows.coding import QualityControl, coded, coders, make_header
 from stcodec.flows.grouping import Cut, chunks
 from stcodec.flows.proof import read_back
 from stcodec.flows.resume import Beginning, Earlier, check_resume, key_of
+from stcodec.flows.sources import changed, signature
 from stcodec.media.live import Live
 from stcodec.media.reader import VideoReader
 from stcodec.options import EncodeOptions, parse_audio
@@ -95,7 +96,7 @@ def _encode(
     control: QualityControl | None,
     work: Arithmetic,
 ) -> Iterator[Progress | EncodeResult]:
-    start = time.perf_counter()
+    start, before = time.perf_counter(), signature(source)
     model = load_model(options.model)
     with _opened(source) as opened, opened_video(opened.file, options) as video:
         notes.extend(video.notes)
@@ -135,6 +136,10 @@ def _encode(
             input_bytes = opened.bytes()
             check_larger(source, options, size, input_bytes)
             notes.extend(n for n in video.notes if n not in notes)
+            written = changed(source, before)
+            if written is not None and options.strict:
+                raise InputError(f"{os.fspath(source)}: {written}")
+            notes += [] if written is None else [f"{written} (--strict refuses such a file)"]
             if input_bytes is not None and size > input_bytes:
                 notes.append(
                     f"the output is larger than the input: {size} bytes, not {input_bytes}"
@@ -148,7 +153,7 @@ def _encode(
         height=info.height,
         duration=float((span[1] - span[0]) * info.time_base),
         notes=tuple(notes),
-        untouched=not video.notes and chosen.whole and options.shape().is_plain,
+        untouched=not (video.notes or written) and chosen.whole and options.shape().is_plain,
     )
 
 

@@ -49,6 +49,15 @@ def signature(source: PathLike) -> Signature | None:
     return None
 
 
+def changed(source: PathLike, before: Signature | None) -> str | None:
+    """What to say of a file into which something was written since it was `before`: what was read
+    of it may be a part. None where it is the same, or another has taken its name."""
+    after = None if is_standard_stream(source) or is_special(source) else signature(source)
+    if before is None or after is None or after == before or after.inode != before.inode:
+        return None
+    return "was written to while it was read: what came last may be missing"
+
+
 def prove(target: PathLike, frames: int) -> None:
     """Decode all of a `.stp` file. StcodecError where it does not have so many pictures, or any
     cannot be decoded: the source is needed still."""
