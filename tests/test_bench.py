@@ -13,12 +13,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
 import stcodec
+from stcodec.bench import speed
 from stcodec.bench.curves import Curve, Point, bd_rate, summary, with_bd_rates
 from stcodec.bench.peers import coded_bytes, encode, find_peer
 from stcodec.bench.sources import prepare
 from stcodec.codec.model_files import load_model
+from stcodec.options import EncodeOptions
 from stcodec.quality import vmaf, xpsnr
 from tests.conftest import make_video, psnr, run
 
@@ -146,6 +149,21 @@ def test_cache_serves_the_peers_and_only_them(
 
 
 @pytest.mark.slow
+def test_a_gpu_is_measured_in_a_second_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("synchronize", "reset_peak_memory_stats", "set_sync_debug_mode"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3e6)
+    monkeypatch.setattr(speed, "_on_cpu", lambda _: False)
+    source = tmp_path / "a.mp4"
+    make_video(source, frames=3)
+    coded, options = tmp_path / "own.stp", EncodeOptions(model="dct", effort=0)
+    there = speed._encode_own(source, coded, options)
+    back, networks = speed._decode_own(coded, tmp_path / "own.y4m", options, 96, 128)
+    assert networks is None and there.waits == back.waits == 0
+    assert there.device_megabytes == back.device_megabytes == 3.0
+    assert there.stages and back.stages
+
+
 def test_speed_and_page(
     measured: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from PIL import Image
 
 import stcodec
 from stcodec.codec.model_files import load_model
-from stcodec.training import pack
+from stcodec.training import checkpoint, pack
 from stcodec.training.__main__ import main
 from stcodec.training.pack import PackSettings
 from tests.conftest import make_video, run
@@ -247,7 +247,10 @@ def test_a_run_goes_on_without_a_compiler_that_fails(
         1,
         "--compile",
     )
-    assert said.count("goes on without compilation, which failed: wrong layout\n") == 1
+    assert (
+        said.count("goes on without compilation and recording, one of which failed: wrong layout\n")
+        == 1
+    )
     assert "step 2," in said
 
 
@@ -280,6 +283,22 @@ def test_intra_frames_are_trained_alone(
     assert torch.equal(joined.scale_networks.intra[0].w1, own.scale_networks.intra[0].w1)
     monkeypatch.setenv("STCODEC_MODELS", str(tmp_path))
     assert run("verify", "--deep", coded).returncode == 0
+
+
+def test_other_processes_draw_batches(packed: Path, tmp_path: Path) -> None:
+    common = (*TINY, *CROPS, *ONE, "--steps", 5, "--log-every", 1, "--threads", 1)
+    more = ("--search", "dense", "--reuse", 1, "--capture")
+    for name, workers in ("here", 0), ("ahead", 2):
+        said, _ = training("train", packed, tmp_path / name, *common, *more, "--workers", workers)
+        assert "step 5," in said and "failed" not in said
+    here, ahead = (
+        [row["loss"] for row in checkpoint.read_log(tmp_path / name)] for name in ("here", "ahead")
+    )
+    assert here == pytest.approx(ahead, rel=1e-4)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    _, err = training("train", empty, tmp_path / "no", *common, "--workers", 1, code=3)
+    assert "holds no shards" in err
 
 
 BLOCKED = """

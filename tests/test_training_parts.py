@@ -247,6 +247,24 @@ def test_nothing_in_a_step_waits_for_the_device(model: Model, data: Data) -> Non
     assert watch.waits == set()
 
 
+def test_recorded_steps_learn_the_same(model: Model, tmp_path: Path) -> None:
+    settings = DataSettings(2, 64, 80, 2, 0.0, 0.0, seed=7, leaf_share=0.5, plans=1)
+    clips: Any = [random_clip()]
+    data = Data(clips, [], settings, torch.device("cpu"))
+    runs = []
+    for captured in (False, True):
+        chosen = RunSettings(steps=5, minutes=1e9, warm_up=1, reuse=2, captured=captured)
+        losses = Settings(dense_search=True)
+        start = start_from(model, model.config)
+        runs.append(Run(start, data, tmp_path / str(captured), chosen, losses, print))
+        found = [runs[-1].advance() for _ in range(5)]
+        assert len({batch.keys_only for batch, *_ in found}) == 2
+    for (name, one), other in zip(
+        runs[0].trained.named_parameters(), runs[1].trained.parameters(), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4, msg=name)
+
+
 def run_of(
     model: Model, data: Data, folder: Path, steps: int, say: Callable[[str], None], **options: Any
 ) -> Run:

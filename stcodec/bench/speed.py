@@ -23,6 +23,7 @@ from typing import Any
 from stcodec.bench import peers as peer_codecs
 from stcodec.bench.peers import Peer
 from stcodec.bench.sources import Clip, first_info, pictures, prepare, to_y4m
+from stcodec.common.files import Overwrite
 from stcodec.common.timing import STAGES
 from stcodec.options import EncodeOptions
 
@@ -199,6 +200,7 @@ def _encode_own(source: Path, coded: Path, options: EncodeOptions) -> Run:
     load_model(options.model)  # imports, weights and compiled loops are start-up
     choice.warm_up()
     run = _run if _on_cpu(options) else _run_on_gpu
+    options = replace(options, overwrite=Overwrite.YES)  # which a second run does
     return run(lambda: list(encode_steps(source, coded, options)))
 
 

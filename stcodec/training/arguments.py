@@ -3,8 +3,10 @@ settings, and what comes of them."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,21 +24,23 @@ from stcodec.common.devices import choose_device
 from stcodec.common.files import Overwrite, check_output
 from stcodec.errors import InputError, UsageError
 from stcodec.options import EncodeOptions, default, help_text
+from stcodec.training.ahead import Ahead
 from stcodec.training.data import Data, DataSettings
 from stcodec.training.engine import Settings
-from stcodec.training.pack import read
+from stcodec.training.pack import check, read
 from stcodec.training.start import start_from
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 TARGET = click.Path(path_type=Path)
 SHAPE = ("width", "prior_blocks", "filter_blocks", "memory", "intra_width")
+_MOST_WORKERS = 12
 Decorator = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class Usual:
     """What suits a device where the user does not say otherwise. crop: width, height; reuse: how
-    often a batch is trained on; fast: search, precision and compilation as a GPU likes them."""
+    often a batch is trained on; fast: search, precision and recording as a GPU likes them."""
 
     batch: int
     crop: tuple[int, int]
@@ -115,8 +119,8 @@ speed = together(
     click.option(
         "--compile/--no-compile",
         "compiled",
-        default=None,
-        help="Compile networks (default: on a GPU).",
+        default=False,
+        help="Compile networks, which takes minutes.",
     ),
     click.option(
         "--bf16/--no-bf16", default=None, help="Networks in bfloat16 (default: on a GPU)."
@@ -126,6 +130,19 @@ speed = together(
         type=click.Choice(["auto", "dense", "encoder"]),
         default="auto",
         help="Motion search: of fixed shapes (default on a GPU) or the encoder's.",
+    ),
+)
+recording = together(
+    click.option(
+        "--capture/--no-capture",
+        "captured",
+        default=None,
+        help="Record steps and replay them (default: on a GPU).",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(0),
+        help="Other processes that draw batches (default: as suits the device).",
     ),
 )
 fitting = together(
@@ -141,11 +158,11 @@ def device_of(options: dict[str, Any]) -> torch.device:
     return click.get_current_context().with_resource(work).device
 
 
-def data_of(
-    packed: Path, device: torch.device, options: dict[str, Any], patch: PatchSize | None = None
-) -> Data:
-    """What the options draw from the shards in `packed`. UsageError for crops that are no multiples
-    of 16 and of `patch`."""
+def drawing_of(
+    device: torch.device, options: dict[str, Any], patch: PatchSize | None = None
+) -> DataSettings:
+    """How the options draw batches. UsageError for crops that are no multiples of 16 and of
+    `patch`."""
     found = usual(device)
     width, height = options["crop"] or found.crop
     fitting = (patch or PatchSize()).padded(height, width)
@@ -154,10 +171,31 @@ def data_of(
             f"crops of {width}x{height}: must be multiples of the patch and of 16, such as "
             f"{fitting[1]}x{fitting[0]}"
         )
-    names = {"chunks", "photo_share", "screen_share", "seed", "leaf_share"} & set(options)
+    names = {"chunks", "photo_share", "screen_share", "seed", "leaf_share", "plans"} & set(options)
     chosen = {name: options[name] for name in names}
-    settings = DataSettings(options.get("batch") or found.batch, height, width, **chosen)
+    return DataSettings(options.get("batch") or found.batch, height, width, **chosen)
+
+
+def data_of(
+    packed: Path, device: torch.device, options: dict[str, Any], patch: PatchSize | None = None
+) -> Data:
+    """What the options draw from the shards in `packed`; see `drawing_of`."""
+    settings = drawing_of(device, options, patch)
     return Data(*read(packed), settings, device)
+
+
+def batches_of(
+    packed: Path, device: torch.device, options: dict[str, Any], patch: PatchSize
+) -> Data | Ahead:
+    """The same, drawn by other processes where `--workers` says so."""
+    workers = options["workers"]
+    if workers is None:
+        workers = min(_MOST_WORKERS, (os.cpu_count() or 1) // 2) if usual(device).fast else 0
+    if not workers:
+        return data_of(packed, device, options, patch)
+    check(packed)
+    ahead = Ahead(packed, drawing_of(device, options, patch), device, workers)
+    return click.get_current_context().with_resource(contextlib.closing(ahead))
 
 
 def losses_of(options: dict[str, Any], fast: bool) -> Settings:
@@ -168,11 +206,6 @@ def losses_of(options: dict[str, Any], fast: bool) -> Settings:
     return Settings(
         dense_search=dense, bf16=fast if options["bf16"] is None else options["bf16"], **chosen
     )
-
-
-def compiled_of(options: dict[str, Any], fast: bool) -> bool:
-    """Whether networks are compiled."""
-    return fast if options["compiled"] is None else bool(options["compiled"])
 
 
 def start_of(name: str, changed: dict[str, Any]) -> Model:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stcodec.codec.patches import Frames
+from stcodec.codec.patches import CHUNK_FRAMES, Frames
 from stcodec.codec.tree import KEY, Step, tree_steps
 
 _PICTURE = Step((0,), ((None, None),), 0, KEY)
@@ -40,6 +40,18 @@ class Batch:
         if self.keys_only:
             plan = [tuple(step for step in steps if step.level == 0) for steps in plan]
         return plan
+
+    def predicted(self) -> list[tuple[tuple[int, int], int, int | None, int | None]]:
+        """Each predicted frame: its key in `fields`, its number, and those of its references."""
+        found = []
+        for chunk, steps in enumerate(self.plan()):
+            start = chunk * CHUNK_FRAMES
+            for step in steps:
+                for frame, pair in zip(step.frames, step.references, strict=True):
+                    if pair != (None, None):
+                        a, b = (None if r is None else r + start for r in pair)
+                        found.append(((chunk, frame), frame + start, a, b))
+        return found
 
     @property
     def pixels(self) -> int:

@@ -25,6 +25,8 @@ from stcodec.training.run import OPTIMISERS, Run, RunSettings, only_intra, with_
 
 # Far away from the batches of training: these are other crops.
 _FIRST_FITTED = 10_000_000
+# Sequences of trees in a run that records steps: each takes memory and time of its own.
+_PLANS = 3
 
 
 @click.group(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
@@ -94,6 +96,7 @@ def look(packed: Path, target: Path, number: int, yes: bool, **options: Any) -> 
 @option(RunSettings, "pool", "Batches to choose from where they are used again.")
 @arguments.device
 @arguments.speed
+@arguments.recording
 @option(RunSettings, "every", "Steps between checkpoints.")
 @option(RunSettings, "log_every", "Steps between lines of the log.")
 def train(packed: Path, run: Path, **options: Any) -> None:
@@ -103,10 +106,13 @@ def train(packed: Path, run: Path, **options: Any) -> None:
     model = arguments.start_of(options["model"], options)
     own = {f.name: options[f.name] for f in dataclasses.fields(RunSettings) if f.name in options}
     own["reuse"] = own["reuse"] or usual.reuse
-    own["compiled"] = arguments.compiled_of(options, usual.fast)
+    if own["captured"] is None:
+        own["captured"] = usual.fast
+    if own["captured"]:
+        options["plans"] = _PLANS
     drawn = {**options, "chunks": 0} if options["intra"] else options
-    data = arguments.data_of(packed, device, drawn, model.config.patch)
-    click.echo(f"{len(data.clips)} clips, {len(data.scenes.photos)} photos, on {device}")
+    data = arguments.batches_of(packed, device, drawn, model.config.patch)
+    click.echo(f"{data.content()}, on {device}")
     run.mkdir(parents=True, exist_ok=True)
     (run / "options.json").write_text(json.dumps(options, indent=1), encoding="utf-8")
     losses = arguments.losses_of(options, usual.fast)
@@ -212,10 +218,7 @@ def profile_steps(packed: Path, **options: Any) -> None:
     fast = arguments.usual(device).fast
     model = arguments.start_of(options["model"], {})
     data = arguments.data_of(packed, device, options, model.config.patch)
-    losses, compiled = (
-        arguments.losses_of(options, fast),
-        arguments.compiled_of(options, fast),
-    )
+    losses, compiled = arguments.losses_of(options, fast), options["compiled"]
     lines = profile.profile(model, data, losses, compiled, options["steps"], options["table"])
     for line in lines:
         click.echo(line)

@@ -33,7 +33,8 @@ _SMALLEST = 0.4
 class DataSettings:
     """A batch: `count` crops of `chunks` chunks at height x width (0: of single pictures); shares
     of photos, in motion if there are chunks, and of screen content. leaf_share: share of batches
-    with two-sided frames, the others have key frames alone."""
+    with two-sided frames, the others have key frames alone. plans: how many sequences of trees
+    there are (0: any)."""
 
     count: int
     height: int
@@ -43,6 +44,7 @@ class DataSettings:
     screen_share: float = 0.12
     seed: int = 1
     leaf_share: float = 1.0
+    plans: int = 0
 
 
 class Data:
@@ -74,6 +76,10 @@ class Data:
         self.scenes = Scenes(large, self._page, screen, frames, device)
         self._weights = [min(len(clip[0]), 96) for clip in self.clips]
 
+    def content(self) -> str:
+        """What there is, in words."""
+        return f"{len(self.clips)} clips, {len(self.scenes.photos)} photos"
+
     def _page(self, number: int) -> Planes8:
         """A page of screen content, drawn when it is first asked for."""
         number, photos = number % _PAGES, self._photos
@@ -103,8 +109,11 @@ class Data:
             planes.append(stacked.round_().clamp_(0, 255).div_(255))
         levels = [rng.randrange(QUALITY_LEVELS) for _ in range(settings.count)]
         quality = torch.tensor(levels, dtype=torch.float32).to(self.device)
+        drawn = rng
+        if settings.plans:
+            drawn = random.Random(f"plan {settings.seed} {rng.randrange(settings.plans)}")
         trees = tuple(
-            0 if i == 0 and rng.random() < 0.6 else rng.choice(_TREES)
+            0 if i == 0 and drawn.random() < 0.6 else drawn.choice(_TREES)
             for i in range(settings.chunks)
         )
         keys_only = bool(trees) and rng.random() >= settings.leaf_share

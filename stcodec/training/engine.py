@@ -112,16 +112,8 @@ class Engine:
         """The same batch with the motion of every predicted frame, found on source pictures."""
         kind = torch.full_like(batch.quality, KEY, dtype=torch.long)
         price = self.network.step(batch.quality, kind).amin((1, 2, 3)) * _MOTION_BIT_COST
-        wanted: list[tuple[tuple[int, int], int, int | None, int | None]] = []
-        for chunk, steps in enumerate(batch.plan()):
-            start = chunk * CHUNK_FRAMES
-            for step in steps:
-                for frame, pair in zip(step.frames, step.references, strict=True):
-                    if pair != (None, None):
-                        a, b = (None if r is None else r + start for r in pair)
-                        wanted.append(((chunk, frame), frame + start, a, b))
         find = self._dense if self.settings.dense_search else self._as_encoder
-        fields = find(batch, wanted, price)
+        fields = find(batch, batch.predicted(), price)
         return replace(batch, fields=fields)
 
     def _as_encoder(

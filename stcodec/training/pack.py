@@ -13,9 +13,10 @@ import json
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ SHARDS = "shard-*.tar"
 # sides.
 _UNIT = 4
 # Bytes of a tar file per member, with its line of the index, and at the end.
+_READERS = 8  # threads that decode a shard
 _TAR_OVERHEAD, _TAR_END = 2048, 20480
 Planes8 = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -217,35 +219,47 @@ def _write_shard(path: Path, members: Sequence[tuple[dict[str, object], bytes]])
     partial.replace(path)
 
 
-def read(folder: Path) -> tuple[list[Planes8], list[Planes8]]:
-    """Clips (planes uint8 [T, H, W]) and photos (the same with T = 1) of the shards in `folder`.
-    InputError for what is no pack."""
+def check(folder: Path) -> list[Path]:
+    """The shards in `folder`; InputError where there are none."""
     shards = sorted(folder.glob(SHARDS))
     if not shards:
         raise InputError(f"{folder}: holds no shards ({SHARDS})")
-    clips, photos = [], []
-    with tempfile.TemporaryDirectory() as scratch:
-        for shard in shards:
-            try:
-                with tarfile.open(shard) as tar:
-                    stream = tar.extractfile("index.json")
-                    assert stream is not None
-                    for entry in json.load(stream):
-                        member = tar.extractfile(entry["name"])
-                        assert member is not None
-                        if entry["kind"] == "photo":
-                            photos.append(_read_photo(member.read()))
-                        else:
-                            path = Path(scratch) / "clip.mp4"
-                            path.write_bytes(member.read())
-                            clips.append(_read_clip(path))
-            except (tarfile.TarError, KeyError, ValueError, AssertionError, OSError) as error:
-                raise InputError(f"{shard}: is no shard of training data ({error})") from error
+    return shards
+
+
+def read(folder: Path) -> tuple[list[Planes8], list[Planes8]]:
+    """Clips (planes uint8 [T, H, W]) and photos (the same with T = 1) of the shards in `folder`.
+    InputError for what is no pack."""
+    clips: list[Planes8] = []
+    photos: list[Planes8] = []
+    for shard in check(folder):
+        try:
+            with tarfile.open(shard) as tar, ThreadPoolExecutor(_READERS) as readers:
+                found = []
+                for entry in json.load(_member(tar, "index.json")):
+                    kept, how = (
+                        (photos, _read_photo) if entry["kind"] == "photo" else (clips, _read_clip)
+                    )
+                    found.append((kept, readers.submit(how, _member(tar, entry["name"]).read())))
+                for kept, one in found:
+                    kept.append(one.result())
+        except (tarfile.TarError, KeyError, ValueError, OSError) as error:
+            raise InputError(f"{shard}: is no shard of training data ({error})") from error
     return clips, photos
 
 
-def _read_clip(path: Path) -> Planes8:
-    pictures = [unstack(p) for p in _grey_pictures(path)]
+def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
+    stream = tar.extractfile(name)
+    if stream is None:
+        raise KeyError(name)
+    return stream
+
+
+def _read_clip(data: bytes) -> Planes8:
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "clip.mp4"
+        path.write_bytes(data)
+        pictures = [unstack(p) for p in _grey_pictures(path)]
     if not pictures:
         raise ValueError("a clip holds no pictures")
     y, u, v = (torch.from_numpy(np.stack([p[i] for p in pictures])) for i in range(3))

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,9 @@ from stcodec.codec.scales import GroupNetwork
 from stcodec.common.arithmetic import flush_denormals
 from stcodec.errors import StcodecError
 from stcodec.training import checkpoint
+from stcodec.training.ahead import Ahead
 from stcodec.training.batch import Batch
+from stcodec.training.captured import Captured
 from stcodec.training.data import Data
 from stcodec.training.engine import (
     QUALITY_BANDS,
@@ -44,6 +46,7 @@ FITTED = ("spatial", "centroids", "intra_mean", "step_gain")
 # Parts that only intra frames use.
 _INTRA = ("surroundings.", "intra.")
 OPTIMISERS = ("soap", "adamw")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ class RunSettings:
     """steps, minutes: of the whole run, whichever ends first. rate_scales: learning rate of the
     scale networks against that of the others. reuse: how often a batch is trained on, in random
     order out of `pool` of them (where motion and pictures cost more than networks). compiled:
-    compile the networks. intra: train what only intra frames use, and nothing else. every,
-    log_every: steps between checkpoints and lines of the log.
+    compile the networks. captured: record steps and replay them. intra: train what only intra
+    frames use, and nothing else. every, log_every: steps between checkpoints and lines of the log.
     """
 
     steps: int = 10_000
@@ -66,6 +69,7 @@ class RunSettings:
     reuse: int = 1
     pool: int = 12
     compiled: bool = False
+    captured: bool = False
     intra: bool = False
     every: int = 200
     log_every: int = 20
@@ -130,7 +134,7 @@ class Run:
     def __init__(
         self,
         model: Model,
-        data: Data,
+        data: Data | Ahead,
         folder: Path,
         settings: RunSettings,
         losses: Settings,
@@ -155,9 +159,13 @@ class Run:
         if self.device.type == "cuda":
             self.trained.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.engine = Engine(self.trained.network, self.trained.passes, losses)
-        self._compiled = settings.compiled
         if settings.compiled:
             self.engine.compiled()
+        self._captured: Captured | None = None
+        if settings.captured:
+            self._captured = Captured(self.engine, [p for g in self.parameter_groups for p in g])
+        # What may fail, and what goes on without.
+        self._faster = settings.compiled or settings.captured
         self.optimiser = self._optimiser()
         self.average = {k: v.clone() for k, v in self.trained.state_dict().items()}
         self.step, self.spent = 0, 0.0
@@ -219,7 +227,7 @@ class Run:
         while True:
             fresh = self.step // settings.reuse
             if self.step % settings.reuse == 0 or not pool:
-                batch = self.engine.find_motion(self.data.batch(fresh))
+                batch = self._with_motion(self.data.batch(fresh))
                 pool = [*pool, batch][-settings.pool :]
                 yield batch
                 continue
@@ -270,23 +278,31 @@ class Run:
         """One step: the batch, what came of it, and the norm of the gradient."""
         batch = next(self._iterator)
         self._set_rate()
-        result, failure = None, ""
-        try:
-            result = self._one(batch)
-        except Exception as error:
-            # Compilers fail in many ways, some of them only when what they made runs.
-            if not self._compiled or isinstance(error, torch.OutOfMemoryError):
-                raise
-            failure = (str(error) or repr(error)).splitlines()[0]
-        if result is None:
-            # Not in the handler: until it is left, the exception holds what the failed attempt had
-            # in memory.
-            self.say(f"goes on without compilation, which failed: {failure}")
-            self.engine.plain()
-            self._compiled = False
-            result = self._one(batch)
+        result = self._attempt(self._one, batch)
         self.step += 1
         return batch, *result
+
+    def _with_motion(self, batch: Batch) -> Batch:
+        def find(batch: Batch) -> Batch:
+            return (self._captured or self.engine).find_motion(batch)
+
+        return self._attempt(find, batch)
+
+    def _attempt(self, work: Callable[[Batch], T], batch: Batch) -> T:
+        """`work(batch)`; where what makes it faster fails, again without that."""
+        try:
+            return work(batch)
+        except Exception as error:
+            # Compilers and recordings fail in many ways, some of them only when they are run.
+            if not self._faster or isinstance(error, torch.OutOfMemoryError):
+                raise
+            failure = (str(error) or repr(error)).splitlines()[0]
+        # Not in the handler: until it is left, the exception holds what the failed attempt had in
+        # memory.
+        self.say(f"goes on without compilation and recording, one of which failed: {failure}")
+        self.engine.plain()
+        self._faster, self._captured = False, None
+        return work(batch)
 
     def _set_rate(self) -> None:
         settings = self.settings
@@ -301,9 +317,12 @@ class Run:
             group["lr"] = rate * group["factor"]
 
     def _one(self, batch: Batch) -> tuple[Outcome, Tensor]:
-        self.optimiser.zero_grad(set_to_none=True)
-        outcome = self.engine.loss(batch)
-        outcome.loss.backward()
+        if self._captured is not None:
+            outcome = self._captured.loss(batch)
+        else:
+            self.optimiser.zero_grad(set_to_none=True)
+            outcome = self.engine.loss(batch)
+            outcome.loss.backward()
         norms = [
             torch.nn.utils.clip_grad_norm_(group, self.settings.clip)
             for group in self.parameter_groups
