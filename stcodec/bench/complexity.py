@@ -84,7 +84,7 @@ def networks_alone(model: Model, height: int, width: int) -> float:
     padded = config.patch.padded(height, width)
     rows, columns = padded[0] // config.patch.h, padded[1] // config.patch.w
     x = torch.rand(1, config.patch.channels, rows, columns) - 0.5
-    state = network.memory.start(1, rows, columns) if config.width else x[:, :0]
+    state = network.null_state(1, rows, columns)
     quality = torch.full((1,), 32.0)
     known = torch.randint(
         0,
@@ -99,8 +99,8 @@ def networks_alone(model: Model, height: int, width: int) -> float:
         if network.works_on(kind):
             mean = network.predict(x, state, step, quality, kinds)
             _, features = network.restore(x, mean, x, step, quality, kinds)
-            if kind <= KEY and features is not None:
-                network.memory(state, features)
+            if kind <= KEY:
+                network.remember(state, features)
         for lattice, (at, _) in enumerate(scales.lattice_positions(rows, columns, kind, x.device)):
             count, biases = len(at), scales.context_class(kind, lattice)
             start = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stcodec.bench.curves import BD_RATES, Point, bd_rate, percent
-from stcodec.bench.payloads import Plan, Results, measure
+from stcodec.bench.payloads import Plan, Results, label_of, measure
 from stcodec.bench.results import read, write
 from stcodec.errors import InputError, UsageError
 
@@ -114,6 +114,36 @@ def summary(results: Results, codec: str, against: Sequence[Reference]) -> list[
     return lines
 
 
+def side_by_side(results: Results, sizes: dict[str, int]) -> list[str]:
+    """Lines of a table: a row per model. BD-rates are against the first one, over all clips but
+    screens; CPU times are means over the same. sizes: of the models' files in bytes, by codec."""
+    first, *others = results.codecs(own=True)
+    curves = {clip: _points(found[first]) for clip, found in results.curves.items()}
+    base = Reference(first, curves)
+    kinds = {clip["name"]: clip["kind"] for clip in results.clips}
+    measured = [name for name, kind in kinds.items() if kind != _SCREEN] or list(kinds)
+    heads = ["model", "MB", f"{BD_RATES['psnr'].label} against {first}", "best", "worst"]
+    heads += [BD_RATES["ms-ssim"].label, "encode, CPU s/frame", "decode, CPU s/frame"]
+    lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
+    for codec in (first, *others):
+        rates = {key: _bd_column(results, codec, base, key).values for key in _KEYS}
+        psnr, ssim = (
+            [v for clip in measured if (v := values[clip]) is not None] for values in rates.values()
+        )
+        cells = [codec.removeprefix("stp:"), f"{sizes[codec] / 1e6:.2f}"]
+        if codec == first or not psnr or not ssim:
+            cells += [""] * 4
+        else:
+            means = statistics.fmean(psnr), min(psnr), max(psnr), statistics.fmean(ssim)
+            cells += [percent(value) for value in means]
+        for name in ("encode_seconds", "decode_seconds"):
+            seconds = _mean_column(results, codec, "", name).values
+            known = [v for clip in measured if (v := seconds[clip]) is not None]
+            cells.append(f"{statistics.fmean(known):.3f}" if known else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 def clips(results: Results) -> list[str]:
     """Lines of a table: where each clip comes from, and its SHA-256."""
     lines = ["| clip | content | scale | source | SHA-256 |", "|---|---|---:|---|---|"]
@@ -204,3 +234,8 @@ def run(
         say("\n".join(["", *summary(results, codec, compared)]))
         if verbose:
             say("\n".join(["", *details(results, codec)]))
+    if len(results.codecs(own=True)) > 1:
+        from stcodec.codec.model_files import find_model
+
+        sizes = {label_of(model): find_model(model).stat().st_size for model in plan.models}
+        say("\n".join(["", *side_by_side(results, sizes)]))

@@ -159,12 +159,17 @@ def measure(plan: Plan, log: Callable[[str], None]) -> Results:
 
 def _jobs(plan: Plan, subject: Subject) -> Iterator[Job]:
     for model in plan.models:
-        label = f"stp:{Path(model).stem if model.endswith('.safetensors') else model}"
+        label = label_of(model)
         for quality in plan.qualities:
             yield Job(subject, label, quality, model=model)
     for name, peer in plan.peers.items():
         for crf in peer.crfs:
             yield Job(subject, name, crf, peer=peer)
+
+
+def label_of(model: str) -> str:
+    """What a model is called among the codecs."""
+    return f"stp:{Path(model).stem if model.endswith('.safetensors') else model}"
 
 
 class _Keys:

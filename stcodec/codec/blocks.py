@@ -7,7 +7,7 @@ layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -75,32 +75,53 @@ def zeroed(layer: Pointwise) -> Pointwise:
     return layer
 
 
-class Block(nn.Module):
-    """Depthwise residual, then a gated feed-forward residual; about 5 width**2 MAC per patch."""
+class FeedForward(nn.Module):
+    """What ends a block: what it saw around a patch is added, then a gated feed-forward residual.
+    REACH: how many patches around a patch the block looks at."""
+
+    REACH = 0
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.expand = Pointwise(width, width)
-        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self._width = width
+
+    def close(self) -> None:
+        """Make the layers; the last ones of a block."""
+        width = self._width
         self.project = zeroed(Pointwise(width, width))
         self.gate = Pointwise(width, 2 * width)
         self.merge = zeroed(Pointwise(width, width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, width, rows, columns] -> the same shape."""
-        wide = self.depthwise(nn.functional.leaky_relu(self.expand(x), 0.1, inplace=True))
-        return by_bands(self._pointwise, wide, x)
+    def after(self, seen: Tensor, x: Tensor) -> Tensor:
+        """x and what was seen around its patches, each [N, width, rows, columns]."""
+        return by_bands(self._pointwise, seen, x)
 
-    def _pointwise(self, wide: Tensor, x: Tensor) -> Tensor:
-        """What follows the depthwise convolution; patch by patch."""
-        x = self.project(wide).add_(x)
-        width = self.merge.in_channels
+    def _pointwise(self, seen: Tensor, x: Tensor) -> Tensor:
+        x = self.project(seen).add_(x)
+        width = self._width
         value, gate = self.gate.part(x, 0, width), self.gate.part(x, width, 2 * width)
         if torch.is_grad_enabled():
             value = value * gate.clamp(0.0, 1.0)
         else:
             value.mul_(gate.clamp_(0.0, 1.0))
         return self.merge(value).add_(x)
+
+
+class ConvolutionBlock(FeedForward):
+    """Depthwise residual, then a gated feed-forward residual; about 5 width**2 MAC per patch."""
+
+    REACH = 1
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.expand = Pointwise(width, width)
+        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.close()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, width, rows, columns] -> the same shape."""
+        wide = self.depthwise(nn.functional.leaky_relu(self.expand(x), 0.1, inplace=True))
+        return self.after(wide, x)
 
 
 def between_knots(knots: Tensor, quality: Tensor) -> Tensor:
@@ -126,31 +147,6 @@ class Condition(nn.Module):
         vector = between_knots(self.quality, quality) + self.kind[kind]
         scale, shift = vector[:, :, None, None].chunk(2, dim=1)
         return x * (1 + scale) + shift
-
-
-class Trunk(nn.Module):
-    """Projection, condition, blocks: what the prior and the filter have in common."""
-
-    def __init__(self, inputs: int, width: int, blocks: int) -> None:
-        super().__init__()
-        self.enter = Pointwise(inputs, width)
-        self.condition = Condition(width)
-        self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
-
-    def forward(
-        self,
-        inputs: Callable[..., Tensor],
-        grids: Sequence[Tensor],
-        quality: Tensor,
-        kind: Tensor,
-    ) -> Tensor:
-        """Features [N, width, rows, columns] of what `inputs` makes of grids [N, C, rows, columns]
-        patch by patch: [N, inputs, rows, columns]."""
-
-        def enter(*parts: Tensor) -> Tensor:
-            return self.condition(self.enter(inputs(*parts)), quality, kind)
-
-        return self.blocks(by_bands(enter, *grids))
 
 
 class Memory(nn.Module):

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from stcodec.codec import scales
+from stcodec.codec.divisions import FrameDivisions, turns
 from stcodec.codec.entropy import Coder, Tables
 from stcodec.codec.indices import (
     FrameIndices,
@@ -104,6 +105,11 @@ class Quantiser(Protocol):
         counts as 1 in this call. Where the index is 0 a symbol is 0."""
         ...
 
+    def divide(self, candidates: Sequence[Tensor], at: Tensor) -> Tensor:
+        """Which of several divisions, int64 [p], the patches `at` [p] shall have: latents [p, C] in
+        units of the step under each. Asked only where patches may be divided."""
+        ...
+
 
 class Observer(Protocol):
     """What training sees of every pass; see `LatentCoder.observer`."""
@@ -127,6 +133,10 @@ class Observer(Protocol):
         of the step."""
         ...
 
+    def divided(self, index: np.ndarray, chosen: Tensor) -> None:
+        """Divisions int64 [n] of patches, and under which tables they are coded, uint8 [n]."""
+        ...
+
 
 class LatentCoder:
     """Codes latents under a model's scale networks and tables, on the CPU."""
@@ -135,6 +145,8 @@ class LatentCoder:
         self._network = network
         self._networks = networks
         self._tables = tables
+        config = network.config
+        self._turns = turns(config.patch, config.transform, config.divisions)
         self.observer: Observer | None = None
 
     def write(
@@ -151,17 +163,24 @@ class LatentCoder:
         means = Means(step, grid, self._network, context.kind, context.quality)
         target = rows_of(latents)
         frame, parts = FrameIndices(context), []
+        divisions = self._divisions(step, context.kind, grid)
         for these in frame.passes():
             expected = means.look(these.lattice, these.at, these.near)
             wanted = target.index_select(0, these.at)
             values = torch.zeros_like(wanted)
+            rest, chosen = None, None
+            if divisions is not None:
+                rest, chosen = _divided(divisions, wanted, expected, these, means, quantise)
             self._observe_spatial(means, target, context.kind, these)
             for group in self._groups(context.kind):
                 index = these.indices(group)
                 channels = slice(group.start, group.end)
                 means.group(expected, group.number, group.start, group.end, values)
-                scaled = _without(wanted[:, channels], expected, channels)
-                scaled.mul_(means.inverse[:, channels])
+                if rest is None:
+                    scaled = _without(wanted[:, channels], expected, channels)
+                    scaled.mul_(means.inverse[:, channels])
+                else:
+                    scaled = rest[:, channels]
                 symbols, raised = quantise(scaled, index, these.at, channels)
                 index = self._code_floor(coder, index, raised)
                 self._observe(context.kind, group, these, index, symbols, scaled)
@@ -170,16 +189,26 @@ class LatentCoder:
                     coder.code(flat, index.reshape(-1).numpy(), self._tables)
                 some = these.take(group, symbols, index, self._network.centroids)
                 values[some.rows, some.columns] = some.values
-                parts.append((these.at, some))
+                if divisions is None:
+                    parts.append((these.at, some))
             rows = torch.nonzero(values.any(1))[:, 0]
+            if divisions is not None and chosen is not None:
+                self._code_divisions(coder, divisions, these, rows, values, chosen)
+                parts.append((these.at, _sparse(values)))
             means.put(expected, rows, values[rows])
         return WrittenLatents(means, parts, frame.grid())
 
     def read(self, coder: Coder, context: StepContext) -> ReadLatents:
         """Read the symbols of a frame, which takes no means."""
         frame = FrameIndices(context)
-        parts = []
+        parts: list[tuple[Tensor, Sparse]] = []
+        channels, divisions = context.references.shape[-1], None
+        if self._turns:
+            quality, kind = torch.tensor([float(context.quality)]), torch.tensor([context.kind])
+            step, grid = self._network.step(quality, kind), context.references.shape[1:3]
+            divisions = self._divisions(step, context.kind, (grid[0], grid[1]))
         for these in frame.passes():
+            before = len(parts)
             for group in self._groups(context.kind):
                 index = self._code_floor(coder, these.indices(group), None)
                 with stage("entropy"):
@@ -187,11 +216,41 @@ class LatentCoder:
                 symbols = torch.from_numpy(np.ascontiguousarray(read))
                 some = these.take(group, symbols.view_as(index), index, self._network.centroids)
                 parts.append((these.at, some))
-        channels = context.references.shape[-1]
+            if divisions is not None:
+                values = torch.zeros(len(these.at), channels)
+                for _, some in parts[before:]:
+                    values[some.rows, some.columns] = some.values
+                rows = torch.nonzero(values.any(1))[:, 0]
+                self._code_divisions(coder, divisions, these, rows, values, None)
+                parts[before:] = [(these.at, _sparse(values))]
         return ReadLatents(SparseValues.of_passes(parts, channels), frame.grid())
 
     def _groups(self, kind: int) -> list[Group]:
         return frequency_groups(self._network.config.groups, self._networks, kind)
+
+    def _divisions(self, step: Tensor, kind: int, grid: tuple[int, int]) -> FrameDivisions | None:
+        """Those of a frame; None where patches are whole."""
+        if not self._turns:
+            return None
+        return FrameDivisions(self._turns, step.view(-1), kind, grid[0] * grid[1])
+
+    def _code_divisions(
+        self,
+        coder: Coder,
+        divisions: FrameDivisions,
+        these: Pass,
+        rows: Tensor,
+        values: Tensor,
+        chosen: Tensor | None,
+    ) -> None:
+        """Code the divisions int64 [p] (None: read them) of those patches of a pass that have
+        symbols, `rows` [r]; `values` [p, C] become what they are of whole patches."""
+        index = divisions.tables(these.near, rows)
+        some = None if chosen is None else chosen[rows]
+        found = divisions.code(coder, self._tables, index, some)
+        values[rows] = divisions.whole(values[rows], these.at[rows], found)
+        if self.observer is not None:
+            self.observer.divided(index, found)
 
     def _code_floor(self, coder: Coder, index: Tensor, raised: bool | None) -> Tensor:
         """Code whether index 0 counts as 1 in this call (None: read it); the indices that are in
@@ -215,6 +274,29 @@ class LatentCoder:
         near = (means.errors / means.step).index_select(0, these.near)
         error = (target / means.step).index_select(0, these.at)
         self.observer.spatial(kind, these.lattice, near.view(len(error), -1), error)
+
+
+def _divided(
+    divisions: FrameDivisions,
+    wanted: Tensor,
+    expected: Expected,
+    these: Pass,
+    means: Means,
+    quantise: Quantiser,
+) -> tuple[Tensor, Tensor]:
+    """Latents [p, C] less what is expected of them, in units of the step and under the divisions
+    int64 [p] that the encoder has chosen."""
+    every = slice(0, wanted.shape[1])
+    rest = divisions.candidates(_without(wanted, expected, every))
+    candidates = torch.stack([candidate * means.inverse for candidate in rest])
+    chosen = quantise.divide(list(candidates), these.at)
+    return candidates[chosen, torch.arange(len(wanted))], chosen
+
+
+def _sparse(values: Tensor) -> Sparse:
+    """What is not zero of [p, C]."""
+    rows, columns = torch.nonzero(values, as_tuple=True)
+    return Sparse(rows, columns, values[rows, columns])
 
 
 def _without(wanted: Tensor, expected: Expected, channels: slice) -> Tensor:

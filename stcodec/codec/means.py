@@ -82,13 +82,24 @@ class Means:
         close = None
         delta = self.step.new_zeros(count, channels)
         if near is not None and count:
-            close = self.errors.index_select(0, near).view(count, 4 * channels)
-            delta = close @ self._network.spatial[scales.predictor_number(self._kind, lattice)]
+            close = self.errors.index_select(0, near).view(count, 4, channels)
+            delta = self._predicted(close, lattice)
+            close = close.view(count, 4 * channels)
         features = None
         if self._surrounded:
             scaled = None if close is None else (close * self.inverse.repeat(1, 4))[None]
             features = self._network.surroundings.look(scaled, lattice, self._quality, (1, count))
         return Expected(at, rows, delta, features)
+
+    def _predicted(self, close: Tensor, lattice: int) -> Tensor:
+        """What the decoded neighbours [p, 4, C] of patches add to their means, [p, C]."""
+        predictor = self._network.spatial[scales.predictor_number(self._kind, lattice)]
+        count, channels = len(close), predictor.shape[1]
+        if channels == close.shape[2]:
+            return close.view(count, 4 * channels) @ predictor
+        delta = close.new_zeros(count, close.shape[2])
+        delta[:, :channels] = close[:, :, :channels].reshape(count, -1) @ predictor
+        return delta
 
     def group(self, expected: Expected, group: int, start: int, end: int, values: Tensor) -> None:
         """Complete what is expected of a frequency group, given the dequantised symbols `values`

@@ -23,6 +23,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
+from stcodec.codec import divisions
 from stcodec.codec.blocks import Pointwise
 from stcodec.codec.entropy import Tables
 from stcodec.codec.network import ModelConfig, Network
@@ -153,7 +154,8 @@ def _assemble(
 ) -> Model:
     """ValueError or KeyError where tensors are not those of the config."""
     networks = {g: _scale_network(config, *g, tensors) for g in _group_names(config)}
-    frozen = _tables(tensors, "tables", SCALE_COUNT - 1)
+    more = divisions.TABLES if config.divisions > 1 else 0
+    frozen = _tables(tensors, "tables", SCALE_COUNT - 1 + more)
     intra, other = ([n for (kind, _), n in networks.items() if kind == k] for k in (0, 1))
     return Model(
         name,
@@ -197,9 +199,10 @@ def _network(config: ModelConfig, tensors: dict[str, torch.Tensor]) -> Network:
 def _fewest_weights(config: ModelConfig) -> int:
     """The largest matrices of a network, without the rest."""
     channels, width, inner = config.patch.channels, config.width, config.intra_width
-    weights = PREDICTORS * 4 * channels**2 + 2 * inner * 4 * channels + 4 * inner**2
+    weights = PREDICTORS * 4 * config.predicted_channels**2
+    weights += 2 * inner * 4 * channels + 4 * inner**2
     if width:
-        weights += (config.prior_blocks + config.filter_blocks) * 6 * width**2
+        weights += (config.prior_blocks + config.filter_blocks) * 5 * width**2
         weights += 2 * config.memory * (width + config.memory) + 6 * channels * width
     return weights
 
@@ -286,17 +289,25 @@ def config_from_json(values: dict[str, Any]) -> ModelConfig:
     # Models without `networks` have them for all kinds.
     for name in {"groups", "kind_qualities", "networks"} & set(values):
         values[name] = tuple(values[name])
-    if any(type(works) is not bool for works in values.get("networks", ())):
-        raise ValueError("networks are true or false")
+    for name, kind in {"networks": bool, "overlap": bool, "transform": str, "block": str}.items():
+        found = values.get(name, ())
+        if any(type(v) is not kind for v in (found if isinstance(found, tuple) else (found,))):
+            raise ValueError(f"{name} {found!r} is nothing that a model can have")
     for name, value in values.items():
-        if name not in ("patch", "networks"):
+        if name not in ("patch", "networks", "overlap", "transform", "block"):
             for number in value if isinstance(value, tuple) else (value,):
                 _whole(number, name)
     return ModelConfig(**values)
 
 
 def _whole(value: object, name: str) -> int:
-    low = -_MOST_UNITS if name == "kind_qualities" else 1 if name in ("groups", "patch") else 0
+    low = (
+        -_MOST_UNITS
+        if name == "kind_qualities"
+        else 1
+        if name in ("groups", "patch", "divisions")
+        else 0
+    )
     if type(value) is not int or not low <= value <= _MOST_UNITS:
         raise ValueError(f"{name} {value!r} is no number that a model can have")
     return value

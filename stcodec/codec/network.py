@@ -14,22 +14,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stcodec.codec import kernels
+from stcodec.codec import kernels, overlap
 from stcodec.codec.blocks import (
     QUALITY_KNOTS,
     QUALITY_LEVELS,
     Memory,
     Pointwise,
-    Trunk,
     between_knots,
     by_bands,
     concatenate,
     zeroed,
 )
-from stcodec.codec.patches import PatchSize
+from stcodec.codec.patches import Frames, PatchSize, patchify, unpatchify
 from stcodec.codec.scales import FRAME_KINDS, INTRA_LATTICES, PREDICTORS, SCALE_COUNT
-from stcodec.codec.transform import dct_basis, luma_grid
+from stcodec.codec.transform import LINES, transform_of
+from stcodec.codec.trunk import BLOCKS, Trunk
 
+DIVISIONS = 3
+"""Of which a patch may name one."""
 COARSEST_STEP, FINEST_STEP = 96 / 255, 2 / 255
 Quality = TypeVar("Quality", int, Tensor)
 
@@ -40,12 +42,12 @@ class ModelConfig:
     networks."""
 
     patch: PatchSize = PatchSize()
-    # Ends of the frequency groups in the channel order of `dct_basis`.
+    # Ends of the frequency groups in the channel order of `transform_of`.
     groups: tuple[int, ...] = (6, 24, 48, 96)
     width: int = 0
     prior_blocks: int = 3
     filter_blocks: int = 4
-    memory: int = 32
+    memory: int = 32  # 0: key frames are all that is known of those before
     intra_width: int = 0  # 0: intra frames are predicted from neighbours linearly
     scale_hidden: int = 64
     intra_scale_hidden: int = 96
@@ -55,14 +57,38 @@ class ModelConfig:
     # Which kinds of frames the prior and the filter work on; the others are what is predicted and
     # what is coded, and nothing else.
     networks: tuple[bool, ...] = (True,) * FRAME_KINDS
+    # Names of `transform.LINES` and `trunk.BLOCKS`.
+    transform: str = "dct"
+    block: str = "convolution"
+    overlap: bool = False  # between neighbouring patches
+    # How many channels, from the lowest on, are predicted from the same ones of neighbours; 0: all.
+    predicted: int = 0
+    # How a patch may be divided: 1 not at all, 2 in four, 3 each of these again.
+    divisions: int = 1
 
     def __post_init__(self) -> None:
-        """Raise ValueError if the groups do not cover the channels, or kinds of frames lack a
-        quality."""
+        """Raise ValueError if the groups do not cover the channels, kinds of frames lack a quality,
+        or there is nothing of a name."""
+        if self.transform not in LINES or self.block not in BLOCKS:
+            raise ValueError(f"there is no transform {self.transform!r} or block {self.block!r}")
+        if (
+            not 1 <= self.divisions <= DIVISIONS
+            or min(self.patch.h, self.patch.w) >> self.divisions < 1
+        ):
+            raise ValueError("patches cannot be divided like that")
+        if self.divisions > 1 and self.intra_width:
+            raise ValueError("surroundings say nothing of divided patches")
+        if self.predicted > self.patch.channels:
+            raise ValueError("more channels are predicted than there are")
         if len(self.kind_qualities) != FRAME_KINDS or len(self.networks) != FRAME_KINDS:
             raise ValueError("each kind of frame needs its quality, and networks or none")
         if list(self.groups) != sorted(set(self.groups)) or self.groups[-1] != self.patch.channels:
             raise ValueError("frequency groups must increase and end at the number of channels")
+
+    @property
+    def predicted_channels(self) -> int:
+        """How many channels are predicted from neighbours."""
+        return self.predicted or self.patch.channels
 
 
 class Surroundings(nn.Module):
@@ -187,23 +213,29 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
         channels = config.patch.channels
-        basis, frequency = dct_basis(config.patch)
+        self._layout = transform_of(config.patch, config.transform)
+        basis = self._layout.matrix
         self.register_buffer("basis", basis)
-        self._dc = int((frequency == 0).sum())
+        self._dc = int((self._layout.frequency == 0).sum())
+        self.overlap = overlap.Overlap(config.patch) if config.overlap else None
         # Linear prediction of a patch from the decoded errors of four neighbours; see
         # `scales.predictor_number`.
-        self.spatial = nn.Parameter(torch.zeros(PREDICTORS, 4 * channels, channels))
+        near = config.predicted_channels
+        self.spatial = nn.Parameter(torch.zeros(PREDICTORS, 4 * near, near))
         self.intra_mean = nn.Parameter(basis.sum(1) * 0.5)
         # log2 of the step of each kind of frame and channel, relative to that of the quality level.
         self.step_gain = nn.Parameter(torch.zeros(FRAME_KINDS, channels))
         # Where magnitudes 1 and >= 2 are reconstructed, relative to the integer, per scale index.
         self.centroids = nn.Parameter(torch.zeros(SCALE_COUNT, 2))
         if config.width:
-            self.prior = Trunk(channels + config.memory, config.width, config.prior_blocks)
+            shape = config.width, config.prior_blocks, config.block
+            self.prior = Trunk(channels + config.memory, *shape)
             self.prior_out = zeroed(Pointwise(config.width, channels))
-            self.filter = Trunk(3 * channels, config.width, config.filter_blocks)
+            shape = config.width, config.filter_blocks, config.block
+            self.filter = Trunk(3 * channels, *shape)
             self.filter_out = zeroed(Pointwise(config.width, channels))
-            self.memory = Memory(config.width, config.memory)
+            if config.memory:
+                self.memory = Memory(config.width, config.memory)
         if config.intra_width:
             self.surroundings = Surroundings(config.intra_width, channels, config.groups, self._dc)
 
@@ -217,11 +249,13 @@ class Network(nn.Module):
         return self.config.width > 0 and self.config.networks[kind]
 
     def reach(self, kind: int) -> int:
-        """How many patches around a patch the prior and the filter look at: one for each depthwise
-        convolution and for each mean that contrasts are relative to."""
+        """How many patches around a patch the prior and the filter look at: in each block, for each
+        mean that contrasts are relative to, and where patches overlap, on the way in and out."""
         if not self.works_on(kind):
             return 0
-        return self.config.prior_blocks + self.config.filter_blocks + 2
+        blocks = self.config.prior_blocks + self.config.filter_blocks
+        around = 2 * overlap.REACH if self.overlap is not None else 0
+        return blocks * BLOCKS[self.config.block].REACH + 2 + around
 
     def step(self, quality: Tensor, kind: Tensor) -> Tensor:
         """Quantisation steps [N, C, 1, 1] in sample units of [0, 1], for quality float [N] (of the
@@ -238,7 +272,32 @@ class Network(nn.Module):
         step = self.step(
             torch.tensor([float(quality)], device=device), torch.tensor([kind], device=device)
         )
-        return step.view(-1)[luma_grid(self.config.patch)]
+        return step.view(-1)[self._layout.luma_grid.to(device)]
+
+    def coefficients(self, frames: Frames) -> Tensor:
+        """The coefficients [N, C, rows, columns] of padded pictures, or of parts of them."""
+        return self.transform(patchify(self.mixed(frames), self.config.patch))
+
+    def pictures(self, coefficients: Tensor) -> Frames:
+        """The inverse of `coefficients`."""
+        frames = unpatchify(self.inverse(coefficients), self.config.patch)
+        return frames if self.overlap is None else self.overlap.after(frames)
+
+    def mixed(self, frames: Frames) -> Frames:
+        """What is cut into patches: pictures as they are, unless patches overlap."""
+        return frames if self.overlap is None else self.overlap.before(frames)
+
+    def null_state(self, count: int, rows: int, columns: int) -> Tensor:
+        """The memory before the first key frame, [count, M, rows, columns]."""
+        if not self.config.width or not self.config.memory:
+            return self.basis.new_zeros(count, 0, rows, columns)
+        return self.memory.start(count, rows, columns)
+
+    def remember(self, state: Tensor, features: Tensor | None) -> Tensor:
+        """The memory after a key frame, from that before and the features of the filter."""
+        if features is None or not self.config.memory:
+            return state
+        return self.memory(state, features)
 
     def transform(self, patches: Tensor) -> Tensor:
         """Patch vectors [N, C, rows, columns] -> coefficients of the same shape (orthonormal)."""

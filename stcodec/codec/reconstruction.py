@@ -3,7 +3,7 @@ frames. Encoder and decoder run the same; it may differ between machines in the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from stcodec.codec.latents import SparseValues, reconstruct
 from stcodec.codec.means import Means
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
-from stcodec.codec.patches import Frames, Geometry, add_patches, patchify, unpatchify
+from stcodec.codec.patches import Frames, Geometry, add_patches
 from stcodec.codec.regions import Canvas, Region, within
 from stcodec.codec.tree import INTRA, KEY, Step
 from stcodec.common.timing import stage
@@ -46,7 +46,7 @@ class Reconstruction:
     frames that depend on each other no more may be made side by side."""
 
     def __init__(self, model: Model, geometry: Geometry, device: torch.device) -> None:
-        self.network, self._width = model.network_on(device), model.config.width
+        self.network = model.network_on(device)
         self._patch, self._grid, self._device = geometry.patch, geometry.grid, device
         self._canvas = Canvas.of(geometry.width, geometry.height, geometry.patch)
         self._before: Frames | None = None
@@ -87,7 +87,11 @@ class Reconstruction:
         with stage("network"):
             mean = base
             if self.network.works_on(kind):
-                state = self._state() if kind == KEY else self._null_state(count, base.shape[2:])
+                state = (
+                    self._state()
+                    if kind == KEY
+                    else self.network.null_state(count, *base.shape[2:])
+                )
                 mean = self.network.predict(base, state, step_sizes, qualities, kinds)
         return Prediction(kind, kinds, qualities, step_sizes, frames, base, mean, part)
 
@@ -138,9 +142,9 @@ class Reconstruction:
                 decoded, features = self.network.restore(
                     decoded, p.mean + refined, p.base, p.step_sizes, p.qualities, p.kinds
                 )
-            frames = unpatchify(self.network.inverse(decoded), self._patch)
+            frames = self.network.pictures(decoded)
             if p.kind in (INTRA, KEY) and features is not None:
-                self._memory = self.network.memory(self._state(), features)
+                self._memory = self.network.remember(self._state(), features)
             frames = Frames(*(plane.clamp_(0.0, 1.0) for plane in frames))
             return frames if p.part is None else self._placed(frames, p.part)
 
@@ -162,9 +166,9 @@ class Reconstruction:
 
     def _with_residuals(self, predicted: Frames, means: Means) -> Frames:
         """Predicted pictures, and what was coded in some of their patches."""
-        if not means.sparse:
+        if not means.sparse or self.network.overlap is not None:
             decoded, _ = means.grids()
-            added = unpatchify(self.network.inverse(decoded), self._patch)
+            added = self.network.pictures(decoded)
             return Frames(
                 *((a + b).clamp_(0.0, 1.0) for a, b in zip(predicted, added, strict=True))
             )
@@ -181,15 +185,12 @@ class Reconstruction:
         if frames is None:
             shape = (1, self._patch.channels, *self._grid)
             return self.network.intra_mean[None, :, None, None].expand(shape)
-        return self.network.transform(patchify(frames, self._patch))
-
-    def _null_state(self, count: int, grid: Sequence[int]) -> Tensor:
-        if not self._width:
-            return torch.zeros(count, 0, *grid, device=self._device)
-        return self.network.memory.start(count, *grid)
+        return self.network.coefficients(frames)
 
     def _state(self) -> Tensor:
-        return self._null_state(1, self._grid) if self._memory is None else self._memory
+        if self._memory is None:
+            return self.network.null_state(1, *self._grid)
+        return self._memory
 
 
 def _given(pair: tuple[int | None, int | None], side: int) -> int:

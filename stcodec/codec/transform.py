@@ -1,39 +1,57 @@
-"""The orthonormal DCT of a patch's luma and chroma blocks, and the order of its coefficients."""
+"""The orthonormal transform of a patch's luma and chroma blocks, and the order of its coefficients.
+
+A model names the basis of a line of samples; rows and columns of a block are transformed by it, one
+after the other.
+"""
 
 from __future__ import annotations
 
-import math
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from stcodec.codec.dct import cosines
+from stcodec.codec.dwt import wavelets
 from stcodec.codec.patches import PatchSize
 
-
-def dct_matrix(size: int) -> np.ndarray:
-    """The orthonormal DCT-II as a float64 [size, size] matrix; row k is the basis of frequency
-    k."""
-    k, n = np.arange(size)[:, None], np.arange(size)[None, :]
-    basis = np.cos(np.pi * (2 * n + 1) * k / (2 * size)) * math.sqrt(2 / size)
-    basis[0] /= math.sqrt(2)
-    return basis
+Line = Callable[[int], tuple[np.ndarray, np.ndarray]]
+LINES: dict[str, Line] = {"dct": cosines, "dwt": wavelets}
+"""By name, of a line of n samples: an orthonormal basis float64 [n, n], row by row, and the
+frequency of each row in half cycles per line, float64 [n], 0 of the constant row alone, which comes
+first, and never decreasing."""
 
 
-def dct_basis(patch: PatchSize) -> tuple[Tensor, Tensor]:
-    """The DCT of a patch as one orthonormal matrix, its rows ordered by frequency.
+@dataclass(frozen=True)
+class Transform:
+    """A patch's transform, as one orthonormal matrix.
 
-    Returns (matrix [C, C] float32, frequency [C] float32): row i of the matrix is a luma, U or V
-    basis picture, and `frequency[i]` its radial frequency in cycles per luma sample times two (0 =
-    DC, about 1.4 = the corner of luma). Rows of the three planes are interleaved in order of
-    frequency, so that channel slices are frequency groups.
+    matrix: float32 [C, C]; row i is a basis picture of luma, U or V. frequency: float32 [C], of
+    each row in cycles per luma sample times two (0 = DC, about 1.4 = the corner of luma); rows of
+    the three planes are interleaved in its order, so that channel slices are frequency groups.
+    luma: bool [C], which rows are luma's. luma_grid: int64 [h, w], the row that each luma
+    coefficient is, by vertical and horizontal frequency.
     """
+
+    matrix: Tensor
+    frequency: Tensor
+    luma: Tensor
+    luma_grid: Tensor
+
+
+@functools.lru_cache(maxsize=8)
+def transform_of(patch: PatchSize, name: str = "dct") -> Transform:
+    """The transform of a patch whose lines have the basis of that name."""
     blocks, frequencies = [], []
     for h, w, density in ((patch.h, patch.w, 1.0), *(((patch.h // 2), (patch.w // 2), 0.5),) * 2):
-        blocks.append(np.kron(dct_matrix(h), dct_matrix(w)))
-        fy, fx = np.arange(h)[:, None] / h, np.arange(w)[None, :] / w
+        (down, down_frequency), (across, across_frequency) = LINES[name](h), LINES[name](w)
+        blocks.append(np.kron(down, across))
+        fy, fx = down_frequency[:, None] / h, across_frequency[None, :] / w
         frequencies.append((np.hypot(fy, fx) * density).ravel())
-    size = patch.channels
+    size, luma = patch.channels, patch.h * patch.w
     matrix = np.zeros((size, size))
     start = 0
     for block in blocks:
@@ -41,21 +59,9 @@ def dct_basis(patch: PatchSize) -> tuple[Tensor, Tensor]:
         start += len(block)
     frequency = np.concatenate(frequencies)
     order = np.argsort(frequency, kind="stable")
-    return torch.tensor(matrix[order], dtype=torch.float32), torch.tensor(
-        frequency[order], dtype=torch.float32
+    return Transform(
+        torch.tensor(matrix[order], dtype=torch.float32),
+        torch.tensor(frequency[order], dtype=torch.float32),
+        torch.from_numpy(order < luma),
+        torch.from_numpy(order.argsort()[:luma].reshape(patch.h, patch.w)),
     )
-
-
-def luma_channels(patch: PatchSize) -> Tensor:
-    """Bool [C]: which rows of `dct_basis` belong to luma."""
-    matrix, _ = dct_basis(patch)
-    return matrix[:, : patch.h * patch.w].abs().sum(1) > 0
-
-
-def luma_grid(patch: PatchSize) -> Tensor:
-    """Int64 [h, w]: the row of `dct_basis` that each luma coefficient is, by vertical and
-    horizontal frequency."""
-    matrix, _ = dct_basis(patch)
-    h, w = patch.h, patch.w
-    plain = torch.from_numpy(np.kron(dct_matrix(h), dct_matrix(w))).float()
-    return (plain @ matrix[:, : h * w].T).abs().argmax(1).view(h, w)

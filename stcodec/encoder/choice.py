@@ -21,10 +21,10 @@ from torch import Tensor
 
 from stcodec.codec import ans_kernels, kernels, vector_kernels
 from stcodec.codec.compensation import LUMA_PHASES, LUMA_TAPS, filter_taps
+from stcodec.codec.dct import dct_matrix
 from stcodec.codec.entropy import SymbolWriter, Tables
 from stcodec.codec.motion import Fields
 from stcodec.codec.range_kernels import PRICE, Stream
-from stcodec.codec.transform import dct_matrix
 from stcodec.codec.vectors import (
     FieldShape,
     MotionContexts,

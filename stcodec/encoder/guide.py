@@ -43,7 +43,7 @@ class ChunkGuide:
         self._model, self._costs, self._plan = model, costs, plan
         self._source, self._found, self._changes = source, found, changes
         self._activity = activity
-        self._factors = frequency_factors(model.config.patch)
+        self._factors = frequency_factors(model.config)
 
     def source(self, step: Step) -> Frames:
         """The source picture of the one frame of a step."""

@@ -3,11 +3,13 @@ in squared error and bits (rate-distortion optimised quantisation). Nothing here
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from stcodec.codec.patches import PatchSize
-from stcodec.codec.transform import dct_basis
+from stcodec.codec.network import ModelConfig
+from stcodec.codec.transform import transform_of
 from stcodec.encoder import quantiser_kernels, tuning
 
 _LARGEST = 1 << 19  # of a symbol; `entropy.MAX_SYMBOL` bounds what a decoder takes
@@ -41,15 +43,21 @@ class RateDistortionQuantiser:
             symbols, _ = self._choose(scaled, index, 1, self._costs, prices)
         return symbols, raised
 
+    def divide(self, candidates: Sequence[Tensor], at: Tensor) -> Tensor:
+        """See `latents.Quantiser`: where latents are large in fewest places."""
+        bits = torch.stack([torch.log2(1 + c * c).sum(1) for c in candidates])
+        bits[1:] += tuning.DIVISION_BITS
+        return bits.argmin(0)
 
-def frequency_factors(patch: PatchSize) -> Tensor:
+
+def frequency_factors(config: ModelConfig) -> Tensor:
     """What a bit costs in each channel, against what it costs in the middle, float32 [C].
 
     What is coarse lasts: motion compensation hands it on, while its interpolation blurs what is
     fine and the next symbols replace it. And structural similarity looks at several scales, on all
     of which errors of low frequency show.
     """
-    _, frequency = dct_basis(patch)
+    frequency = transform_of(config.patch, config.transform).frequency
     return torch.exp(tuning.FREQUENCY_PRICE * (frequency - _MIDDLE))
 
 

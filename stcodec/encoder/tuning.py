@@ -108,3 +108,6 @@ BETWEEN_REFINEMENTS = (2, 1)
 BETWEEN_UNLIKELY, BETWEEN_MOST_UNLIKELY = 0.0002, 32
 """Mean absolute difference, of samples in [0, 1], that is worth a quarter sample of motion other
 than what is around; and the most of these that count."""
+
+# Bits by which a divided patch must seem cheaper than a whole one, by a rough estimate.
+DIVISION_BITS = 2.0

@@ -18,12 +18,16 @@ import torch
 
 from stcodec.codec import model_files
 from stcodec.codec.model_files import Model
+from stcodec.codec.network import ModelConfig
 from stcodec.codec.patches import PatchSize
+from stcodec.codec.transform import LINES
+from stcodec.codec.trunk import BLOCKS
 from stcodec.common.arithmetic import Arithmetic
 from stcodec.common.devices import choose_device
 from stcodec.common.files import Overwrite, check_output
 from stcodec.errors import InputError, UsageError
 from stcodec.options import EncodeOptions, default, help_text
+from stcodec.training import fit
 from stcodec.training.ahead import Ahead
 from stcodec.training.data import Data, DataSettings
 from stcodec.training.engine import Settings
@@ -32,7 +36,7 @@ from stcodec.training.start import start_from
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 TARGET = click.Path(path_type=Path)
-SHAPE = ("width", "prior_blocks", "filter_blocks", "memory", "intra_width")
+SHAPE = ("width", "prior_blocks", "filter_blocks", "block", "memory", "intra_width")
 _MOST_WORKERS = 12
 Decorator = Callable[[Any], Any]
 
@@ -112,7 +116,8 @@ shape = together(
     ),
     click.option("--prior-blocks", type=int, help="Blocks of the prior."),
     click.option("--filter-blocks", type=int, help="Blocks of the in-loop filter."),
-    click.option("--memory", type=int, help="Channels of the memory."),
+    click.option("--block", type=click.Choice(list(BLOCKS)), help="What blocks look around by."),
+    click.option("--memory", type=int, help="Channels of the memory (0: none)."),
     click.option("--intra-width", type=int, help="Hidden units that predict within intra frames."),
 )
 speed = together(
@@ -144,6 +149,13 @@ recording = together(
         type=click.IntRange(0),
         help="Other processes that draw batches (default: as suits the device).",
     ),
+)
+division = together(
+    click.option("--patch", type=Sides(), default=(8, 8), help="Size of a patch."),
+    click.option("--transform", type=click.Choice(list(LINES)), default="dct", help="Of patches."),
+    click.option("--overlap", is_flag=True, help="Patches overlap their neighbours."),
+    option(ModelConfig, "divisions", "Ways in which a patch may be divided (1: none, to 3)."),
+    option(ModelConfig, "predicted", "Channels predicted from neighbours (0: all)."),
 )
 fitting = together(
     click.option("--crops", default=84, help="Crops that are coded for it."),
@@ -208,10 +220,23 @@ def losses_of(options: dict[str, Any], fast: bool) -> Settings:
     )
 
 
+def division_of(options: dict[str, Any]) -> ModelConfig:
+    """The shape of a model without networks by the options of `division`."""
+    width, height = options["patch"]
+    size = PatchSize(h=height, w=width)
+    names = ("transform", "overlap", "divisions", "predicted")
+    try:
+        return ModelConfig(size, fit.groups_of(size), **{name: options[name] for name in names})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
 def start_of(name: str, changed: dict[str, Any]) -> Model:
     """The model called `name`, or one of another shape (a value of `SHAPE` that is not None) with
     what is fitted in it."""
     model = model_files.load_model(name)
+    if model.config.divisions > 1:
+        raise UsageError(f"{name}: models of patches that may be divided are not trained")
     new = {k: changed[k] for k in SHAPE if changed.get(k) is not None}
     return start_from(model, dataclasses.replace(model.config, **new))
 

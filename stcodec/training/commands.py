@@ -1,4 +1,4 @@
-"""The commands of training: pack, look, train, export, linear, plot, profile."""
+"""The commands of training: pack, look, train, export, linear, family, plot, profile."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from typing import Any
 import click
 import torch
 
-from stcodec.codec.network import ModelConfig
-from stcodec.codec.patches import PatchSize
 from stcodec.common import plotting
 from stcodec.common.files import temporary_output
 from stcodec.common.values import Planes
@@ -20,6 +18,7 @@ from stcodec.training import arguments, checkpoint, export, fit, pack, plot, pro
 from stcodec.training.arguments import FOLDER, TARGET, option
 from stcodec.training.data import DataSettings, contact_sheet, planes_of
 from stcodec.training.engine import DISTORTIONS, Settings
+from stcodec.training.families import FAMILIES
 from stcodec.training.pack import PackSettings
 from stcodec.training.run import OPTIMISERS, Run, RunSettings, only_intra, with_average
 
@@ -173,22 +172,55 @@ def _clips(packed: Path, options: dict[str, Any]) -> Iterator[list[Planes]]:
 @commands.command()
 @click.argument("packed", type=FOLDER)
 @click.argument("target", type=TARGET)
-@click.option("--patch", type=arguments.Sides(), default=(8, 8), help="Size of a patch.")
+@arguments.division
 @click.option("--rounds", default=3, help="Rounds of fitting.")
 @arguments.fitting
 @arguments.crop
 @arguments.content
 @arguments.shared("threads")
 @arguments.overwrite
-def linear(packed: Path, target: Path, patch: tuple[int, int], yes: bool, **options: Any) -> None:
+def linear(packed: Path, target: Path, yes: bool, **options: Any) -> None:
     """Fit a model without networks, from nothing: what every other one starts from."""
-    arguments.may_write(yes, target)
-    size = PatchSize(h=patch[1], w=patch[0])
-    model = fit.linear_model(ModelConfig(size, fit.groups_of(size)))
+    arguments.may_write(yes, target, target.with_suffix(".md"))
+    model = fit.linear_model(arguments.division_of(options))
     clips, rounds, steps = _clips(packed, options), options["rounds"], options["steps"]
-    model, _ = export.fitted(model, clips, rounds, steps, True, click.echo)
-    export.write(target, model, None)
+    model, report = export.fitted(model, clips, rounds, steps, True, click.echo)
+    export.write(target, model, export.linear_card(target, model, options, report))
     click.echo(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
+
+
+@commands.command()
+@click.argument("name", type=click.Choice(list(FAMILIES)))
+@click.argument("packed", type=FOLDER)
+@click.argument("target", type=TARGET)
+@click.option("--start", type=TARGET, help="Networks start from this model, not from a new fit.")
+@option(RunSettings, "minutes", "Of training, where there are networks.")
+@click.option("--train-steps", default=10_000, help="Of training; it ends by steps or minutes.")
+@click.option("--rounds", default=3, help="Rounds of fitting.")
+@arguments.fitting
+@arguments.crop
+@arguments.shared("threads")
+@arguments.overwrite
+@click.pass_context
+def family(
+    context: click.Context, /, name: str, packed: Path, target: Path, yes: bool, **options: Any
+) -> None:
+    """Make a model of the family NAME from nothing: `linear`, then `train` and `export` if it has
+    networks. What it trains lies beside TARGET."""
+    wanted, place = FAMILIES[name], target.with_suffix("")
+    arguments.may_write(yes, target, target.with_suffix(".md"))
+    common = {"packed": packed, **{k: options[k] for k in ("crop", "threads")}}
+    fitting = {**common, **{k: options[k] for k in ("crops", "steps")}, "yes": True}
+    linear_target, run = place.with_suffix(".linear.safetensors"), place.with_suffix(".run")
+    start = options["start"] or (linear_target if wanted.networks else target)
+    if options["start"] is None:
+        rounds = options["rounds"]
+        context.invoke(linear, target=start, rounds=rounds, **wanted.linear, **fitting)
+    if not wanted.networks:
+        return
+    length = {"minutes": options["minutes"], "steps": options["train_steps"]}
+    context.invoke(train, run=run, model=str(start), **wanted.networks, **length, **common)
+    context.invoke(export_run, run=run, target=target, rounds=1, **fitting)
 
 
 @commands.command("plot")

@@ -29,9 +29,8 @@ from stcodec.codec.patches import (
     Frames,
     PatchSize,
     patchify,
-    unpatchify,
 )
-from stcodec.codec.transform import luma_channels
+from stcodec.codec.transform import transform_of
 from stcodec.codec.tree import INTRA, KEY, Step, tree_steps
 from stcodec.encoder import propagation, search, tuning
 from stcodec.training import estimate
@@ -84,7 +83,7 @@ class Engine:
         self.plain()
         basis = network.get_buffer("basis")
         device = basis.device
-        luma = luma_channels(self.patch)
+        luma = transform_of(self.patch, network.config.transform).luma
         matrix = basis.cpu()
         middle = self.patch.h * self.patch.w * 5 // 4
         is_u = matrix[:, self.patch.h * self.patch.w : middle].abs().sum(1) > 0
@@ -219,9 +218,8 @@ class Engine:
         quality = network.quality_of(batch.quality.repeat(len(frames)), kind)
         kinds = torch.full_like(quality, kind, dtype=torch.long)
         step_sizes = network.step(quality, kinds)
-        target = network.transform(
-            patchify(batch.frames([chunk * CHUNK_FRAMES + f for f in frames]), self.patch)
-        )
+        source = batch.frames([chunk * CHUNK_FRAMES + f for f in frames])
+        target = network.coefficients(source)
         rows, columns = target.shape[2:]
         if intra:
             base = network.intra_mean[None, :, None, None].expand(target.shape)
@@ -231,7 +229,8 @@ class Engine:
             base, context = self._predicted(
                 batch, chunk, step, done, kind, quality, (rows, columns)
             )
-        state = memory if kind == KEY and memory is not None else self._null(n, rows, columns)
+        null = network.null_state(n, rows, columns)
+        state = memory if kind == KEY and memory is not None else null
         works = network.works_on(kind)
         with self._precision():
             mean = self.predict(base, state, step_sizes, quality, kinds) if works else base
@@ -245,12 +244,10 @@ class Engine:
                     coded.decoded, coded.mean, base, step_sizes, quality, kinds
                 )
             if kind <= KEY and features is not None:
-                memory = network.memory(
-                    self._null(n, rows, columns) if memory is None else memory, features
-                )
+                memory = network.remember(null if memory is None else memory, features)
         restored = restored.float()
         with contextlib.nullcontext() if self.settings.through else torch.no_grad():
-            pictures = unpatchify(network.inverse(restored), self.patch)
+            pictures = network.pictures(restored)
             pictures = Frames(*(p.clamp(0.0, 1.0) for p in pictures))
         for i, frame in enumerate(frames):
             part = slice(i * count, (i + 1) * count)
@@ -309,9 +306,8 @@ class Engine:
                 assert reference is not None
                 pictures.append(done[reference][0])
             sides.append(Frames(*(torch.cat(planes) for planes in zip(*pictures, strict=True))))
-        base = self.network.transform(
-            _patches(warp.predict(sides[0], sides[1], vectors, modes), self.patch)
-        )
+        predicted = self.network.mixed(warp.predict(sides[0], sides[1], vectors, modes))
+        base = self.network.transform(_patches(predicted, self.patch))
         magnitudes = []
         for pair in step.references:
             parts = [done[r][1] for r in pair if r is not None]
@@ -322,11 +318,6 @@ class Engine:
             modes = modes.index_select(dim + 1, at)
         spread = vector_spread(vectors, grid)
         return base, Context(kind, quality, torch.cat(magnitudes), modes, spread)
-
-    def _null(self, n: int, rows: int, columns: int) -> Tensor:
-        if not self.network.config.width:
-            return torch.zeros(n, 0, rows, columns, device=self.planes.device)
-        return self.network.memory.start(n, rows, columns)
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
         if not self.settings.bf16:

@@ -54,22 +54,19 @@ def write(target: Path, model: Model, card: str | None) -> None:
         target.with_suffix(".md").write_text(card.replace("SHA256", digest), encoding="utf-8")
 
 
+def linear_card(target: Path, model: Model, options: dict[str, Any], report: Sequence[str]) -> str:
+    """A page about a model that was fitted from nothing; SHA256 stands for the hash of its file."""
+    lines = [*_head(target, model), "* Fitted from nothing, with these options:", *_listed(options)]
+    return "\n".join([*lines, *_fitted(report)])
+
+
 def card(
     target: Path, model: Model, run: Path, options: dict[str, Any], report: Sequence[str]
 ) -> str:
-    """A page about the model; SHA256 stands for the hash of its file."""
-    config = model.config
+    """A page about a model that was trained; SHA256 stands for the hash of its file."""
     rows = [row for row in checkpoint.read_log(run) if "loss" in row]
-    lines = [
-        f"# {target.stem}",
-        "",
-        f"Width {config.width}, {config.prior_blocks} + {config.filter_blocks} blocks, "
-        f"{config.memory} memory channels.",
-        "",
-        "* sha256 `SHA256`",
-        f"* Started from `{options['model']}`, with these options:",
-        *(f"  `{k}` {v}" for k, v in options.items() if k != "model" and v is not None),
-    ]
+    lines = _head(target, model)
+    lines += [f"* Started from `{options['model']}`, with these options:", *_listed(options)]
     if rows:
         last = rows[-1]
         lines.append(
@@ -84,5 +81,34 @@ def card(
         for band, (bits, psnr) in enumerate(zip(last["bits_per_pixel"], last["psnr"], strict=True)):
             if bits is not None:
                 lines.append(f"| {band_name(band)} | {bits:.4f} | {psnr:.2f} dB |")
-    lines += ["", "Fitted after training:", "", *(f"    {text}" for text in report), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_fitted(report)])
+
+
+def _head(target: Path, model: Model) -> list[str]:
+    """The title, what the model is made of, and its hash."""
+    config = model.config
+    patches = "overlapping patches" if config.overlap else "patches"
+    if config.divisions > 1:
+        patches = f"{patches} in {config.divisions} divisions,"
+    size = f"{config.patch.w}x{config.patch.h}x{config.patch.t}"
+    networks = "No networks."
+    if config.width:
+        networks = (
+            f"Width {config.width}, {config.prior_blocks} + {config.filter_blocks} blocks "
+            f"({config.block}), {config.memory} memory channels."
+        )
+    return [
+        f"# {target.stem}",
+        "",
+        f"{config.transform.upper()} of {patches} {size}. {networks}",
+        "",
+        "* sha256 `SHA256`",
+    ]
+
+
+def _listed(options: dict[str, Any]) -> list[str]:
+    return [f"  `{k}` {v}" for k, v in options.items() if k != "model" and v is not None]
+
+
+def _fitted(report: Sequence[str]) -> list[str]:
+    return ["", "Fitted:", "", *(f"    {text}" for text in report), ""]

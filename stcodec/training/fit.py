@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stcodec.codec import scales
+from stcodec.codec import divisions, scales
 from stcodec.codec.entropy import Tables
 from stcodec.codec.model_files import Model
 from stcodec.codec.network import ModelConfig, Network
 from stcodec.codec.patches import CHUNK_FRAMES, PatchSize
 from stcodec.codec.scales import GroupNetwork, ScaleNetworks
-from stcodec.codec.transform import luma_channels
+from stcodec.codec.transform import transform_of
 from stcodec.codec.vector_kernels import CONTEXTS
 from stcodec.codec.vectors import SETS, MotionStart, default_start
 from stcodec.common.values import Planes
@@ -40,6 +40,7 @@ STEP_GAINS = (-0.87, -0.85, -0.25, 0.15, 0.45)
 CHROMA_GAIN = -0.75
 NARROWEST, WIDEST = 0.06, 300.0
 _ESCAPE = 1e-5
+_DIVISIONS_UNSEEN = 20.0  # of each division, as if seen before
 
 
 def laplace_rows() -> list[np.ndarray]:
@@ -76,7 +77,8 @@ def initial_model(config: ModelConfig) -> Model:
             networks.append(GroupNetwork(*zeros, bias))
             start = end
     network = Network(config).eval().requires_grad_(False)
-    tables = Tables.from_probabilities(laplace_rows())
+    unknown = np.zeros((divisions.TABLES, config.divisions))
+    tables = Tables.from_probabilities([*laplace_rows(), *_division_rows(unknown)])
     return Model("initial", bytes(32), config, network, scale_networks, tables, default_start())
 
 
@@ -90,7 +92,7 @@ def groups_of(patch: PatchSize) -> tuple[int, ...]:
 def linear_model(config: ModelConfig) -> Model:
     """The start of a fit: `initial_model` with the steps of each kind of frame."""
     model = initial_model(config)
-    luma = luma_channels(config.patch).float()
+    luma = transform_of(config.patch, config.transform).luma.float()
     gains = torch.tensor(STEP_GAINS)[:, None] + CHROMA_GAIN * (1 - luma)[None]
     with torch.no_grad():
         model.network.step_gain.copy_(gains)
@@ -112,11 +114,12 @@ class Collector:
 
     def __init__(self, config: ModelConfig, patches_per_pass: int, seed: int = 0) -> None:
         self.samples: defaultdict[str, Sample] = defaultdict(Sample)
-        channels = config.patch.channels
+        channels = self._predicted = config.predicted_channels
         self.normal = torch.zeros(
             scales.PREDICTORS, 4 * channels, 4 * channels, dtype=torch.float64
         )
         self.moment = torch.zeros(scales.PREDICTORS, 4 * channels, channels, dtype=torch.float64)
+        self.divisions = np.zeros((divisions.TABLES, config.divisions))
         self.centroid_sum = torch.zeros(scales.SCALE_COUNT, 2, dtype=torch.float64)
         self.centroid_count = torch.zeros(scales.SCALE_COUNT, 2, dtype=torch.float64)
         self._keep = patches_per_pass
@@ -147,10 +150,16 @@ class Collector:
 
     def spatial(self, kind: int, lattice: int, near: Tensor, error: Tensor) -> None:
         """See `latents.Observer`."""
-        near, error = near.clamp(-200, 200), error.clamp(-200, 200)
+        some = self._predicted
+        near = near.view(len(near), 4, -1)[..., :some].flatten(1).clamp(-200, 200)
+        error = error[:, :some].clamp(-200, 200)
         number = scales.predictor_number(kind, lattice)
         self.normal[number] += (near.T @ near).double()
         self.moment[number] += (near.T @ error).double()
+
+    def divided(self, index: np.ndarray, chosen: Tensor) -> None:
+        """See `latents.Observer`."""
+        np.add.at(self.divisions, (index.astype(np.int64) - scales.SCALE_COUNT, chosen.numpy()), 1)
 
     def spatial_predictors(self, ridge: float = 0.02) -> Tensor:
         """Least-squares predictors [predictors, 4 C, C] with a ridge relative to the mean
@@ -246,7 +255,20 @@ def fit_tables(
         fitted.append(
             np.concatenate([sides[::-1], mixed[:1], sides, np.maximum(mixed[-1:], _ESCAPE)])
         )
-    return Tables.from_probabilities(fitted)
+    return Tables.from_probabilities([*fitted, *_division_rows(collector.divisions)])
+
+
+def _division_rows(counts: np.ndarray) -> list[np.ndarray]:
+    """Tables of divisions by how often [tables, divisions] each was chosen; none where patches are
+    whole."""
+    most = counts.shape[1] - 1
+    if not most:
+        return []
+    seen = counts + _DIVISIONS_UNSEEN
+    seen /= seen.sum(1, keepdims=True)
+    # Tables have as many letters below zero as above; those and the escape are never used.
+    unused = np.full((len(counts), most), 1e-9), np.full((len(counts), 1), 1e-9)
+    return list(np.concatenate([unused[0], seen, unused[1]], axis=1))
 
 
 def fit_round(

@@ -161,9 +161,7 @@ class Passes(nn.Module):
             sides = torch.zeros(n, p, 4, channels, device=device)
             if near is not None:
                 close = errors.index_select(1, near).view(n, p, 4 * channels)
-                here = (
-                    here + close @ network.spatial[scales.predictor_number(context.kind, lattice)]
-                )
+                here = here + _predicted(network, context.kind, lattice, close)
                 sides = magnitudes.index_select(1, near).view(n, p, 4, channels)
             around = sides.sum(2)
             logs = (
@@ -288,3 +286,11 @@ class Passes(nn.Module):
         moved = scaled.abs()
         spent = exact + (between - between.detach()) + slope * (moved - moved.detach())
         return symbols, values, spent.sum((1, 2))
+
+
+def _predicted(network: Network, kind: int, lattice: int, close: Tensor) -> Tensor:
+    """What neighbours' errors [N, p, 4 C] add to means, [N, p, C]; see `Means.look`."""
+    predictor = network.spatial[scales.predictor_number(kind, lattice)]
+    some, channels = predictor.shape[1], network.config.patch.channels
+    found = close.unflatten(2, (4, channels))[..., :some].flatten(2) @ predictor
+    return nn.functional.pad(found, (0, channels - some))

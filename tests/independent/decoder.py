@@ -16,7 +16,7 @@ from .entropy import Reader
 from .latents import FrameSymbols
 from .model import Model
 from .motion import Field
-from .prediction import Planes, Transform, predict
+from .prediction import Planes, Transform, divided, predict
 from .ranges import Decisions
 
 
@@ -39,7 +39,10 @@ class Decoder:
         tall, wide = math.lcm(16, model.h), math.lcm(16, model.w)
         self.padded = -(-self.height // tall) * tall, -(-self.width // wide) * wide
         self.rows, self.columns = self.padded[0] // model.h, self.padded[1] // model.w
-        self.transform = Transform(model.h, model.w)
+        self.transform = Transform(model.h, model.w, model.line, model.overlap)
+        self.bases = [np.eye(model.channels)]
+        if model.divisions > 1:
+            self.bases = divided(model.h, model.w, model.line, model.divisions)
         self.last: Frame | None = None
         self.memory = model.null_memory(self.rows, self.columns)
         self.contexts = model.contexts()
@@ -180,7 +183,8 @@ class Decoder:
             near = lattice.around(errors)
             if p > 0:
                 s = p - 1 if kind == 0 else 6 + 2 * (kind - 1) + p - 1
-                mean += near.reshape(len(near), -1) @ model["network.spatial"][s]
+                some = near[:, :, : model.predicted].reshape(len(near), -1)
+                mean[:, : model.predicted] += some @ model["network.spatial"][s]
             looked = None
             if kind == 0 and model.intra_width:
                 looked = model.surroundings(near / step, p, quality)
@@ -198,7 +202,11 @@ class Decoder:
                 d[:, start:end] = found + np.sign(found) * size
             symbols.keep(lattice, own)
             means[lattice.r, lattice.c] = mean
-            errors[lattice.r, lattice.c] = mean + step * d - here
+            change = step * d
+            for i, division in enumerate(symbols.divisions(lattice, own)):
+                if division:
+                    change[i] = self.bases[0] @ (self.bases[division].T @ change[i])
+            errors[lattice.r, lattice.c] = mean + change - here
         return base + errors, means
 
     def values(self, planes: Planes) -> Planes:

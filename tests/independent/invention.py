@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 import zlib
 from collections.abc import Sequence
@@ -50,7 +51,9 @@ class Inventor(Reader):
             table = among[int(number)]
             assert table is not None
             group = order[flat[order] == number]
-            if index.shape == (1,):
+            if number >= 64:
+                values[group] = self.rng.integers(0, table.k + 1, len(group))
+            elif index.shape == (1,):
                 values[group] = self.rng.integers(0, 2, len(group))
             else:
                 values[group] = self._drawn(table, len(group), 18)
@@ -244,12 +247,15 @@ def write_model(path: Path, config: dict[str, Any], seed: int) -> None:
             tensors[f"{name}.b1"] = rng.integers(-999, 9999, (classes, hidden)).astype(np.int32)
             tensors[f"{name}.w2"] = rng.integers(-9, 10, (hidden, n)).astype(np.int8)
             tensors[f"{name}.b2"] = rng.integers(-999, 4999, (classes, n)).astype(np.int32)
+    divisions, near = config.get("divisions", 1), config.get("predicted", 0) or c
     supports = [1 + 2 * i for i in range(63)]
+    if divisions > 1:
+        supports += [divisions - 1] * 6
     tensors |= _tables("tables", supports, rng)
     shape = SETS, CONTEXTS
     tensors["motion.probabilities"] = rng.integers(48, 65489, shape).astype(np.int32)
     tensors["motion.trust"] = rng.integers(0, 97, shape).astype(np.int32)
-    floats("spatial", 14, 4 * c, c, size=0.3 * (4 * c) ** -0.5)
+    floats("spatial", 14, 4 * near, near, size=0.3 * (4 * near) ** -0.5)
     floats("intra_mean", c, half=False)
     floats("step_gain", 5, c, half=False)
     floats("centroids", 64, 2, size=0.1, half=False)
@@ -262,13 +268,22 @@ def write_model(path: Path, config: dict[str, Any], seed: int) -> None:
             floats(f"{name}.condition.quality", 8, 2 * width)
             floats(f"{name}.condition.kind", 5, 2 * width)
             for b in range(blocks):
-                floats(f"{name}.blocks.{b}.depthwise.weight", width, 1, 3, 3)
-                floats(f"{name}.blocks.{b}.depthwise.bias", width)
-                for part, outputs in (("expand", 1), ("project", 1), ("gate", 2), ("merge", 1)):
-                    linear(f"{name}.blocks.{b}.{part}", outputs * width, width, True)
+                first = "expand"
+                if config.get("block") == "attention":
+                    first = "look"
+                    floats(f"{name}.blocks.{b}.place", math.gcd(width, 4), 25)
+                else:
+                    floats(f"{name}.blocks.{b}.depthwise.weight", width, 1, 3, 3)
+                    floats(f"{name}.blocks.{b}.depthwise.bias", width)
+                own = 3 if first == "look" else 1
+                for part, outputs in ((first, own), ("project", 1), ("gate", 2), ("merge", 1)):
+                    # Large scores make of rounding a difference.
+                    small = 0.4 if part == "look" else 1.0
+                    linear(f"{name}.blocks.{b}.{part}", outputs * width, width, True, small)
             linear(f"{name}_out", c, width, True)
-        floats("memory.null", 1, memory, 1, 1)
-        linear("memory.gate", 2 * memory, width + memory, True)
+        if memory:
+            floats("memory.null", 1, memory, 1, 1)
+            linear("memory.gate", 2 * memory, width + memory, True)
     if wide:
         name, half = "surroundings", wide // 2
         floats(f"{name}.quality", 8, 2 * wide)

@@ -92,6 +92,7 @@ class FrameSymbols:
         self.reader, self.model, self.kind = reader, model, kind
         rows, columns, _ = references.shape
         self.magnitudes = np.zeros_like(references)
+        self.divided = np.zeros((rows, columns), np.int64)
         self.fixed = self._fixed(quality, field, references)
         self.lattices = lattices(rows, columns, kind == 0)
 
@@ -138,6 +139,19 @@ class FrameSymbols:
         require(floor in (0, 1), "a floor")
         index = np.maximum(index, floor)
         return self.reader.call(index, model.tables), index
+
+    def divisions(self, lattice: Lattice, own: np.ndarray) -> np.ndarray:
+        """How each patch of a lattice is divided, whose magnitudes are `own`."""
+        found = np.zeros(len(own), np.int64)
+        if self.model.divisions == 1:
+            return found
+        near = (lattice.around(self.divided[..., None])[..., 0] > 0).sum(1)
+        index = 64 + 3 * (self.kind > 0) + np.minimum(near, 2)
+        some = own.any(1)
+        found[some] = self.reader.call(index[some], self.model.tables)
+        require(bool(((found >= 0) & (found < self.model.divisions)).all()), "a division")
+        self.divided[lattice.r, lattice.c] = found
+        return found
 
     def keep(self, lattice: Lattice, own: np.ndarray) -> None:
         self.magnitudes[lattice.r, lattice.c] = own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,15 @@ class Model:
         self.width, self.intra_width = int(config["width"]), int(config["intra_width"])
         self.networks: list[bool] = config.get("networks", [True] * 5)
         self.blocks = {"prior": config["prior_blocks"], "filter": config["filter_blocks"]}
+        self.line: str = config.get("transform", "dct")
+        self.overlap: bool = config.get("overlap", False)
+        self.block: str = config.get("block", "convolution")
+        self.predicted = int(config.get("predicted", 0)) or self.channels
+        self.divisions = int(config.get("divisions", 1))
+        self.memory = int(config["memory"])
         self.tables = entropy.tables(self["tables.sizes"], self["tables.counts"])
-        require(len(self.tables) == 64, "number of tables")
+        wanted = 64 if self.divisions == 1 else 70
+        require(len(self.tables) == wanted, "number of tables")
 
     def contexts(self) -> Contexts:
         """Those of motion at the start of a segment."""
@@ -74,12 +82,30 @@ class Model:
         x = x * (1 + v[: self.width]) + v[self.width :]
         for number in range(self.blocks[name]):
             block = f"{name}.blocks.{number}"
-            t = self.depthwise(f"{block}.depthwise", leaky(self.linear(f"{block}.expand", x)))
+            if self.block == "attention":
+                t = self.attention(block, x)
+            else:
+                t = self.depthwise(f"{block}.depthwise", leaky(self.linear(f"{block}.expand", x)))
             x = x + self.linear(f"{block}.project", t)
             g = self.linear(f"{block}.gate", x)
             gated = g[..., : self.width] * np.clip(g[..., self.width :], 0, 1)
             x = x + self.linear(f"{block}.merge", gated)
         return x
+
+    def attention(self, block: str, x: np.ndarray) -> np.ndarray:
+        """What each patch sees of the 5x5 around it, [rows, columns, W]."""
+        rows, columns, width = x.shape
+        heads = math.gcd(width, 4)
+        parts = self.linear(f"{block}.look", x).reshape(rows, columns, 3, heads, width // heads)
+        place = self[f"network.{block}.place"]
+        wide = np.pad(parts, ((2, 2), (2, 2), (0, 0), (0, 0), (0, 0)))
+        seen = np.zeros((rows, columns, heads, width // heads))
+        for r, c, head in np.ndindex(rows, columns, heads):
+            around = wide[r : r + 5, c : c + 5, :, head].reshape(25, 3, -1)
+            score = around[:, 1] @ parts[r, c, 0, head] / np.sqrt(width // heads) + place[head]
+            share = np.exp(score - score.max())
+            seen[r, c, head] = share @ around[:, 2] / share.sum()
+        return seen.reshape(rows, columns, width)
 
     def works_on(self, kind: int) -> bool:
         """Whether prior and filter work on a kind of frame."""
@@ -110,13 +136,15 @@ class Model:
         return decoded + step * self.linear("filter_out", features), features
 
     def null_memory(self, rows: int, columns: int) -> np.ndarray:
-        if not self.width:
+        if not self.width or not self.memory:
             return np.zeros((rows, columns, 0))
         null = self["network.memory.null"].reshape(-1)
         return np.broadcast_to(null, (rows, columns, len(null)))
 
     def remember(self, state: np.ndarray, features: np.ndarray) -> np.ndarray:
         """The memory after an intra or key frame."""
+        if not self.memory:
+            return state
         g = self.linear("memory.gate", np.concatenate([features, state], axis=-1))
         size = state.shape[-1]
         gate = np.clip(0.5 + 0.25 * g[..., :size], 0, 1)

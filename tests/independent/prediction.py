@@ -16,24 +16,80 @@ def cosines(n: int) -> np.ndarray:
     return basis
 
 
+def wavelets(n: int) -> np.ndarray:
+    rows = [np.full(n, n**-0.5)]
+    m = 1
+    while m < n:
+        x = np.clip((2 * np.arange(n) + 1) * m / n - 0.5, 0, 2 * m - 1)
+        hats = [np.maximum(0, 1 - abs(x - j)) for j in range(2 * m)]
+        d = np.array([hats[2 * j + 1] - hats[2 * j] for j in range(m)])
+        for coarser in rows:
+            d -= np.outer(d @ coarser, coarser)
+        u, _, v = np.linalg.svd(d, full_matrices=False)  # U V is (D D^T)^(-1/2) D
+        rows += list(u @ v)
+        m *= 2
+    return np.array(rows)
+
+
+def line(name: str, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Basis of a line of n samples, and the frequency of each row."""
+    if name == "dct":
+        return cosines(n), np.arange(n)
+    scales = [2 ** (k.bit_length() - 1) if k else 0 for k in range(n)]
+    return wavelets(n), np.array([(3 * m - 1) / 2 if m else 0 for m in scales])
+
+
+def edge(n: int) -> np.ndarray:
+    """What mixes n samples around an edge between patches."""
+    half = n // 2
+    k, i = np.arange(half)[:, None], np.arange(half)[None, :]
+    fourth = np.sqrt(2 / half) * np.cos(np.pi * (2 * k + 1) * (2 * i + 1) / (4 * half))
+    v = cosines(half).T @ fourth
+    mixed = np.zeros((n, n))
+    for column in range(n):
+        x = np.zeros(n)
+        x[column] = 1
+        a, b = x[:half], x[half:][::-1]
+        same, other = (a + b) / np.sqrt(2), v @ ((a - b) / np.sqrt(2))
+        mixed[:half, column] = (same + other) / np.sqrt(2)
+        mixed[half:, column] = ((same - other) / np.sqrt(2))[::-1]
+    return mixed
+
+
+def mix(plane: np.ndarray, h: int, w: int, back: bool) -> np.ndarray:
+    """A plane whose patches of h x w samples overlap."""
+    found = plane.copy()
+    for axis, size in ((0, h), (1, w)):
+        matrix = edge(size).T if back else edge(size)
+        lines = found if axis == 0 else found.T
+        for at in range(size, len(lines), size):
+            around = slice(at - size // 2, at + size // 2)
+            lines[around] = matrix @ lines[around]
+    return found
+
+
 class Transform:
     """Planes <-> coefficients [rows, columns, C]."""
 
-    def __init__(self, h: int, w: int) -> None:
+    def __init__(self, h: int, w: int, name: str = "dct", overlap: bool = False) -> None:
         self.sizes = [(h, w), (h // 2, w // 2), (h // 2, w // 2)]
+        self.overlap = overlap
+        self.lines = {n: line(name, n) for size in self.sizes for n in size}
         frequencies = [
             (fy * w) ** 2 + (fx * h) ** 2
             for rows, columns in self.sizes
-            for fy in range(rows)
-            for fx in range(columns)
+            for fy in self.lines[rows][1]
+            for fx in self.lines[columns][1]
         ]
         self.order = sorted(range(len(frequencies)), key=lambda i: frequencies[i])
 
     def forward(self, planes: Planes) -> np.ndarray:
         parts = []
         for plane, (h, w) in zip(planes, self.sizes, strict=True):
-            blocks = plane.reshape(plane.shape[0] // h, h, plane.shape[1] // w, w)
-            found = np.einsum("ky,rycx,lx->rckl", cosines(h), blocks, cosines(w), optimize=True)
+            mixed = mix(plane, h, w, back=False) if self.overlap else plane
+            blocks = mixed.reshape(plane.shape[0] // h, h, plane.shape[1] // w, w)
+            down, across = self.lines[h][0], self.lines[w][0]
+            found = np.einsum("ky,rycx,lx->rckl", down, blocks, across, optimize=True)
             parts.append(found.reshape(*found.shape[:2], h * w))
         return np.concatenate(parts, axis=-1)[..., self.order]
 
@@ -44,10 +100,40 @@ class Transform:
         planes, start = [], 0
         for h, w in self.sizes:
             part = plain[..., start : start + h * w].reshape(rows, columns, h, w)
-            found = np.einsum("ky,rckl,lx->rycx", cosines(h), part, cosines(w), optimize=True)
-            planes.append(found.reshape(rows * h, columns * w))
+            down, across = self.lines[h][0], self.lines[w][0]
+            found = np.einsum("ky,rckl,lx->rycx", down, part, across, optimize=True)
+            plane = found.reshape(rows * h, columns * w)
+            planes.append(mix(plane, h, w, back=True) if self.overlap else plane)
             start += h * w
         return planes
+
+
+def divided(h: int, w: int, name: str, divisions: int) -> list[np.ndarray]:
+    """Of each division, the basis [C, C] of a patch's samples (Y, U, V), row by row a channel."""
+    found: list[np.ndarray] = []
+    sizes = [(h, w), (h // 2, w // 2), (h // 2, w // 2)]
+    channels: list[int] = []
+    for division in range(divisions):
+        parts = 2**division
+        rows: list[tuple[float, int, np.ndarray]] = []
+        start = 0
+        for plane, (high, wide) in enumerate(sizes):
+            (down, fy), (across, fx) = line(name, high // parts), line(name, wide // parts)
+            for by, ky, bx, kx in np.ndindex(parts, len(down), parts, len(across)):
+                block = np.zeros((high, wide))
+                top, left = by * len(down), bx * len(across)
+                part = np.outer(down[ky], across[kx])
+                block[top : top + len(down), left : left + len(across)] = part
+                basis = np.zeros(3 * h * w // 2)
+                basis[start : start + high * wide] = block.ravel()
+                rows.append(((fy[ky] * parts * w) ** 2 + (fx[kx] * parts * h) ** 2, plane, basis))
+            start += high * wide
+        rows.sort(key=lambda row: row[0])
+        if not division:
+            channels = [plane for _, plane, _ in rows]
+        by_plane = [iter([b for _, own, b in rows if own == plane]) for plane in range(3)]
+        found.append(np.array([next(by_plane[plane]) for plane in channels]))
+    return found
 
 
 def taps(n: int, u: int) -> np.ndarray:

@@ -35,6 +35,12 @@ PLAIN: dict[str, Any] = {
     "kind_qualities": [3, -2, 0, 2, 30],
 }
 NETWORKS = {"width": 7, "intra_width": 10}
+EIGHT = {"t": 8, "h": 8, "w": 8}
+# Overlapping patches of wavelets, few predicted channels.
+WAVELETS = {"patch": EIGHT, "transform": "dwt", "overlap": True, "predicted": 7}
+WIDE = {"t": 8, "h": 8, "w": 16}
+DIVIDED = {"patch": WIDE, "groups": [9, 192], "divisions": 3, "overlap": True, "predicted": 30}
+ATTENTIVE = {"patch": EIGHT, "width": 12, "block": "attention", "memory": 0, "overlap": True}
 SOME = [True, False, True, True, False]
 
 
@@ -133,8 +139,11 @@ PLANS: dict[str, list[Plan]] = {
         # More than 64 blocks in a row.
         ({"patch": {"t": 8, "h": 16, "w": 16}, "groups": [4, 99, 384]}, (1060, 16), 8, "one"),
         ({"patch": {"t": 8, "h": 16, "w": 8}, "groups": [192], **NETWORKS}, (70, 50), 10, "short"),
+        (WAVELETS, (60, 42), 8, "short"),
+        (DIVIDED, (70, 50), 8, "short"),
+        (ATTENTIVE, (50, 38), 8, "short"),
     ],
-    ids=["dct", "stc-1", "4x8", "16x16", "16x8"],
+    ids=["dct", "stc-1", "4x8", "16x16", "16x8", "wavelets", "divided", "attention"],
 )
 def test_made_up_files(
     model: str | dict[str, Any],
