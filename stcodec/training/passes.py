@@ -85,7 +85,7 @@ class Passes(nn.Module):
         self.register_buffer("costs", index_costs(tables), persistent=False)
         sizes = torch.arange(scales.LARGEST_MAGNITUDE + 1)
         self.register_buffer("logs", scales.log_magnitude(sizes), persistent=False)
-        self.register_buffer("factors", frequency_factors(network.config.patch), persistent=False)
+        self.register_buffer("factors", frequency_factors(network.config), persistent=False)
         self.register_buffer(
             "bands", scales.band_sums(torch.eye(network.config.patch.channels)), persistent=False
         )
