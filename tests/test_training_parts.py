@@ -110,7 +110,7 @@ def test_batched_passes_are_those_of_the_codec(model: Model, kind: int) -> None:
             None if modes is None else modes[one],
             None if spread is None else spread[one],
         )
-        costs, factors = torch.from_numpy(model.tables.costs()), frequency_factors(PatchSize())
+        costs, factors = torch.from_numpy(model.tables.costs()), frequency_factors(model.config)
         quantiser = RateDistortionQuantiser(costs, weight[i], factors)
         coded = latents[one] - mean[one]
         wanted = coder.write(SymbolWriter(), context, coded, step[one], quantiser)
