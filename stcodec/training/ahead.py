@@ -59,8 +59,8 @@ class Ahead:
         assert self._next is not None
         parts = self._next.result()
         self._next = self._reader.submit(self._read, number + 1)
-        y, u, v = (p.to(self.device, non_blocking=True).float() / 255 for p in parts["planes"])
-        quality = parts["quality"].to(self.device, non_blocking=True)
+        y, u, v = (plane.to(self.device).float() / 255 for plane in parts["planes"])
+        quality = parts["quality"].to(self.device)
         return Batch(y, u, v, quality, tuple(parts["trees"]), {}, parts["keys_only"])
 
     def _read(self, number: int) -> dict[str, Any]:
@@ -71,8 +71,6 @@ class Ahead:
             time.sleep(_POLL)
         parts: dict[str, Any] = torch.load(path, weights_only=True)
         path.unlink()
-        if self.device.type == "cuda":
-            parts["planes"] = [plane.pin_memory() for plane in parts["planes"]]
         return parts
 
     def close(self) -> None:

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from stcodec.training.batch import Batch
 from stcodec.training.engine import Engine, Outcome
 
-_WARM_UP = 2  # runs before a recording, in which libraries choose what they do
-
 
 @dataclass(frozen=True)
 class _Recording:
@@ -95,12 +93,13 @@ class Captured:
         current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
         aside.wait_stream(current)
         with torch.cuda.stream(aside):
-            for _ in range(_WARM_UP):
-                work(own)
+            # Libraries choose in the first run what they do.
+            work(own)
         current.wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         # Graphs are not replayed at the same time, and what they return is read before the next.
-        with torch.cuda.graph(graph, pool=self._pool):
+        # What other threads do meanwhile is none of its business.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             results = work(own)
         self._pool = self._pool or graph.pool()
         return _Recording(inputs, results, graph.replay)

@@ -25,7 +25,7 @@ from stcodec.training.run import OPTIMISERS, Run, RunSettings, only_intra, with_
 # Far away from the batches of training: these are other crops.
 _FIRST_FITTED = 10_000_000
 # Sequences of trees in a run that records steps: each takes memory and time of its own.
-_PLANS = 3
+_PLANS = 2
 
 
 @click.group(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
