@@ -50,12 +50,15 @@ def write(target: Path, model: Model, card: str | None) -> None:
         target, model.config, model.network, model.scale_networks, model.tables, model.motion_start
     )
     if card is not None:
-        digest = hashlib.sha256(target.read_bytes()).hexdigest()
-        target.with_suffix(".md").write_text(card.replace("SHA256", digest), encoding="utf-8")
+        data = target.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        card = card.replace("SHA256", digest).replace("SIZE", str(len(data)))
+        target.with_suffix(".md").write_text(card, encoding="utf-8")
 
 
 def linear_card(target: Path, model: Model, options: dict[str, Any], report: Sequence[str]) -> str:
-    """A page about a model that was fitted from nothing; SHA256 stands for the hash of its file."""
+    """A page about a model that was fitted from nothing; SHA256 and SIZE stand for the
+    hash of its file and its bytes."""
     lines = [*_head(target, model), "* Fitted from nothing, with these options:", *_listed(options)]
     return "\n".join([*lines, *_fitted(report)])
 
@@ -63,7 +66,8 @@ def linear_card(target: Path, model: Model, options: dict[str, Any], report: Seq
 def card(
     target: Path, model: Model, run: Path, options: dict[str, Any], report: Sequence[str]
 ) -> str:
-    """A page about a model that was trained; SHA256 stands for the hash of its file."""
+    """A page about a model that was trained; SHA256 and SIZE stand for the
+    hash of its file and its bytes."""
     rows = [row for row in checkpoint.read_log(run) if "loss" in row]
     lines = _head(target, model)
     lines += [f"* Started from `{options['model']}`, with these options:", *_listed(options)]
@@ -102,7 +106,7 @@ def _head(target: Path, model: Model) -> list[str]:
         "",
         f"{config.transform.upper()} of {patches} {size}. {networks}",
         "",
-        "* sha256 `SHA256`",
+        "* sha256 `SHA256`, SIZE bytes",
     ]
 
 

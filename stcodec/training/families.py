@@ -32,9 +32,6 @@ FAMILIES: dict[str, Family] = {
     "32x32": Family("patches of 32x32x8", {"patch": (32, 32), **_PREDICTED}),
     "dwt": Family("wavelets instead of cosines", {"transform": "dwt", **_PREDICTED}),
     "overlapping": Family("patches that overlap", {"overlap": True, **_PREDICTED}),
-    "overlapping-16x16": Family(
-        "larger patches that overlap", {"patch": (16, 16), "overlap": True, **_PREDICTED}
-    ),
     "adaptive": Family(
         "16x16x8, each whole, in four or in sixteen",
         {"patch": (16, 16), "divisions": 3, **_PREDICTED},

@@ -40,6 +40,7 @@ STEP_GAINS = (-0.87, -0.85, -0.25, 0.15, 0.45)
 CHROMA_GAIN = -0.75
 NARROWEST, WIDEST = 0.06, 300.0
 _ESCAPE = 1e-5
+_SYMBOLS_AT_ONCE = 1536 * 96  # of patches, that scale networks learn from in a step
 _DIVISIONS_UNSEEN = 20.0  # of each division, as if seen before
 
 
@@ -114,6 +115,7 @@ class Collector:
 
     def __init__(self, config: ModelConfig, patches_per_pass: int, seed: int = 0) -> None:
         self.samples: defaultdict[str, Sample] = defaultdict(Sample)
+        self.channels = config.patch.channels
         channels = self._predicted = config.predicted_channels
         self.normal = torch.zeros(
             scales.PREDICTORS, 4 * channels, 4 * channels, dtype=torch.float64
@@ -189,7 +191,13 @@ def train_scales(
     costs = index_costs(tables)
     return start.map(
         lambda name, network: _train_scales(
-            collector.samples[name], network, costs, steps, f"scale network {name}", log
+            collector.samples[name],
+            network,
+            costs,
+            steps,
+            collector.channels,
+            f"scale network {name}",
+            log,
         )
     )
 
@@ -199,6 +207,7 @@ def _train_scales(
     start: GroupNetwork,
     costs: Tensor,
     steps: int,
+    channels: int,
     name: str,
     log: Callable[[str], None],
 ) -> GroupNetwork:
@@ -210,12 +219,13 @@ def _train_scales(
     (inputs, hidden), outputs = start.w1.shape, start.w2.shape[1]
     net = ScaleTwin(inputs, hidden, outputs, len(start.b1)) if new else ScaleTwin.of(start)
     rate = 6e-3 if new else 3e-3
+    count = max(1, _SYMBOLS_AT_ONCE // channels)
     optimiser = torch.optim.Adam(net.parameters(), lr=rate)
     total, before = 0.0, 0.0
     for step in range(steps):
         left = 0.5 * (1 + np.cos(np.pi * step / steps))
         optimiser.param_groups[0]["lr"] = rate * left + 2e-5
-        pick = torch.randint(len(x), (1536,))
+        pick = torch.randint(len(x), (count,))
         bits = code_length(net(x[pick].float(), context[pick]), size[pick], costs)
         loss = bits.sum(1).mean()
         optimiser.zero_grad()
