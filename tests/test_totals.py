@@ -14,6 +14,7 @@ from stcodec.container.joining import Split, concat
 from stcodec.container.stp import SIGNATURE
 from stcodec.errors import DamagedFileError
 from stcodec.flows import inspect
+from stcodec.flows.salvage import Lost
 from tests.conftest import run
 from tests.test_container import taken_apart
 
@@ -145,3 +146,26 @@ def test_commands_end_with_their_exit_code(whole: Path, tmp_path: Path, damage: 
     ):
         done = run(*arguments)
         assert (done.returncode, done.stderr.count("\n")) == (3, 1), (arguments, done.stderr)
+
+
+@pytest.mark.parametrize("cut", [None, -30])
+@pytest.mark.parametrize("same", [False, True])
+def test_one_file_behind_another_is_no_file(
+    whole: Path, tmp_path: Path, same: bool, cut: int | None
+) -> None:
+    """As `cat` makes it, also of one that was cut off: nothing of it is taken for all of it, and
+    chunks of the two are not put together."""
+    first, second = whole.read_bytes()[:cut], (whole if same else whole.with_name("one.stp"))
+    bad = tmp_path / "bad.stp"
+    bad.write_bytes(first + second.read_bytes())
+    lost: list[Lost] = []
+    said = "out of place|cut off|damaged|impossible" if cut else rf"another .* byte {len(first)} "
+    for read in (lambda: inspect.info(bad), lambda: list(inspect.verify(bad, lost=lost))):
+        with pytest.raises(DamagedFileError, match=said):
+            read()
+    assert lost[-1].what == f"another .stp file, from byte {len(first)} on"
+    assert [one.what for one in lost[:-1]] == (["pictures"] if cut else [])
+    assert lost[-1].start == pytest.approx(60 / 29.97, abs=0.01)
+    bad.write_bytes(first + b"\n")
+    with pytest.raises(DamagedFileError):
+        list(inspect.verify(bad))

@@ -139,3 +139,12 @@ class BlobBudget:
     def take(self, size: int) -> None:
         """Have a blob of so many bytes."""
         self._taken += size
+
+
+def followed(by_another: bool, at: int) -> DamagedFileError:
+    """What to say of a file that does not end where it says, at byte `at`."""
+    if by_another:
+        return DamagedFileError(
+            f"another .stp file follows at byte {at} (`stcodec concat` joins files)"
+        )
+    return DamagedFileError(f"something follows its end at byte {at}")

@@ -66,8 +66,9 @@ class Salvage:
 
     reader: header, streams, metadata and blobs, as far as they are whole; index: None where the
     end of the file is not whole; damage: the end of each place that is no section, by its first
-    byte; incomplete: whether some of what stands before the first chunk or packet is lost; size:
-    bytes of the file. DamagedFileError where no header is left.
+    byte; incomplete: whether some of what stands before the first chunk or packet is lost; shorter:
+    whether bytes are missing before the index; size: bytes of the file; another: whether one more
+    file follows at that byte. DamagedFileError where no header is left.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -77,9 +78,9 @@ class Salvage:
         self.index: Index | None = None
         self._pieces: list[_Piece] = []
         self._before = _Piece(0, 0, 0, 0, 0, False, False)
-        self.incomplete = False
+        self.incomplete = self.shorter = self.another = False
         self._tables: list[_Section] = []
-        self._index = b""
+        self._index: _Section | None = None
         self._survey()
         self._put_in_order()
 
@@ -88,6 +89,8 @@ class Salvage:
         chunk: VideoChunk | None = None
         begun, damaged = 0, False
         for section in self._source.sections(0, self.size, {}):
+            if reader is not None and self._begins_another(section):
+                break
             if section.tag in (stp.HEAD, *_TABLES) and reader is None:
                 self._tables.append(section)
                 continue
@@ -105,6 +108,18 @@ class Salvage:
                 damaged = True
         self.reader = reader or self._opened()
         self._add(begun, self.size, chunk, damaged)
+
+    def _begins_another(self, section: _Section) -> bool:
+        """Whether a section is the head of one more file, where this one ends: chunks of the two do
+        not go together."""
+        begin = section.at - len(stp.SIGNATURE)
+        if section.tag != stp.HEAD:
+            return False
+        if self._source.read(begin, len(stp.SIGNATURE)) != stp.SIGNATURE:
+            return False
+        self.size, self.another = begin, True
+        self.damage = {a: min(end, begin) for a, end in self.damage.items() if a < begin}
+        return True
 
     def _add(self, at: int, end: int, chunk: VideoChunk | None, damaged: bool) -> None:
         """A piece has ended. That before the first chunk is never out of place."""
@@ -166,12 +181,13 @@ class Salvage:
         """The end of the file; UnsupportedFileError for what readers must know, and this one does
         not."""
         if section.tag == stp.INDEX:
-            self._index = section.body
-        elif section.tag == stp.FOOT:
+            self._index = section
+        elif section.tag == stp.FOOT and self._index is not None:
             with contextlib.suppress(DamagedFileError):
                 footer = records.unpack_fields(Footer, section.body)
                 streams = len(reader.streams) or None
-                self.index = records.unpack_index(self._index, footer, streams)
+                self.index = records.unpack_index(self._index.body, footer, streams)
+                self.shorter = self._index.at < footer.index_offset
         elif section.tag[:1].isupper() and not _KNOWN.fullmatch(section.tag):
             raise UnsupportedFileError(f"section {section.tag!r} needs a newer stcodec")
 
@@ -201,7 +217,9 @@ class Salvage:
         """The packet, if it is right and its stream is known."""
         with contextlib.suppress(DamagedFileError):
             packet = records.unpack_packet(body)
-            if packet.stream < len(self.reader.streams):
+            if packet.stream >= len(self.reader.streams):
+                self.incomplete = True
+            else:
                 stp.check_packet(packet, self.reader.streams[packet.stream].time_base)
                 return packet
         return None

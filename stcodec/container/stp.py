@@ -282,6 +282,10 @@ class Reader:
             raise DamagedFileError(f"section {tag!r} at byte {at} is out of place")
         footer = unpack_fields(Footer, fields)
         self._tally.end(footer, index_offset, self._index(body, footer))
+        at = self.offset
+        # Who keeps a pipe open behind the end keeps nobody waiting.
+        if not self.would_wait and (following := self._read(len(SIGNATURE))):
+            raise checks.followed(following == SIGNATURE, at)
         self.complete = True
 
     def _index(self, body: bytes, footer: Footer) -> Index:
@@ -320,7 +324,7 @@ class Reader:
         self._stream.seek(footer.index_offset)
         self.offset = footer.index_offset
         tag, body = self._section()
-        if tag != INDEX:
+        if tag != INDEX or self.offset != end:
             raise DamagedFileError("the index is not where the footer says")
         return self._index(body, footer)
 

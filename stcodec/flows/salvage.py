@@ -103,8 +103,14 @@ class Recovery:
             Lost(_PICTURES, float(a * base), None if b is None else float(b * base), n)
             for a, b, n in self._ranges
         ]
-        tables = [Lost(_TABLES, 0.0, None)] if self._left.incomplete else []
-        return (*ranges, *self._streams.lost, *tables)
+        lost = [*ranges, *self._streams.lost]
+        # What is missing where nothing else is was no picture and no packet.
+        if self._left.incomplete or (self._left.shorter and not lost):
+            lost.append(Lost(_TABLES, 0.0, None))
+        if self._left.another:
+            what = f"another .stp file, from byte {self._left.size} on"
+            lost.append(Lost(what, float((self._due or 0) * base), None))
+        return tuple(lost)
 
     def _missing_by_segment(self) -> dict[int, int]:
         """How many pictures of each segment that the index knows are missing from it."""
