@@ -15,6 +15,7 @@ from stcodec.batch.ray_pool import RayPool
 from stcodec.batch.settings import CORES_PER_JOB, Settings, remembered
 from stcodec.batch.state import State, digest
 from stcodec.common.files import Overwrite, check_output, give_name
+from stcodec.common.signatures import Signature, signature
 from stcodec.common.threads import cores
 from stcodec.errors import DamagedFileError, InputError, OutputExistsError
 from stcodec.flows import sources
@@ -135,7 +136,7 @@ class Batch:
 
     def _same(self, task: Task, known: dict[str, Any]) -> bool:
         """Would the output be made of the same input with the same options?"""
-        found = sources.signature(task.source)
+        found = signature(task.source)
         if found is None:
             return False
         source = os.path.abspath(task.source)
@@ -161,7 +162,7 @@ class Batch:
             state.add("settings", **remembered(settings))
             threads = max(1, (settings.options.get("threads") or cores()) // self.jobs)
             jobs = [self._job(entry, threads) for entry in self.waiting]
-            found = [sources.signature(e.task.source) for e in self.waiting]
+            found = [signature(e.task.source) for e in self.waiting]
             before = [_written(f) for f in found]
             for number, record in workers.run(jobs):
                 entry = self.waiting[number]
@@ -250,7 +251,7 @@ class Batch:
         """Whether a source is to go; its output has been proved then."""
         return bool(self.settings.options.get("remove_source") and entry.result["untouched"])
 
-    def _remove(self, entry: Entry, before: sources.Signature | None) -> None:
+    def _remove(self, entry: Entry, before: Signature | None) -> None:
         """Remove a source, if that is wanted and it may go; else its notes say why not."""
         if not self.settings.options.get("remove_source"):
             return
@@ -259,7 +260,7 @@ class Batch:
         entry.result["notes"] = [*entry.result["notes"], *([] if why is None else [why])]
 
 
-def _written(found: sources.Signature | None) -> dict[str, int]:
+def _written(found: Signature | None) -> dict[str, int]:
     """What is written down of an input; not its number, which a copy of the disk does not keep."""
     return {} if found is None else {"input_bytes": found.size, "input_mtime_ns": found.mtime_ns}
 

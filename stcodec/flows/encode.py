@@ -26,6 +26,7 @@ from stcodec.common.files import (
     open_output,
 )
 from stcodec.common.pipes import CountedReader
+from stcodec.common.signatures import signature, written_since
 from stcodec.common.timeline import Window, cut
 from stcodec.common.timing import stage
 from stcodec.common.values import Extras, Packet, PathLike, Pause, Picture, Progress, StreamInfo
@@ -37,7 +38,6 @@ from stcodec.flows.coding import QualityControl, coded, coders, make_header
 from stcodec.flows.grouping import Cut, chunks
 from stcodec.flows.proof import read_back
 from stcodec.flows.resume import Beginning, Earlier, check_resume, key_of
-from stcodec.flows.sources import changed, signature
 from stcodec.media.live import Live
 from stcodec.media.reader import VideoReader
 from stcodec.options import EncodeOptions, parse_audio
@@ -136,7 +136,7 @@ def _encode(
             input_bytes = opened.bytes()
             check_larger(source, options, size, input_bytes)
             notes.extend(n for n in video.notes if n not in notes)
-            written = changed(source, before)
+            written = written_since(source, before)
             if written is not None and options.strict:
                 raise InputError(f"{os.fspath(source)}: {written}")
             notes += [] if written is None else [f"{written} (--strict refuses such a file)"]

@@ -26,6 +26,7 @@ from stcodec.common.files import (
     open_output,
     temporary_folder,
 )
+from stcodec.common.signatures import Signature, signature
 from stcodec.common.values import PathLike, Progress
 from stcodec.errors import TargetError
 from stcodec.flows import sources
@@ -82,7 +83,7 @@ def search_steps(
         if getattr(options, name):
             sources.check_plain(source, target, flag(name))
     compile_once(options, tell)
-    before = sources.signature(source)
+    before = signature(source)
     forecast = Forecast(input_size(source), options.quality)
     for step in _steps(source, target, options, notes):
         if isinstance(step, EncodeResult):
@@ -98,7 +99,7 @@ def _ended(
     source: PathLike,
     target: PathLike,
     options: EncodeOptions,
-    before: sources.Signature | None,
+    before: Signature | None,
     result: EncodeResult,
 ) -> EncodeResult:
     """What is done once the output is complete."""
