@@ -56,8 +56,7 @@ class SparseValues:
     def rows(self, shape: tuple[int, int]) -> Tensor:
         """Which rows have values, bool [rows * columns]."""
         some = torch.zeros(shape[0], dtype=torch.bool, device=self.values.device)
-        some[self.at // shape[1]] = True
-        return some
+        return some.index_fill_(0, self.at // shape[1], True)
 
     @staticmethod
     def join(parts: Sequence[SparseValues], size: int) -> SparseValues:

@@ -118,10 +118,11 @@ class Means:
         if len(at):
             self.errors.index_copy_(0, at, expected.delta)
             self.refined.index_copy_(0, at, expected.delta)
-            self.off[at] = True
+            self.off.index_fill_(0, at, True)
         at = expected.at if rows is None else expected.at[rows]
         self.errors.index_add_(0, at, values * self.step)
-        self.off[at] = True
+        # Not `self.off[at] = True`, for which CUDA alone would copy the value and wait.
+        self.off.index_fill_(0, at, True)
 
     def grids(self) -> tuple[Tensor, Tensor]:
         """Decoded latents and refined means, [frames, C, rows, columns], relative to the means that
