@@ -17,7 +17,7 @@ from stcodec.bench.payloads import Results
 from stcodec.codec.divisions import turns
 from stcodec.codec.model_files import load_model
 from stcodec.codec.network import ModelConfig
-from stcodec.codec.overlap import Overlap
+from stcodec.codec.overlap import Overlap, edge_matrix
 from stcodec.codec.patches import Frames, PatchSize
 from stcodec.codec.transform import LINES, transform_of
 from stcodec.training import export, fit
@@ -136,6 +136,25 @@ def test_wavelets_keep_to_their_place() -> None:
     assert all(np.abs(row).argmax() // 2 == place for place, row in enumerate(fine))
     far = np.abs(np.arange(32)[None, :] - 2 * np.arange(16)[:, None]) > 6
     assert np.abs(fine[far]).max() < 0.02
+
+
+def coding_gain(rows: np.ndarray) -> float:
+    """Of orthonormal rows, for a first-order Markov process (0.95), in dB."""
+    at = np.arange(rows.shape[1])
+    covariance = 0.95 ** np.abs(at[:, None] - at[None, :])
+    return float(-10 * np.log10(np.diag(rows @ covariance @ rows.T)).mean())
+
+
+def test_coding_gains_are_those_in_the_documents() -> None:
+    cosines, _ = LINES["dct"](8)
+    wavelets, _ = LINES["dwt"](8)
+    mixing = np.eye(24)
+    for edge in (8, 16):
+        mixing[edge - 4 : edge + 4, edge - 4 : edge + 4] = edge_matrix(8)
+    lapped = (np.kron(np.eye(3), cosines) @ mixing)[8:16]
+    assert coding_gain(cosines) == pytest.approx(8.83, abs=0.005)
+    assert coding_gain(wavelets) == pytest.approx(8.63, abs=0.005)
+    assert coding_gain(lapped) == pytest.approx(9.22, abs=0.005)
 
 
 @pytest.mark.parametrize(("h", "w"), SIZES)

@@ -90,7 +90,8 @@ def payloads(
 ) -> None:
     """Bytes of payloads alone, by part, of CLIPS: files, or folders of videos.
 
-    BD-rates compare with the packets of other codecs, and with an earlier run, clip by clip.
+    BD-rates compare with the packets of other codecs, and with an earlier run, clip by clip; the
+    last table puts several models side by side.
     Screens (clips of that kind in the table) stay out of the mean. What was measured before with
     the same code, model and settings comes from the cache.
     """

@@ -220,7 +220,7 @@ def family(
         return
     length = {"minutes": options["minutes"], "steps": options["train_steps"]}
     context.invoke(train, run=run, model=str(start), **wanted.networks, **length, **common)
-    context.invoke(export_run, run=run, target=target, rounds=1, **fitting)
+    context.invoke(export_run, run=run, target=target, rounds=0, **fitting)
 
 
 @commands.command("plot")
