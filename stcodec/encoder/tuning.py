@@ -66,6 +66,11 @@ FLOOR_BITS, FLOOR_BITS_PER_SYMBOL = 4.0, 0.001
 """What must be lost for want of a table, in bits, before a call raises index 0: the flag's own bits
 and what raising costs per symbol."""
 
+# --- Division of patches
+
+DIVISION_BITS = 2.0
+"""Bits by which a divided patch must seem cheaper than a whole one, by a rough estimate."""
+
 # --- Activity
 
 ACTIVITY_PSNR, ACTIVITY_SSIM = 0.05, 0.2
@@ -108,6 +113,3 @@ BETWEEN_REFINEMENTS = (2, 1)
 BETWEEN_UNLIKELY, BETWEEN_MOST_UNLIKELY = 0.0002, 32
 """Mean absolute difference, of samples in [0, 1], that is worth a quarter sample of motion other
 than what is around; and the most of these that count."""
-
-# Bits by which a divided patch must seem cheaper than a whole one, by a rough estimate.
-DIVISION_BITS = 2.0
