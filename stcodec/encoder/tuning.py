@@ -68,7 +68,7 @@ and what raising costs per symbol."""
 
 # --- Division of patches
 
-DIVISION_BITS = 2.0
+DIVISION_BITS = 4.0
 """Bits by which a divided patch must seem cheaper than a whole one, by a rough estimate."""
 
 # --- Activity
