@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +20,11 @@ import pytest
 import stcodec
 from stcodec.bench.event_truth import Drawn, Scene, write
 from stcodec.container.finishing import finish
-from stcodec.errors import DamagedFileError
+from stcodec.errors import DamagedFileError, OutputExistsError
 from stcodec.flows.inspect import info
+from stcodec.flows.record import record_steps
 from stcodec.flows.recordings import Recordings
+from stcodec.options import EncodeOptions, RecordOptions
 from tests.conftest import run
 from tests.media import clip, write_clip
 from tests.recording import (
@@ -241,6 +244,30 @@ def test_a_taken_name_gets_a_number_and_another_file_stays(bee: Path, tmp_path: 
     assert target.read_bytes() == b"mine"
     assert run("record", bee, target, *FAST, "-y").returncode == 0
     assert info(target).frames == 20
+
+
+def test_two_recorders_never_write_one_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.stp"
+    with Recorder("-", target) as recorder:
+        recorder.write(y4m(30))
+        until(target.exists)
+        film = write_clip(tmp_path / "in.mkv", clip(9))
+        for options, code in (((), 4), (("-y",), 1)):
+            done = run("record", film, target, *options, *FAST)
+            assert done.returncode == code, done.stderr
+        assert "another process is writing it" in done.stderr
+        # Nor does one that has found nothing there a moment before.
+        steps = record_steps(
+            film,
+            Recordings(target),
+            EncodeOptions(model="dct", effort=0),
+            RecordOptions(),
+            threading.Event(),
+        )
+        with pytest.raises(OutputExistsError):
+            list(steps)
+        assert recorder.end()[0] == 0
+    assert sum(len(c.pts) for c in chunks_of(target)) == 30
 
 
 def test_a_file_is_played_at_its_own_speed(bee: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import threading
 from typing import Any
@@ -119,9 +120,8 @@ def record(
         check_input(source)
     recordings = Recordings(target)
     recordings.check(every, keep)
-    check_output(
-        recordings.path(0.0), policy(overwrite, target), None if live is not None else source
-    )
+    coding = dataclasses.replace(coding, overwrite=policy(overwrite, target))
+    check_output(recordings.path(0.0), coding.overwrite, None if live is not None else source)
     watch = None
     if events or command is not None:
         watch = Watch(1.0, None if learned is None else camera.read(learned))

@@ -43,6 +43,20 @@ def claim(handle: int) -> bool:
     return True
 
 
+def is_claimed(handle: int) -> bool:
+    """Whether another process has said that an open file is in use; else this one has, from now on,
+    where the system knows such locks."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 @contextlib.contextmanager
 def claimed(path: Path) -> Iterator[int | None]:
     """The open file or folder, claimed; None where that cannot be had."""

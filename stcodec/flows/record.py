@@ -13,14 +13,17 @@ from pathlib import Path
 from stcodec.codec.model_files import load_model
 from stcodec.common.arithmetic import Arithmetic
 from stcodec.common.devices import choose_device
+from stcodec.common.files import Overwrite
 from stcodec.common.values import Packet, PathLike, Pause, Picture, Progress
 from stcodec.container.extras import pack_extras
+from stcodec.container.records import Header
 from stcodec.encoder.encoder import ChunkEncoder
+from stcodec.errors import OutputExistsError
 from stcodec.flows.arrivals import Arrived
 from stcodec.flows.coding import coded, coders, make_header, warm_up
 from stcodec.flows.compiling import compile_once
 from stcodec.flows.cutting import FileItems, Inbox, thinned
-from stcodec.flows.feed import Back, Event, Feed, Lost
+from stcodec.flows.feed import Back, Event, Feed, Lost, Opened
 from stcodec.flows.grouping import chunks
 from stcodec.flows.keeping_up import KeepingUp, Level, Meter, levels
 from stcodec.flows.recorded_file import RecordedFile
@@ -212,6 +215,21 @@ class _Recorder:
         while self._inbox.wait():
             yield from self._tell()
 
+    def _new_file(
+        self, begins: float, header: Header, opened: Opened, metadata: dict[str, str]
+    ) -> RecordedFile:
+        """The file of what begins at a time (of `time.time`)."""
+        again, blobs = self._files > 0, pack_extras(opened.info, opened.extras)
+        numbered = self._recordings.by_time or again
+        replaces = not numbered and self._coding.overwrite is Overwrite.YES
+        while True:
+            path = self._recordings.path(begins, again)
+            try:
+                return RecordedFile(path, replaces, header, opened.streams, metadata, blobs)
+            except OutputExistsError:
+                if not numbered:  # else somebody else has taken the name just now
+                    raise
+
     def _file(self, first: Arrived[Picture]) -> Iterator[News]:
         """Record the file that begins with a picture."""
         opened, level = self._inbox.opened, self._keeping.level
@@ -223,10 +241,9 @@ class _Recorder:
         metadata = {**opened.metadata, "creation_time": _utc(begins)}
         header = make_header(opened.info, self._model, self._coding.quality)
         again = self._files > 0
-        path, blobs = self._recordings.path(begins, again), pack_extras(opened.info, opened.extras)
         coding = replace(self._coding, effort=level.effort, quality=level.quality)
-        replaces = not (self._recordings.by_time or again)
-        with RecordedFile(path, replaces, header, opened.streams, metadata, blobs) as file:
+        with self._new_file(begins, header, opened, metadata) as file:
+            path = file.path
             yield Begun(path)
             # Each file shares the cores anew; what was shared once would be shared again.
             work = Arithmetic(self._work.device, coding.threads) if again else self._work

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from stcodec.common.leftovers import claim
+from stcodec.common.files import is_special
+from stcodec.common.leftovers import is_claimed
 from stcodec.common.values import Packet, StreamInfo
 from stcodec.container import records, stp
 from stcodec.container.finishing import finish
-from stcodec.errors import StcodecError
+from stcodec.errors import OutputExistsError, StcodecError
 from stcodec.flows.proof import read_back
 
 
 class RecordedFile:
     """A `.stp` file under its own name from the start, which has all chunks that were written; with
-    index and footer, whatever ends the block. StcodecError where it cannot be written.
+    index and footer, whatever ends the block. OutputExistsError where there is such a file already,
+    StcodecError where it cannot be written, or another process is writing it.
 
-    replace: whether there may be such a file already. A context manager. frames, end: pictures, and
-    the pts at which they end; offset: bytes.
+    replace: whether it may take the place of what is there. A context manager. frames, end:
+    pictures, and the pts at which they end; offset: bytes.
     """
 
     def __init__(
@@ -34,11 +38,11 @@ class RecordedFile:
     ) -> None:
         self.path, self.frames, self.end = path, 0, 0
         try:
-            self._stream = open(path, "wb" if replace else "xb")  # noqa: SIM115
-            # Nobody removes or mends it while it is claimed; closing it gives it back.
-            claim(self._stream.fileno())
+            self._stream = _opened(path, replace)
             self._writer = stp.Writer(self._stream, header, streams, metadata, blobs)
             self._stream.flush()
+        except FileExistsError:
+            raise OutputExistsError(f"{path}: already exists (-y overwrites)") from None
         except OSError as error:
             raise self._failure(error) from error
 
@@ -99,3 +103,21 @@ class RecordedFile:
 
     def _failure(self, error: OSError) -> StcodecError:
         return StcodecError(f"{self.path}: cannot be written ({error.strerror or error})")
+
+
+def _opened(path: Path, replace: bool) -> BinaryIO:
+    """The file, empty. Nobody removes, mends or replaces it while it is claimed; closing it gives
+    it back. OSError."""
+    if is_special(path):
+        return open(path, "wb")
+    there = os.O_CREAT if replace else os.O_CREAT | os.O_EXCL
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | there, 0o666)
+
+    stream = open(path, "r+b", opener=opener)  # noqa: SIM115
+    if is_claimed(stream.fileno()):
+        stream.close()
+        raise OSError(errno.EBUSY, "another process is writing it")
+    stream.truncate()
+    return stream
