@@ -54,17 +54,18 @@ def doubt(source: PathLike, options: EncodeOptions, frames: int) -> str | None:
     damage that does not keep a picture from being shown, or less or more than so many pictures.
     None where nothing does."""
     from stcodec.flows.encode import opened_video
-    from stcodec.media.complaints import heard
+    from stcodec.media.complaints import heard, second_opinion
 
     found = 0
     try:
         with opened_video(source, dataclasses.replace(options, strict=True)) as video:
             with heard(video.decoder) as lines:
                 found = sum(isinstance(item, Picture) for item in video)
+            other = second_opinion(source, video.demuxer.video.index, video.decoder)
     except InputError as error:
         return str(error).removeprefix(f"{os.fspath(source)}: ")
-    if lines:
-        return f"its decoder finds damage ({lines[0]})"
+    if lines or other:
+        return f"its decoder finds damage ({lines[0] if lines else other})"
     return None if found == frames else f"it has {found} pictures, not {frames}"
 
 
