@@ -81,6 +81,18 @@ def test_one_command_makes_a_model_that_codes(
             np.testing.assert_array_equal(these.planes[0], those[0][24:44, 50:66])
 
 
+def test_networks_are_fitted_first_and_go_on(packed: Path, tmp_path: Path) -> None:
+    target = tmp_path / "own.safetensors"
+    for number in (1, 2):
+        common = (packed, target, *TINY, "--train-steps", number)
+        said, _ = training("family", "cnn", *common)
+        assert ("coded 1 clips" in said) == (number == 1)
+        assert ("goes on from step 1" in said) == (number == 2)
+        assert f"{number} steps" in target.with_suffix(".md").read_text()
+        target.unlink()
+        target.with_suffix(".md").unlink()
+
+
 def test_models_side_by_side() -> None:
     """The second takes a tenth more for the same; screens do not count."""
     curves: dict[str, dict[str, list[dict[str, Any]]]] = {}

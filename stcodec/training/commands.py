@@ -213,7 +213,8 @@ def family(
     fitting = {**common, **{k: options[k] for k in ("crops", "steps")}, "yes": True}
     linear_target, run = place.with_suffix(".linear.safetensors"), place.with_suffix(".run")
     start = options["start"] or (linear_target if wanted.networks else target)
-    if options["start"] is None:
+    # Where a run has begun, its start has been fitted.
+    if options["start"] is None and not (wanted.networks and run.exists() and start.exists()):
         rounds = options["rounds"]
         context.invoke(linear, target=start, rounds=rounds, **wanted.linear, **fitting)
     if not wanted.networks:
