@@ -136,6 +136,25 @@ def test_the_loss_measures_what_the_encoder_writes(
     network = copy.deepcopy(model.network)
     network.config = config
     model = dataclasses.replace(model, config=config, network=network)
+    assert_measured(model, data)
+
+
+@pytest.mark.parametrize("name", ["dwt", "overlapping"])
+def test_the_loss_of_other_families(name: str, data: Data) -> None:
+    """With Transformer blocks that say something, and no memory."""
+    torch.manual_seed(2)
+    start = load_model(name)
+    shape: dict[str, Any] = {"width": 8, "prior_blocks": 1, "filter_blocks": 1, "memory": 0}
+    model = start_from(start, dataclasses.replace(start.config, block="attention", **shape))
+    for key, weight in model.network.named_parameters():
+        if key.endswith(("project.weight", "merge.weight", "_out.weight")):
+            torch.nn.init.normal_(weight, std=0.02)
+    model.network.requires_grad_(False)
+    assert_measured(model, data)
+
+
+def assert_measured(model: Model, data: Data) -> None:
+    """Bits of a batch are those of the encoder, and little is lost."""
     batch = data.batch(0)
     batch = Batch(batch.y, batch.u, batch.v, torch.full((2,), 30.0), (0,), {})
     loop = Engine(
