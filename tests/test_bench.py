@@ -195,13 +195,11 @@ def test_speed_and_page(
     # the inverse transform; where no networks work, that of patches in which something is coded.
     config, counted = load_model("stc-1").config, result["complexity"]
     channels, width, memory = config.patch.channels, config.width, config.memory
-    block = 5 * width * width + 9 * width
-    prior = (channels + memory) * width + config.prior_blocks * block + width * channels
-    after = 3 * channels * width + config.filter_blocks * block + width * channels
+    products = (channels + memory + 3 * channels) * width + 2 * width * channels
+    products += (config.prior_blocks + config.filter_blocks) * (5 * width * width + 9 * width)
     kinds = [1, 2, 3, 3, 4, 4, 4, 4]
     share = sum(config.networks[kind] for kind in kinds) / len(kinds)
-    both = sum(config.networks[kind] and config.priors[kind] for kind in kinds) / len(kinds)
-    products = both * prior + share * after + (width + memory) * 2 * memory / 8
+    products = share * products + (width + memory) * 2 * memory / 8
     padded = 32 * 32 / (32 * 18) / 64 / 1000
     for side in ("encode", "decode"):
         counts = counted[side]

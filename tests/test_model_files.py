@@ -56,7 +56,6 @@ def test_cards_are_of_the_files_beside_them(name: str) -> None:
         *({"patch": {"t": t, "h": 8, "w": 8}} for t in (0, 7, "8")),
         *({"kind_qualities": v} for v in ([], [1] * 4, [1e999] * 5, ["1"] * 5, 5)),
         *({"networks": v} for v in ([], [1] * 5, "abcde", None)),
-        *({"priors": v} for v in ([], [1] * 5, None)),
         *({"transform": v} for v in ("dst", "", 1, None, ["dct"])),
         *({"block": v} for v in ("recurrent", 0, None)),
         *({"overlap": v} for v in (1, "yes", None, [True])),

@@ -121,18 +121,11 @@ def test_batched_passes_are_those_of_the_codec(model: Model, kind: int) -> None:
     assert int((found.magnitudes > 0).sum()) > 50
 
 
-@pytest.mark.parametrize(
-    ("networks", "priors"),
-    [
-        ((True,) * 5, (True,) * 5),
-        ((False, True, False, True, False), (True,) * 5),
-        ((True,) * 5, (False, True, False, True, False)),
-    ],
-)
+@pytest.mark.parametrize("networks", [(True,) * 5, (False, True, False, True, False)])
 def test_the_loss_measures_what_the_encoder_writes(
-    model: Model, data: Data, networks: tuple[bool, ...], priors: tuple[bool, ...]
+    model: Model, data: Data, networks: tuple[bool, ...]
 ) -> None:
-    config = dataclasses.replace(model.config, networks=networks, priors=priors)
+    config = dataclasses.replace(model.config, networks=networks)
     network = copy.deepcopy(model.network)
     network.config = config
     model = dataclasses.replace(model, config=config, network=network)

@@ -97,9 +97,7 @@ def networks_alone(model: Model, height: int, width: int) -> float:
         kinds = torch.tensor([kind])
         step = network.step(quality, kinds)
         if network.works_on(kind):
-            mean = x
-            if network.has_prior(kind):
-                mean = network.predict(x, state, step, quality, kinds)
+            mean = network.predict(x, state, step, quality, kinds)
             _, features = network.restore(x, mean, x, step, quality, kinds)
             if kind <= KEY:
                 network.remember(state, features)

@@ -272,10 +272,6 @@ def save_model(
     partial.replace(path)
 
 
-# What of a configuration is no number.
-_KINDS = {"networks": bool, "priors": bool, "overlap": bool, "transform": str, "block": str}
-
-
 def config_to_json(config: ModelConfig) -> dict[str, object]:
     """Plain values, to be stored with the weights."""
     return dataclasses.asdict(config)
@@ -290,15 +286,15 @@ def config_from_json(values: dict[str, Any]) -> ModelConfig:
     if patch.t != CHUNK_FRAMES or any(side not in _PATCH_SIDES for side in sides):
         raise ValueError("patch is of no size that there is")
     values["patch"] = patch
-    # Models without `networks` and `priors` have them for all kinds.
-    for name in {"groups", "kind_qualities", "networks", "priors"} & set(values):
+    # Models without `networks` have them for all kinds.
+    for name in {"groups", "kind_qualities", "networks"} & set(values):
         values[name] = tuple(values[name])
-    for name, kind in _KINDS.items():
+    for name, kind in {"networks": bool, "overlap": bool, "transform": str, "block": str}.items():
         found = values.get(name, ())
         if any(type(v) is not kind for v in (found if isinstance(found, tuple) else (found,))):
             raise ValueError(f"{name} {found!r} is nothing that a model can have")
     for name, value in values.items():
-        if name != "patch" and name not in _KINDS:
+        if name not in ("patch", "networks", "overlap", "transform", "block"):
             for number in value if isinstance(value, tuple) else (value,):
                 _whole(number, name)
     return ModelConfig(**values)

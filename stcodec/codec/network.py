@@ -57,8 +57,6 @@ class ModelConfig:
     # Which kinds of frames the prior and the filter work on; the others are what is predicted and
     # what is coded, and nothing else.
     networks: tuple[bool, ...] = (True,) * FRAME_KINDS
-    # On which of these the prior works: the means of others begin with what is predicted.
-    priors: tuple[bool, ...] = (True,) * FRAME_KINDS
     # Names of `transform.LINES` and `trunk.BLOCKS`.
     transform: str = "dct"
     block: str = "convolution"
@@ -82,7 +80,7 @@ class ModelConfig:
             raise ValueError("surroundings say nothing of divided patches")
         if self.predicted > self.patch.channels:
             raise ValueError("more channels are predicted than there are")
-        if {len(of) for of in (self.kind_qualities, self.networks, self.priors)} != {FRAME_KINDS}:
+        if len(self.kind_qualities) != FRAME_KINDS or len(self.networks) != FRAME_KINDS:
             raise ValueError("each kind of frame needs its quality, and networks or none")
         if list(self.groups) != sorted(set(self.groups)) or self.groups[-1] != self.patch.channels:
             raise ValueError("frequency groups must increase and end at the number of channels")
@@ -247,23 +245,17 @@ class Network(nn.Module):
         return quality + self.config.kind_qualities[kind]
 
     def works_on(self, kind: int) -> bool:
-        """Whether the filter works on a kind of frame, and the prior may."""
+        """Whether the prior and the filter work on a kind of frame."""
         return self.config.width > 0 and self.config.networks[kind]
-
-    def has_prior(self, kind: int) -> bool:
-        """Whether the prior works on a kind of frame."""
-        return self.works_on(kind) and self.config.priors[kind]
 
     def reach(self, kind: int) -> int:
         """How many patches around a patch the prior and the filter look at: in each block, for each
         mean that contrasts are relative to, and where patches overlap, on the way in and out."""
         if not self.works_on(kind):
             return 0
-        blocks, means = self.config.filter_blocks, 1
-        if self.has_prior(kind):
-            blocks, means = blocks + self.config.prior_blocks, 2
+        blocks = self.config.prior_blocks + self.config.filter_blocks
         around = 2 * overlap.REACH if self.overlap is not None else 0
-        return blocks * BLOCKS[self.config.block].REACH + means + around
+        return blocks * BLOCKS[self.config.block].REACH + 2 + around
 
     def step(self, quality: Tensor, kind: Tensor) -> Tensor:
         """Quantisation steps [N, C, 1, 1] in sample units of [0, 1], for quality float [N] (of the

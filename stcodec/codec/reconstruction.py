@@ -86,7 +86,7 @@ class Reconstruction:
             base = self._coefficients(frames if frames is None or part is None else part.of(frames))
         with stage("network"):
             mean = base
-            if self.network.has_prior(kind):
+            if self.network.works_on(kind):
                 state = (
                     self._state()
                     if kind == KEY

@@ -233,9 +233,7 @@ class Engine:
         state = memory if kind == KEY and memory is not None else null
         works = network.works_on(kind)
         with self._precision():
-            mean = base
-            if network.has_prior(kind):
-                mean = self.predict(base, state, step_sizes, quality, kinds)
+            mean = self.predict(base, state, step_sizes, quality, kinds) if works else base
         lattices = scales.lattice_positions(rows, columns, kind, target.device)
         weight = self._rate_weight(batch, chunk, step, kind, step_sizes, rows * columns)
         coded = self.passes(context, target, mean.float(), step_sizes, weight, lattices)

@@ -34,7 +34,6 @@ class Model:
         self.kind_qualities: list[int] = config["kind_qualities"]
         self.width, self.intra_width = int(config["width"]), int(config["intra_width"])
         self.networks: list[bool] = config.get("networks", [True] * 5)
-        self.priors: list[bool] = config.get("priors", [True] * 5)
         self.blocks = {"prior": config["prior_blocks"], "filter": config["filter_blocks"]}
         self.line: str = config.get("transform", "dct")
         self.overlap: bool = config.get("overlap", False)
@@ -109,14 +108,14 @@ class Model:
         return seen.reshape(rows, columns, width)
 
     def works_on(self, kind: int) -> bool:
-        """Whether the filter works on a kind of frame, and the prior may."""
+        """Whether prior and filter work on a kind of frame."""
         return self.width > 0 and self.networks[kind]
 
     def prior(
         self, a: np.ndarray, step: np.ndarray, state: np.ndarray, quality: float, kind: int
     ) -> np.ndarray:
         """Means of latents [rows, columns, C], given the transformed prediction."""
-        if not (self.works_on(kind) and self.priors[kind]):
+        if not self.works_on(kind):
             return a
         inputs = np.concatenate([np.arcsinh(flat(a) / step), state], axis=-1)
         return a + step * self.linear("prior_out", self.trunk("prior", inputs, quality, kind))

@@ -41,10 +41,7 @@ WAVELETS = {"patch": EIGHT, "transform": "dwt", "overlap": True, "predicted": 7}
 WIDE = {"t": 8, "h": 8, "w": 16}
 DIVIDED = {"patch": WIDE, "groups": [9, 192], "divisions": 3, "overlap": True, "predicted": 30}
 ATTENTIVE = {"patch": EIGHT, "width": 12, "block": "attention", "memory": 0, "overlap": True}
-SOME = {
-    "networks": [True, False, True, True, False],
-    "priors": [True, True, False, True, True],
-}
+SOME = [True, False, True, True, False]
 
 
 def decoded(file: File, model: Path) -> list[Planes]:
@@ -134,7 +131,7 @@ PLANS: dict[str, list[Plan]] = {
         ("dct", (41, 33), 10, "all trees"),
         ("stc-1", (17, 15), 8, "all trees"),
         (
-            {"patch": {"t": 8, "h": 4, "w": 8}, "groups": [9, 48], **NETWORKS, **SOME},
+            {"patch": {"t": 8, "h": 4, "w": 8}, "groups": [9, 48], **NETWORKS, "networks": SOME},
             (35, 21),
             8,
             "short",
