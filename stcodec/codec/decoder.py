@@ -3,7 +3,8 @@ read at the same time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 
@@ -23,15 +24,16 @@ from stcodec.common.threads import Workers
 from stcodec.common.values import Planes
 
 _MOST_WORKERS = 4  # frames of the widest level of a tree
+Made = TypeVar("Made")
 
 
 class PictureMaker:
     """Makes the pictures of chunks whose symbols have been read, in order. One thread at a time
     owns it.
 
-    Frames of one level are made side by side by its `workers` on a CPU. Another device takes them
-    as one batch; what was read of them goes there in one copy, and nothing comes back until a
-    chunk is complete."""
+    Frames of one level are made side by side by its `workers` on a CPU, which keeps only those that
+    others are predicted from. Another device takes them as one batch; what was read of them goes
+    there in one copy, and nothing comes back until a chunk is complete."""
 
     def __init__(
         self,
@@ -49,33 +51,59 @@ class PictureMaker:
         self._reconstruction = Reconstruction(model, geometry, device)
 
     @torch.no_grad()
-    def make(self, symbols: ChunkSymbols, places: Sequence[int] | None = None) -> Frames:
-        """The pictures of a chunk at these places (0..; None: those that are shown), padded; or the
-        part of them that is wanted. On a CPU little is made around it; other devices make frames of
-        a level together, whole."""
-        done = self._reconstruction.start(symbols.plan.first)
+    def make(
+        self,
+        symbols: ChunkSymbols,
+        finish: Callable[[Frames], list[Made]],
+        places: Sequence[int] | None = None,
+    ) -> list[Made]:
+        """What `finish` makes of the pictures of a chunk at these places (0..; None: those that are
+        shown), padded, or of the part of them that is wanted. A CPU makes little around that, and
+        gives `finish` each picture as it comes; other devices make frames of a level together,
+        whole, and give it all pictures at the end."""
         places = range(symbols.plan.count) if places is None else places
-        parts = None
-        if self._part is not None and self._device.type == "cpu":
-            parts = self._parts(symbols, places, self._part)
+        done = self._reconstruction.start(symbols.plan.first)
+        if self._device.type == "cpu":
+            made = self._one_by_one(symbols, finish, places, done)
+        else:
+            for frames in _levels(symbols.frames):
+                for frame, picture in zip(frames, self._together(frames, done), strict=True):
+                    done[frame.step.frames[0]] = picture
+            made = finish(Frames.join([self._shown(done[i]) for i in places]))
+        self._reconstruction.keep(done, symbols.plan.length)
+        return made
 
-        def make(frame: FrameSymbols) -> Frames:
+    def _one_by_one(
+        self,
+        symbols: ChunkSymbols,
+        finish: Callable[[Frames], list[Made]],
+        places: Sequence[int],
+        done: dict[int, Frames],
+    ) -> list[Made]:
+        parts = None if self._part is None else self._parts(symbols, places, self._part)
+        references = {r for f in symbols.frames for pair in f.step.references for r in pair}
+        kept, shown = references | {symbols.plan.length - 1}, set(places)
+
+        def make(frame: FrameSymbols) -> tuple[Frames | None, list[Made]]:
+            number = frame.step.frames[0]
             with torch.no_grad():
-                return self._picture(frame, done, parts)
+                picture = self._picture(frame, done, parts)
+                made = finish(self._shown(picture)) if number in shown else []
+            return picture if number in kept else None, made
 
+        finished: dict[int, list[Made]] = {}
         wanted = [f for f in symbols.frames if parts is None or f.step.frames[0] in parts]
         for frames in _levels(wanted):
-            if self._device.type == "cpu":
-                made = self._workers.map(make, frames)
-            else:
-                made = self._together(frames, done)
-            for frame, picture in zip(frames, made, strict=True):
-                done[frame.step.frames[0]] = picture
-        self._reconstruction.keep(done, symbols.plan.length)
-        shown = [done[i] for i in places]
-        if self._part is not None:
-            shown = [self._part.of(picture) for picture in shown]
-        return Frames.join(shown)
+            for frame, (picture, made) in zip(frames, self._workers.map(make, frames), strict=True):
+                number = frame.step.frames[0]
+                finished[number] = made
+                if picture is not None:
+                    done[number] = picture
+        return [one for place in places for one in finished[place]]
+
+    def _shown(self, picture: Frames) -> Frames:
+        """What is wanted of a picture."""
+        return picture if self._part is None else self._part.of(picture)
 
     def _parts(
         self, symbols: ChunkSymbols, places: Sequence[int], part: Region
@@ -184,9 +212,13 @@ class ChunkDecoder:
     def pictures(self, symbols: ChunkSymbols, places: Sequence[int] | None = None) -> list[Planes]:
         """The pictures of a chunk whose symbols have been read, those shown or those at `places`
         of its tree. Chunks come in order."""
-        frames = self._maker.make(symbols, places)
-        return planes_from_frames(frames, self.height, self.width, self.bit_depth)
+        height, width, bit_depth = self.height, self.width, self.bit_depth
+
+        def finish(frames: Frames) -> list[Planes]:
+            return planes_from_frames(frames, height, width, bit_depth)
+
+        return self._maker.make(symbols, finish, places)
 
     def frames(self, symbols: ChunkSymbols) -> Frames:
         """The same as `pictures`, padded and on the device, before they are rounded to samples."""
-        return self._maker.make(symbols)
+        return Frames.join(self._maker.make(symbols, lambda frames: [frames]))
