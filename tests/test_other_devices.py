@@ -57,7 +57,7 @@ def largest_difference(a: np.ndarray, b: np.ndarray) -> int:
     return int(np.abs(a - b).max())
 
 
-@pytest.mark.parametrize("name", ["stc-1", "dct"])
+@pytest.mark.parametrize("name", ["stc-1", "dct", "overlapping"])
 def test_decoding_waits_once_a_chunk(name: str, source: list[list[Planes]]) -> None:
     payloads = encoded(name, source)
     wanted = decoded(name, payloads)
