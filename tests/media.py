@@ -15,6 +15,7 @@ from stcodec.media.reader import VideoReader
 from stcodec.media.writer import open_writer, output_format
 
 DATA = Path(__file__).parent / "data"
+SAMPLES = {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8"}
 
 
 def moving_planes(width: int, height: int, index: int, bits: int = 8) -> Planes:
@@ -151,10 +152,11 @@ def waveform(path: Path, number: int = 0, seconds: int = 2) -> np.ndarray:
     place: int | None = None
     with av.open(str(path)) as container:
         for frame in container.decode(audio=number):
-            samples = frame.to_ndarray()
-            left = (
-                samples[0] if frame.format.is_planar else samples[0, :: len(frame.layout.channels)]
-            ).astype(float)
+            if frame.format.is_planar:  # PyAV's own way fails with eight channels
+                kind = SAMPLES[frame.format.name.removesuffix("p")]
+                left = np.frombuffer(frame.planes[0], kind)[: frame.samples].astype(float)
+            else:
+                left = frame.to_ndarray()[0, :: len(frame.layout.channels)].astype(float)
             start = place if frame.pts is None else round(frame.pts * frame.time_base * 48000)
             start = start or 0
             if place is None or abs(start - place) > 480:  # less than that is how a format rounds

@@ -321,3 +321,45 @@ def test_first_pictures_without_time_stamps(tmp_path: Path) -> None:
     assert len(times(target)) == 30
     assert apart[1] == pytest.approx(apart[0], abs=0.001)
     assert times(target)[29] - times(target)[0] == pytest.approx(29 / 25, abs=0.001)
+
+
+# --- pieces and sequences
+
+
+@pytest.mark.parametrize("ending", ["ts", "mkv"])
+def test_what_begins_late_begins_at_zero(tmp_path: Path, ending: str) -> None:
+    """A recording of a channel that had run for hours, a piece of a longer film."""
+    chapters, source = tmp_path / "chapters.txt", tmp_path / f"in.{ending}"
+    chapters.write_text(";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/10\nSTART=2\nEND=6\ntitle=A\n")
+    ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=1", "-f", "lavfi", "-i", "sine=d=1"),
+        *("-i", chapters, "-c:v", "libx264", "-c:a", "aac", "-output_ts_offset", 50000, source),
+    )
+    target, notes = through(source, "mkv")
+    assert len([n for n in notes if "which becomes zero" in n]) == (ending == "mkv")
+    before, after = times(source), times(target)
+    apart = [
+        min(p.pts * p.time_base for p in demuxed(path)) - times(path)[0]
+        for path in (source, target)
+    ]
+    assert apart[0] == pytest.approx(apart[1], abs=0.002)
+    assert -0.1 < after[0] < 0.2
+    assert [float(t - after[0]) for t in after] == pytest.approx(
+        [float(t - before[0]) for t in before], abs=0.001
+    )
+    with av.open(str(target)) as container:
+        assert container.duration / av.time_base < 1.2
+        begins = [c["start"] * c["time_base"] for c in container.chapters()]
+    assert begins == ([] if ending == "ts" else [pytest.approx(0.2, abs=0.05)])
+
+
+def test_an_animation_is_more_than_its_cover(tmp_path: Path) -> None:
+    source = tmp_path / "in.avif"
+    clip = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.2")
+    ffmpeg(*clip, "-c:v", "libaom-av1", "-cpu-used", 8, source)
+    target, _ = through(source)
+    assert len(times(target)) == 5
+    ffmpeg(*clip, "-c:v", "libwebp_anim", tmp_path / "in.webp")
+    done = run("encode", tmp_path / "in.webp", tmp_path / "out.stp", "--model", "dct")
+    assert done.returncode == 3
+    assert "animated WebP" in done.stderr and "convert it" in done.stderr

@@ -94,8 +94,10 @@ def find_model(name: str) -> Path:
         path = folder / f"{name}.safetensors"
         if _is_file(path):
             return path
+    there = sorted({p.stem for f in model_folders() for p in f.glob("*.safetensors")})
     raise ModelError(
-        f"model {name!r} is not installed (looked in {', '.join(map(str, model_folders()))})"
+        f"model {name!r} is not installed (looked in {', '.join(map(str, model_folders()))}, "
+        f"where there is {', '.join(there) or 'none'}); the path of a .safetensors file will do too"
     )
 
 

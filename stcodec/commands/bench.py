@@ -23,9 +23,10 @@ from stcodec.commands.bench_payloads import payloads
 from stcodec.common.files import Overwrite, check_input
 from stcodec.options import EncodeOptions, default
 from stcodec.terminal import report as reporting
+from stcodec.terminal.guesses import Group
 
 
-@click.group()
+@click.group(cls=Group)
 def bench() -> None:
     """Measure rate, distortion and speed against other codecs (pip install 'stcodec[bench]')."""
 

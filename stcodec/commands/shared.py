@@ -80,7 +80,11 @@ def audio_options(options: type) -> Callable[[Any], Any]:
             ctx.params["audio"] = "none"
 
     def either(ctx: click.Context, param: click.Parameter, value: str) -> str:
-        return str(ctx.params.get("audio", value))
+        chosen = str(ctx.params.get("audio", value))
+        given = ctx.get_parameter_source("audio") is ParameterSource.COMMANDLINE
+        if given and chosen != value:
+            raise UsageError(f"--no-audio and --audio {value} exclude each other")
+        return chosen
 
     def decorate(command: Any) -> Any:
         no_audio: dict[str, Any] = {
@@ -157,19 +161,35 @@ def quiet_option(text: str = "Print errors only.") -> Callable[[Any], Any]:
     return click.option("--quiet", is_flag=True, help=text)
 
 
-def yes_option(text: str = "Overwrite an existing output.") -> Callable[[Any], Any]:
+def yes_option(text: str = "Overwrite an existing output.", **more: Any) -> Callable[[Any], Any]:
     """`-y`, for commands that never ask."""
-    return click.option("-y", "-f", "--yes", "overwrite", flag_value="yes", help=text)
+    return click.option("-y", "-f", "--yes", "overwrite", flag_value="yes", help=text, **more)
 
 
 def overwrite_options(text: str = "Overwrite an existing output.") -> Callable[[Any], Any]:
     """`-y` and `-n`, for `policy`."""
 
+    key = "stcodec.never"
+
+    def keep(ctx: click.Context, param: click.Parameter, never: bool) -> None:
+        ctx.meta[key] = never
+
+    def either(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+        if value is not None and ctx.meta[key]:
+            raise UsageError("-y and -n exclude each other")
+        return "no" if ctx.meta[key] else value
+
     def decorate(command: Any) -> Any:
+        never: dict[str, Any] = {
+            "is_flag": True,
+            "is_eager": True,
+            "expose_value": False,
+            "callback": keep,
+        }
         command = click.option(
-            "-n", "--no", "overwrite", flag_value="no", help="Never overwrite: exit with code 4."
+            "-n", "--no", "never", help="Never overwrite: exit with code 4.", **never
         )(command)
-        return yes_option(text)(command)
+        return yes_option(text, callback=either)(command)
 
     return decorate
 
@@ -188,7 +208,7 @@ def output_options(command: Any) -> Any:
 
 # Options of a command that say how it deals with its one output, not what that is.
 _OF_OUTPUT = frozenset(
-    ["asked_crf", "named", "overwrite", "quiet", "verbose", "as_json", "shown", "resume"]
+    ["asked_crf", "named", "overwrite", "never", "quiet", "verbose", "as_json", "shown", "resume"]
 )
 
 

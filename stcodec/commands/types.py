@@ -11,8 +11,21 @@ import click
 from stcodec.errors import UsageError
 from stcodec.options import parse_amount, parse_rate
 
-FILE = click.Path(readable=False)
-"""A file's name, not looked at; shells complete it."""
+
+class FileName(click.Path):
+    """A file's name, not looked at; shells complete it."""
+
+    def __init__(self) -> None:
+        super().__init__(readable=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The name as it is."""
+        if not value:
+            self.fail("a name is empty; is a variable of the shell not set?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = FileName()
 
 
 class Time(click.ParamType):  # type: ignore[type-arg, unused-ignore]

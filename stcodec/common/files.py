@@ -76,7 +76,7 @@ def check_output(
         return
     where = Path(path)
     if where.is_dir():
-        raise UsageError(f"{where}: is a directory")
+        raise UsageError(f"{where}: is a directory: name the file that is to be in it")
     if not where.parent.is_dir():
         raise StcodecError(f"{where}: the folder {where.parent} does not exist")
     if is_picture_output(where) and (pictures := existing_pictures(where)):

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import TypeVar
 
 from stcodec.common.values import Chapter, Extras, Packet, Picture
+from stcodec.errors import UsageError
 
 # Seconds by which packets may lie behind the pictures of their time.
 PACKETS_BEHIND = 2
@@ -57,6 +58,12 @@ class Window:
             if start < end:
                 chapters.append(Chapter(start - self.start, end - self.start, chapter.metadata))
         return dataclasses.replace(extras, chapters=tuple(chapters))
+
+
+def nothing_in(name: str, duration: float | None) -> UsageError:
+    """That a part of a video has no picture; duration: of the video, in seconds."""
+    length = f", which lasts {duration:.2f} s" if duration else ""
+    return UsageError(f"{name}{length}: there is no picture in the chosen part")
 
 
 def cut(

@@ -148,7 +148,7 @@ class Reader:
         self.metadata: dict[str, str] = {}
         self.blobs: dict[str, bytes] = {}
         if self._read(len(SIGNATURE)) != SIGNATURE:
-            raise DamagedFileError("not a .stp file")
+            raise DamagedFileError("not a .stp file (stcodec encode makes one of a video)")
         tag, body = self._section()
         if tag != HEAD:
             raise DamagedFileError("the file does not start with its header")

@@ -27,12 +27,12 @@ from stcodec.common.files import (
 )
 from stcodec.common.pipes import CountedReader
 from stcodec.common.signatures import signature, written_since
-from stcodec.common.timeline import Window, cut
+from stcodec.common.timeline import Window, cut, nothing_in
 from stcodec.common.timing import stage
 from stcodec.common.values import Extras, Packet, PathLike, Pause, Picture, Progress, StreamInfo
 from stcodec.container import records, stp
 from stcodec.container.extras import pack_extras
-from stcodec.errors import InputError, LargerError, UsageError
+from stcodec.errors import InputError, LargerError
 from stcodec.flows.arrivals import as_they_come
 from stcodec.flows.coding import QualityControl, coded, coders, make_header
 from stcodec.flows.grouping import Cut, chunks
@@ -130,7 +130,7 @@ def _encode(
                 check_larger(source, options, writer.offset, opened.size)
                 yield Progress(frames, None if part else info.frames, writer.offset)
             if part and not frames:
-                raise UsageError(f"{os.fspath(source)}: there is no picture in the chosen part")
+                raise nothing_in(os.fspath(source), info.duration)
             size = writer.close()
             read_back(output)
             input_bytes = opened.bytes()

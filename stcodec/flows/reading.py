@@ -18,7 +18,7 @@ from stcodec.common.devices import choose_device
 from stcodec.common.files import input_size, is_standard_stream, named, open_input
 from stcodec.common.shape import Box
 from stcodec.common.threads import Ahead, run_ahead
-from stcodec.common.timeline import PACKETS_BEHIND, Window
+from stcodec.common.timeline import PACKETS_BEHIND, Window, nothing_in
 from stcodec.common.timing import stage
 from stcodec.common.values import Packet, PathLike, Pause, Picture, VideoInfo
 from stcodec.container import records, stp
@@ -221,7 +221,7 @@ def _decoded(source: StpInput, work: Arithmetic) -> Iterator[Picture | Packet]:
                 shown += 1
                 yield seen
     if entry is not None and not shown:
-        raise UsageError(f"{source.name}: there is no picture in the chosen part")
+        raise nothing_in(source.name, source.info.duration)
 
 
 @dataclass(frozen=True)

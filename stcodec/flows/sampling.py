@@ -18,11 +18,11 @@ from stcodec.codec.model_files import Model
 from stcodec.codec.patches import CHUNK_FRAMES
 from stcodec.codec.tree import LONGEST
 from stcodec.common.files import named
+from stcodec.common.timeline import nothing_in
 from stcodec.common.values import Packet, PathLike, VideoInfo
 from stcodec.container import stp
 from stcodec.container.extras import pack_extras
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
-from stcodec.errors import UsageError
 from stcodec.flows.coding import make_header
 from stcodec.flows.encode import chosen_part, opened_video
 from stcodec.flows.grouping import Cut, chunks
@@ -120,7 +120,7 @@ def survey(source: PathLike, options: EncodeOptions, model: Model) -> Survey:
             sink.seek(0)
             sink.truncate()
         if not found:
-            raise UsageError(f"{os.fspath(source)}: there is no picture in the chosen part")
+            raise nothing_in(os.fspath(source), info.duration)
         writer.close()
         overhead += sink.tell()
     kept = [cuts for _, cuts in runs]

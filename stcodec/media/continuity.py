@@ -4,6 +4,7 @@ same one."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +15,8 @@ from stcodec.common.values import StreamInfo
 # Seconds. Less ahead is taken for a gap in what was recorded, less behind for how streams are
 # interleaved.
 _JUMP_AHEAD, _JUMP_BACK = Fraction(10), Fraction(1, 10)
+# Nobody waits for longer than that until a file begins.
+_LATE = _JUMP_AHEAD
 # In formats that know no jumps: half a day, which is about what MP4 can hold of a gap in sound; and
 # so many pictures, at least a second, as decoders put in another order where no one says in which.
 _GAP_AHEAD, _REORDERED, _GAP_BACK = Fraction(12 * 3600), 16, Fraction(1)
@@ -21,21 +24,44 @@ _GAP_AHEAD, _REORDERED, _GAP_BACK = Fraction(12 * 3600), 16, Fraction(1)
 _SHORT = ("truehd", "mlp")
 
 
+def has_any_clock(container: Any) -> bool:
+    """Whether the times of a format begin anywhere and may jump, as those of MPEG-TS."""
+    return bool(container.format.flags & Flags.ts_discont.value)
+
+
+def origin(streams: Sequence[Any]) -> Fraction:
+    """The time of a file, in seconds, that becomes zero: where sound and pictures begin, if that is
+    late, since its clock had run before, or since it is a piece of something longer. A multiple of
+    the first stream's unit."""
+    starts = [
+        s.start_time * Fraction(s.time_base)
+        for s in streams
+        if s.type in ("video", "audio") and s.start_time is not None and s.time_base
+    ]
+    first = min(starts, default=Fraction(0))
+    if first <= _LATE:
+        return Fraction(0)
+    base = Fraction(streams[0].time_base or 1)
+    return first // base * base
+
+
 class Continuity:
     """Closes the jumps in the times of a file: any in formats that allow them, such as MPEG-TS, and
     in others those that can be no gap. After a jump, everything goes on where the stream in which
     it was seen had ended.
 
-    rate: the usual pictures per second, for packets without a duration. `jumps`: whether there was
-    any.
+    rate: the usual pictures per second, for packets without a duration; origin: see `origin`.
+    `jumps`: whether there was any.
     """
 
-    def __init__(self, container: Any, rate: Fraction | None) -> None:
+    def __init__(
+        self, container: Any, rate: Fraction | None, origin: Fraction = Fraction(0)
+    ) -> None:
         self._usual = 1 / rate if rate else Fraction(0)
-        allowed = bool(container.format.flags & Flags.ts_discont.value)
+        allowed = has_any_clock(container)
         self._ahead = _JUMP_AHEAD if allowed else _GAP_AHEAD
         self._back = _JUMP_BACK if allowed else max(_GAP_BACK, _REORDERED * self._usual)
-        self._shift = Fraction(0)
+        self._shift = -origin
         self._last: dict[int, Fraction] = {}
         self._next: dict[int, Fraction] = {}
         self.jumps = False

@@ -13,6 +13,7 @@ import av
 from av.error import FFmpegError
 from av.rational import AVRational
 
+from stcodec.common.files import named
 from stcodec.common.values import ConvertedNote, Packet, Picture, StreamInfo
 from stcodec.errors import InputError, UsageError
 from stcodec.media.encoders import NAMES
@@ -23,7 +24,10 @@ from stcodec.options import AudioChoice
 _ENCODERS = {"aac": "aac", "opus": "libopus"}
 # Bits per second and channel that hardly anybody hears a difference at.
 _RATES = {"aac": 96_000, "opus": 64_000}
-_OPUS_RATE, _MOST_AAC = 48_000, 96_000
+_OPUS_RATE = 48_000
+# Of those that AAC knows: below, its packets are longer than a picture is shown.
+_AAC_RATES = (32_000, 44_100, 48_000, 64_000, 88_200, 96_000)
+_MOST_CHANNELS = {"aac": 8, "opus": 255}
 _TEXT_FORMATS = {"matroska": "subrip", "mp4": "mov_text", "mov": "mov_text", "webm": "webvtt"}
 _TEXTS = {
     "subrip",
@@ -64,7 +68,7 @@ class AudioConverter:
     choice: "aac" or "opus", with bits per second or None for a rate by the number of channels.
     decoder: PyAV's, for a stream that its description does not describe. ValueError or FFmpegError
     where the stream cannot be decoded or encoded. Damaged packets become silence; `damaged`: how
-    many have.
+    many have; if all have, InputError.
     """
 
     def __init__(self, info: StreamInfo, choice: AudioChoice, decoder: Any = None) -> None:
@@ -78,17 +82,17 @@ class AudioConverter:
             decoder, self._unit = found.codec_context, Fraction(found.time_base or self._base)
         self._decoder = decoder
         channels, rate = decoder.channels, decoder.sample_rate
-        if not 0 < channels <= 8:
+        if not 0 < channels <= _MOST_CHANNELS[choice.codec]:
             raise ValueError(f"it has {channels} channels")
-        self._rate = _OPUS_RATE if choice.codec == "opus" else min(rate, _MOST_AAC)
-        self._layout = LAYOUTS[channels]
+        self._rate = _OPUS_RATE if choice.codec == "opus" else _aac_rate(rate)
+        self._layout = LAYOUTS.get(channels, f"{channels} channels")
         bit_rate = choice.bit_rate or _RATES[choice.codec] * channels
         buffer = io.BytesIO()
         self._sink = av.open(buffer, "w", format="mp4", options={"movflags": "empty_moov"})
         stream: Any = self._sink.add_stream(_ENCODERS[choice.codec], rate=self._rate)
         stream.layout, stream.bit_rate = self._layout, bit_rate
         if choice.codec == "opus" and channels > 2:
-            stream.options = {"mapping_family": "1"}
+            stream.options = {"mapping_family": "1" if channels in LAYOUTS else "255"}
         stream.codec_context.time_base = stream.time_base = Fraction(1, self._rate)
         self._sink.start_encoding()
         self._encoder = stream.codec_context
@@ -97,7 +101,7 @@ class AudioConverter:
         )
         self._next: int | None = None
         self._left = LONGEST * self._rate
-        self._number = self.damaged = 0
+        self._coding, self._number, self.damaged = info.codec, 0, 0
         parameters = {"sample_rate": self._rate, "channels": channels, "layout": self._layout}
         self.info = replace(
             info,
@@ -128,6 +132,11 @@ class AudioConverter:
         except FFmpegError:
             frames = []
         yield from self._encode(frames)
+        if self.damaged and self._next is None:
+            raise InputError(
+                f"no packet of the sound ({self._coding}) can be decoded: --no-audio leaves it "
+                "out, --audio copy takes it as it is"
+            )
         for frame in self._resampler.resample(None):
             yield from self._code(frame)
         yield from self._packets(self._encoder.encode(None))
@@ -162,7 +171,9 @@ class AudioConverter:
             frame = av.AudioFrame(
                 format=self._encoder.format.name, layout=self._layout, samples=count
             )
-            for plane in frame.planes:
+            # PyAV gives planes up to an empty pointer, which eight channels have none behind them.
+            planes = len(frame.layout.channels) if frame.format.is_planar else 1
+            for plane in frame.planes[:planes]:
                 plane.update(bytes(plane.buffer_size))
             frame.sample_rate = self._rate
             yield from self._code(frame)
@@ -176,6 +187,12 @@ class AudioConverter:
     def _packets(self, packets: Iterable[Any]) -> Iterator[Packet]:
         for p in packets:
             yield Packet(self._number, p.pts, p.dts, p.duration or 0, True, bytes(p))
+
+
+def _aac_rate(rate: int) -> int:
+    """The rate at which sound of another one loses nothing as AAC, or least."""
+    at_least = [r for r in _AAC_RATES if r >= rate] or [_AAC_RATES[-1]]
+    return next((r for r in at_least if r % rate == 0), at_least[0])
 
 
 class TextConverter:
@@ -228,11 +245,13 @@ class TextConverter:
 @dataclass
 class Plan:
     """What becomes of carried streams. streams: those that come out; converters: by the number of a
-    stream; places: the number of each stream in what comes out, None where it is left out."""
+    stream; places: the number of each stream in what comes out, None where it is left out; name:
+    of the file, for messages."""
 
     streams: list[StreamInfo]
     converters: dict[int, Converter]
     places: list[int | None]
+    name: str = ""
 
     def packets(self, packet: Packet) -> Iterator[Packet]:
         """What comes out for a packet, numbered by `streams`."""
@@ -248,13 +267,17 @@ class Plan:
         for number, converter in self.converters.items():
             place = self.places[number]
             if place is not None:
-                for p in converter.finish():
-                    yield replace(p, stream=place)
+                with named(self.name):
+                    for p in converter.finish():
+                        yield replace(p, stream=place)
 
     @property
-    def damaged(self) -> int:
-        """Packets of sound that could not be decoded, so far."""
-        return sum(c.damaged for c in self.converters.values() if isinstance(c, AudioConverter))
+    def notes(self) -> list[str]:
+        """What a user should know about what was converted, so far."""
+        found = (c.damaged for c in self.converters.values() if isinstance(c, AudioConverter))
+        damaged = sum(found)
+        what = "1 packet" if damaged == 1 else f"{damaged} packets"
+        return [f"{what} of sound cannot be decoded, and became silence"] if damaged else []
 
     def apply(self, items: Iterable[Picture | Packet]) -> Iterator[Picture | Packet]:
         """`items` with the packets that come out."""
@@ -345,7 +368,9 @@ def _place(
     converter: Converter
     try:
         if info.kind == "audio" and choice.codec != "copy":
-            wanted = choice if asked else AudioChoice("opus" if format == "webm" else "aac", None)
+            many = int(info.parameters.get("channels") or 0) > _MOST_CHANNELS["aac"]
+            opus = format == "webm" or (many and format != "mov")
+            wanted = choice if asked else AudioChoice("opus" if opus else "aac", None)
             converter = AudioConverter(info, wanted)
             note = f"{name} becomes {_LABELS[wanted.codec]}" + (
                 "" if asked else f", which players take in {where}"

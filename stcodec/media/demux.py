@@ -12,7 +12,6 @@ from typing import Any, BinaryIO
 
 import av
 from av.error import ExitError, FFmpegError, InvalidDataError
-from av.format import Flags
 
 from stcodec.common.files import stream_name
 from stcodec.common.pipes import CountedReader, InterruptibleReader, ReadInterruptedError
@@ -20,13 +19,13 @@ from stcodec.common.sequences import find_sequence
 from stcodec.common.tracks import TrackChoice
 from stcodec.common.values import Attachment, LostNote, Packet, PathLike, StreamInfo
 from stcodec.errors import InputError, UsageError
-from stcodec.media.continuity import Continuity, DecodingOrder
+from stcodec.media.continuity import Continuity, DecodingOrder, has_any_clock, origin
 from stcodec.media.interleaving import Interleaving
 from stcodec.media.live import Live, is_untimed
 from stcodec.media.packets import cover, describe, is_cover, reason
 from stcodec.media.selection import choose, tracks_of
 from stcodec.media.shortfall import Skimmer
-from stcodec.media.unreadable import INDEX_IN_FRONT, why_unreadable
+from stcodec.media.unreadable import why_unreadable, why_without_pictures
 
 CARRY = ("all", "none")
 """Whether streams beside the video, chapters and attachments are read."""
@@ -60,8 +59,9 @@ class Demuxer:
     streams, what is carried, and carried, their indices in the file; decoders, by number, of the
     sound among them that has no description; lost_sound, why other sound is left out; covers, those
     met so far; is_timeless, whether the file has no time stamps; is_untimed, whether those of a
-    live source mean nothing; joined, whether a jump in the times has been met, so that what the
-    file says of its length is no length; broken, why a live source has ended, if not by itself.
+    live source mean nothing; origin, the time in seconds that becomes zero; joined, whether a jump
+    in the times has been met, so that what the file says of its length is no length; broken, why a
+    live source has ended, if not by itself.
     """
 
     def __init__(
@@ -109,16 +109,18 @@ class Demuxer:
         # What FFmpeg makes of it is right in the order in which packets come, but for pictures that
         # were coded before those that are shown before them.
         self._knows_order_alone = self.container.format.name == "avi"
-        self._has_gaps = bool(self.container.format.flags & Flags.ts_discont.value)
+        self._has_gaps = has_any_clock(self.container)
+        self._taken = [self.video, *(self.container.streams[i] for i in self._numbers)]
+        self.origin = origin(self._taken)
+        if self.origin and not self._has_gaps:
+            notes.append(f"its times begin at {float(self.origin):.3f} s, which becomes zero")
         self.joined = False
         self.broken: InputError | None = None
 
     @property
     def without_pictures(self) -> str:
         """Why no picture came out of it."""
-        if self._piped and self.container.format.name.startswith("mov,"):
-            return f"its index (moov atom) comes behind the pictures: {INDEX_IN_FRONT}"
-        return "no picture can be decoded"
+        return why_without_pictures(self._skimmer.head, self._piped)
 
     def close(self) -> None:
         """Close the file."""
@@ -132,12 +134,12 @@ class Demuxer:
     def items(self) -> Iterator[Any]:
         """Decoded frames of the video and carried packets, as they come. What cannot be decoded is
         noted, or InputError where `strict`."""
-        wanted = [self.video, *(self.container.streams[i] for i in self._numbers)]
+        wanted = list(self._taken)
         if self._everything:
             videos = self.container.streams.video
             wanted += [s for s in videos if is_cover(s) and s is not self.video]
         rate = self.video.guessed_rate
-        continuity = Continuity(self.container, Fraction(rate) if rate else None)
+        continuity = Continuity(self.container, Fraction(rate) if rate else None, self.origin)
         order = Interleaving()
         for packet in self._packets(wanted):
             continuity.mend(packet)
@@ -204,19 +206,27 @@ class Demuxer:
         except FFmpegError as error:
             self._damage.packets += 1
             if self._strict:
-                raise InputError(f"{self.name}: {_undecodable(packet, reason(error))}") from error
+                raise self._undecodable(packet, reason(error)) from error
             return []
         if cut:
             self._damage.cut += 1
             if self._strict:
-                raise InputError(f"{self.name}: {_undecodable(packet, 'it is cut off')}")
+                raise self._undecodable(packet, "it is cut off")
         for frame in frames if self._knows_order_alone else []:
             frame.pts = frame.dts
         damaged = sum(frame.is_corrupt for frame in frames)
         self._damage.pictures += damaged
         if damaged and self._strict:
-            raise InputError(f"{self.name}: {_undecodable(packet, 'the picture is damaged')}")
+            raise self._undecodable(packet, "the picture is damaged")
         return list(frames)
+
+    def _undecodable(self, packet: Any, why: str) -> InputError:
+        """What cannot be decoded, where and why."""
+        first = (packet.stream.start_time or 0) * packet.time_base - self.origin
+        where = ""
+        if packet.pts is not None:
+            where = f" at {float(packet.pts * packet.time_base - first):.2f} s"
+        return InputError(f"{self.name}: a video packet{where} cannot be decoded ({why})")
 
     @property
     def shortfall(self) -> str | None:
@@ -287,13 +297,6 @@ class _Damage:
         if self.unreadable and not known:
             said.append("what follows cannot be read, and is left out")
         return [f"{line} (--strict refuses such a file)" for line in said]
-
-
-def _undecodable(packet: Any, why: str) -> str:
-    """What cannot be decoded, where and why."""
-    pts, start = packet.pts, packet.stream.start_time or 0
-    where = "" if pts is None else f" at {float((pts - start) * packet.time_base):.2f} s"
-    return f"a video packet{where} cannot be decoded ({why})"
 
 
 def _name(source: PathLike | BinaryIO | CountedReader | Live) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,14 @@ _USUAL = {"webm": ("libvpx-vp9", "libsvtav1", "libaom-av1", "librav1e")}
 # Encoders that halve the chroma of pictures of an odd size.
 _ODD = ("libvpx", "libvpx-vp9", "libsvtav1", "libaom-av1", "librav1e")
 _OF_WEBM = {"vp8": "VP8", "vp9": "VP9", "av1": "AV1"}
+# What people call them.
+_OTHER_NAMES = {
+    **dict.fromkeys(("h264", "h.264", "x264", "avc", "x264_10bit"), "libx264"),
+    **dict.fromkeys(("h265", "h.265", "x265", "hevc", "x265_10bit"), "libx265"),
+    **dict.fromkeys(("av1", "svtav1", "svt_av1", "svt-av1"), "libsvtav1"),
+    **dict.fromkeys(("vp9", "vpx-vp9"), "libvpx-vp9"),
+    **dict.fromkeys(("vp8", "vpx"), "libvpx"),
+}
 LIST = "stcodec codecs lists those that work here"
 
 
@@ -40,7 +49,10 @@ def choose(codec: str, format: str, odd: bool = False, bit_depth: int = 8) -> tu
     try:
         encoder = av.codec.Codec(codec, "w")
     except (FFmpegError, ValueError) as error:
-        raise UsageError(f"codec {codec!r} cannot be used here: {LIST}") from error
+        near = [c.name for c in candidates() if _OTHER_NAMES.get(codec.lower()) == c.name]
+        near = near or difflib.get_close_matches(codec, [c.name for c in candidates()], 1)
+        meant = f" (is {near[0]} meant?)" if near else ""
+        raise UsageError(f"codec {codec!r} cannot be used here{meant}: {LIST}") from error
     if encoder.type != "video":
         raise UsageError(f"codec {codec!r} is no video encoder: {LIST}")
     if format == "webm" and _coding(encoder) not in _OF_WEBM:

@@ -130,8 +130,11 @@ def file_tags(container: Any) -> dict[str, str]:
     return {k: v for k, v in tags.items() if k not in again}
 
 
-def file_extras(container: Any, covers: Iterable[Attachment], notes: list[str]) -> Extras:
-    """Chapters and attachments, `covers` among them; a note on those that are too large."""
+def file_extras(
+    container: Any, covers: Iterable[Attachment], notes: list[str], origin: Fraction
+) -> Extras:
+    """Chapters, on a time line whose zero is `origin`, and attachments, `covers` among them; a note
+    on those that are too large."""
     chapters = tuple(
         Chapter(
             start=c["start"] * Fraction(c["time_base"]),
@@ -140,6 +143,9 @@ def file_extras(container: Any, covers: Iterable[Attachment], notes: list[str]) 
         )
         for c in container.chapters()
     )
+    # Some tools move all but these, so that they count from the start already.
+    if all(c.start >= origin for c in chapters):
+        chapters = tuple(c.moved(-origin) for c in chapters)
     found = [
         Attachment(
             s.name or f"attachment {s.index}", s.mimetype or "application/octet-stream", s.data

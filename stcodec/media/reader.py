@@ -68,6 +68,8 @@ class VideoReader:
         try:
             self._items = demuxer.items()
             self._early, leading = self._beginning()
+            if not leading:
+                raise InputError(f"{self.name}: {demuxer.without_pictures}")
             self._first = self.first = first = leading[0]
             self._samples = SampleFormat.of(first)
             container = demuxer.container
@@ -81,7 +83,9 @@ class VideoReader:
             self._filter = None if shape.is_plain else self._filtered(shape)
             everything = carry == "all"
             self.extras = (
-                file_extras(container, demuxer.covers, self._notes) if everything else Extras()
+                file_extras(container, demuxer.covers, self._notes, demuxer.origin)
+                if everything
+                else Extras()
             )
         except BaseException:
             demuxer.close()
@@ -103,8 +107,6 @@ class VideoReader:
             frames.append(item)
             if item.pts is not None or len(frames) == _MOST_WITHOUT_TIME:
                 break
-        if not frames:
-            raise InputError(f"{self.name}: {self.demuxer.without_pictures}")
         return early, frames
 
     def _place(self, leading: list[Any]) -> None:
@@ -119,6 +121,8 @@ class VideoReader:
         chain = FrameFilter(shape, self.info, self.name, self._nominal(), self._notes)
         self._items = chain.apply(itertools.chain(self._early, self._items))
         self._early, leading = self._beginning()
+        if not leading:
+            raise UsageError(f"{self.name}: is so short that --fps {shape.fps} leaves no picture")
         self._first = leading[0]
         self._samples = SampleFormat.of(self._first)
         self.info = chain.info(self._first, self._samples)
@@ -138,11 +142,7 @@ class VideoReader:
     def notes(self) -> tuple[str, ...]:
         """What a user should know about how the input was read, complete once iteration has
         ended."""
-        damaged = sum(plan.damaged for plan in self._plans)
-        if not damaged:
-            return tuple(self._notes)
-        what = "1 packet" if damaged == 1 else f"{damaged} packets"
-        return *self._notes, f"{what} of sound cannot be decoded, and became silence"
+        return *self._notes, *(note for plan in self._plans for note in plan.notes)
 
     def __iter__(self) -> Iterator[Picture | Packet]:
         """Pictures with strictly increasing pts, and packets; once only."""
@@ -174,6 +174,7 @@ class VideoReader:
         if choice.codec != "none" and lost and not any(s.kind == "audio" for s in plan.streams):
             raise InputError(f"{self.name}: {lost[0]}: no sound remains, is --no-audio meant?")
         self._notes += notes
+        plan.name = self.name
         self._plans.append(plan)
         return plan
 
@@ -188,6 +189,7 @@ class VideoReader:
         short, said = self.demuxer.shortfall, announced_end(self.demuxer.video)
         end = None if times.end is None else times.end * self.info.time_base
         if end is not None and said is not None and not self.demuxer.joined:
+            said -= self.demuxer.origin
             picture = 1 / (self.info.frame_rate or _USUAL_RATE)
             if said - end > max(_PICTURES_MISSING * picture, min(Fraction(1), said / 20)):
                 where = f"the pictures end at {float(end):.1f} s of {float(said):.1f} s"

@@ -86,7 +86,10 @@ def choose(
         raise InputError(f"{name}: holds no video{alone}")
     video = _video(videos, _wanted(name, tracks, "video", choice), notes)
     if video.stream.codec_context is None:
-        raise InputError(f"{name}: its video codec is not known")
+        what = container.format.long_name or container.format.name
+        raise InputError(
+            f"{name}: no decoder for its pictures is here ({what}): convert it to another format"
+        )
     carried: list[Track] = []
     left: list[Track] = []
     for kind in KINDS[1:]:
@@ -101,13 +104,20 @@ def choose(
 
 def _video(videos: Sequence[Track], wanted: Sequence[Track] | None, notes: list[str]) -> Track:
     marked = [t for t in videos if t.stream.disposition & Disposition.default]
-    chosen = (wanted or marked or videos)[0]
+    chosen = (wanted or _moving(marked) or videos)[0]
     if len(videos) > 1:
         others = _list([t for t in videos if t is not chosen])
         hint = "" if wanted else "; --video-track chooses another"
         note = f"of several video streams {chosen} is coded, left out: {others}{hint}"
         notes.append(LostNote(note))
     return chosen
+
+
+def _moving(marked: Sequence[Track]) -> Sequence[Track]:
+    """Without the pictures that stand for the sequence beside them, as in an animated AVIF."""
+    many = [t for t in marked if t.stream.frames > 1]
+    known = all(t.stream.frames for t in marked)
+    return many if many and known else marked
 
 
 def _wanted(

@@ -150,7 +150,10 @@ def encoder_settings(codec: str, info: VideoInfo, notes: list[str]) -> dict[str,
         if codec == "libx264" and info.height % 4 == 0 and info.width % 2 == 0:
             settings.append("tff=1" if info.field_order in ("tt", "bt") else "bff=1")
         else:
-            notes.append("the field order is said by the container alone")
+            notes.append(
+                f"{codec} cannot write which field of {info.width}x{info.height} comes first: "
+                "Matroska says it beside the pictures, MP4 and MOV do not"
+            )
     name = {"libx264": "x264-params", "libx265": "x265-params", "libsvtav1": "svtav1-params"}.get(
         codec, ""
     )

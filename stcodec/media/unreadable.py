@@ -10,7 +10,20 @@ INDEX_IN_FRONT = (
     "a pipe needs it in front, as `ffmpeg -i IN -c copy -movflags faststart OUT.mp4` puts it"
 )
 """What to do about an MP4 whose index comes last."""
+_MOVES = 2  # a flag of WebP
 _BOX = re.compile(rb".{4}(ftyp|mdat|wide|moov|moof|styp|free|skip)", re.DOTALL)
+
+
+def why_without_pictures(head: bytes, piped: bool) -> str:
+    """In a few words, of a file whose first bytes are `head`."""
+    if piped and _BOX.match(head):
+        return f"its index (moov atom) comes behind the pictures: {INDEX_IN_FRONT}"
+    if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20:21] and head[20] & _MOVES:
+        return (
+            "it is an animated WebP, which FFmpeg's libraries here do not decode: convert it to "
+            "GIF or APNG"
+        )
+    return "no picture can be decoded"
 
 
 def why_unreadable(head: bytes, piped: bool, missing: int) -> str | None:

@@ -209,15 +209,14 @@ class MediaWriter:
         live: bool = False,
     ) -> None:
         extras = extras or Extras()
-        self.notes: list[str] = []
         self._info, self._format_name = info, format
         self._name = os.fspath(target) if isinstance(target, (str, os.PathLike)) else "the output"
         self._base = Fraction(1, info.time_base.denominator)
         self._scale = info.time_base.numerator
         if format in ("mp4", "mov") and info.time_base.denominator >= 1 << 31:
             raise StcodecError("the time base is too fine for MP4")
-        self._plan, notes = plan_decode(streams, format, audio or AudioChoice("auto"))
-        self.notes.extend(notes)
+        self._plan, self.notes = plan_decode(streams, format, audio or AudioChoice("auto"))
+        self._plan.name = self._name
         options, tags = header_options(format, self._base, metadata, extras, self.notes)
         if live:
             options |= _LIVE
@@ -387,6 +386,7 @@ class MediaWriter:
         try:
             for packet in self._plan.rest():
                 self._container.mux(self._media_packet(packet, self._shift or Fraction(0)))
+            self.notes += self._plan.notes
             self._ended = True
             self._mux_coded(self._video.encode(None))
             self._container.close()

@@ -15,6 +15,7 @@ import click
 from stcodec import __version__
 from stcodec.errors import StcodecError
 from stcodec.terminal.failures import INTERRUPTED, Interrupts, describe, is_unexpected
+from stcodec.terminal.guesses import Group, unknown_option
 from stcodec.terminal.report import Reporter
 from stcodec.terminal.streams import give_up_stdout, mend_streams
 
@@ -37,9 +38,11 @@ _COMMANDS = {
     "split": ("stcodec.commands.split", "Cut a .stp file into parts without decoding it."),
     "verify": ("stcodec.commands.verify", "Check that a .stp file is intact."),
 }
+# What click says of a file too many, and the commands that another one does for many.
+_TOO_MANY, _OF_ONE_FILE = "unexpected extra argument", ("encode", "decode")
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """A group that imports a command only when it is run. The command has the name of its module's
     function."""
 
@@ -128,7 +131,12 @@ def _failure(error: BaseException, interrupted: bool) -> tuple[str | None, int]:
     if isinstance(error, click.ClickException):
         context = error.ctx if isinstance(error, click.UsageError) else None
         hint = f" ({context.command_path} --help)" if context is not None else ""
-        return error.format_message().rstrip(".") + hint, 2
+        message = error.format_message().rstrip(".")
+        if isinstance(error, click.NoSuchOption):
+            message = unknown_option(error)
+        elif context and context.command.name in _OF_ONE_FILE and _TOO_MANY in message:
+            message += ": one video at a time, and stcodec batch takes many"
+        return message + hint, 2
     if is_unexpected(error) and {"-v", "--verbose"} & set(sys.argv[1:]):
         traceback.print_exception(error)
     return describe(error)
