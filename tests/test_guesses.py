@@ -43,7 +43,7 @@ def test_what_may_be_meant(tmp_path: Path, arguments: tuple[str, ...], said: str
 
 def test_values_that_are_not_there(bee: Path, bee_stp: Path, tmp_path: Path) -> None:
     for arguments, code, said in (
-        (("encode", bee, "a.stp", "--model", "nope"), 1, "dct, stc-1"),
+        (("encode", bee, "a.stp", "--model", "nope"), 1, "where there is dct, "),
         (("encode", bee, tmp_path), 2, "is a directory: name the file that is to be in it"),
         (("encode", bee, "a.stp", "--start", 9), 2, "which lasts 0.67 s: there is no picture"),
         (("encode", bee, "a.stp", "--fps", "1/100"), 2, "--fps 1/100 leaves no picture"),
