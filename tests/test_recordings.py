@@ -6,6 +6,7 @@ import datetime
 import os
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from stcodec.common.values import Packet, Picture
 from stcodec.container.stp import SIGNATURE
-from stcodec.errors import UsageError
+from stcodec.errors import InputError, UsageError
 from stcodec.flows.arrivals import Arrivals, Arrived, Ended
 from stcodec.flows.cutting import thinned
 from stcodec.flows.feed import Event, Feed, Lost
@@ -89,6 +90,14 @@ def test_names_with_dots_brackets_and_percents_are_taken_as_they_are(tmp_path: P
 )
 def test_no_message_has_a_password(address: str, shown: str) -> None:
     assert Live(address).name == shown
+
+
+def test_nor_has_what_is_shown_for_a_report() -> None:
+    source = Live("tcp://127.0.0.1:9/?password=mine")
+    with pytest.raises(InputError) as caught:
+        source.open()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "password=***" in shown and "mine" not in shown
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,8 @@ class Recordings:
                 with claimed(path) as handle:
                     if handle is not None:
                         yield path, finish(path)
+                    else:
+                        self._finished.discard(path)  # another recorder's, which may die, too
 
 
 def _numbered(name: str, number: int) -> str:

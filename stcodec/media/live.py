@@ -57,10 +57,11 @@ class Live:
                 timeout=self.timeout,
                 metadata_errors="replace",
             )
-        except ExitError as error:
-            raise InputError(f"{self.name}: no answer within {self.timeout:g} s") from error
+        # FFmpeg's errors have the whole address, and users send us what is shown of these.
+        except ExitError:
+            raise InputError(f"{self.name}: no answer within {self.timeout:g} s") from None
         except (FFmpegError, OSError, ValueError) as error:
-            raise InputError(f"{self.name}: {reason(error)}") from error
+            raise InputError(f"{self.name}: {reason(error)}") from None
 
 
 def is_untimed(container: Any) -> bool:
