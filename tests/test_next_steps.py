@@ -86,3 +86,28 @@ def test_a_system_without_what_unix_has_will_do(bee_stp: Path, tmp_path: Path) -
     assert (first, last) == ("ended with 0", "ended with 3"), done.stderr
     assert "intact, 20 frames" in intact
     assert [p.name for p in tmp_path.iterdir()] == ["日本.y4m"]
+
+
+def test_a_folder_that_is_gone_or_not_there_yet_is_said(bee: Path, tmp_path: Path) -> None:
+    done = run("encode", bee, f"{tmp_path}/new/", *FAST)
+    assert (done.returncode, "name the file that is to be in it" in done.stderr) == (2, True)
+    line = f"cd '{tmp_path}' && mkdir gone && cd gone && rmdir ../gone && exec '{sys.executable}'"
+    done = subprocess.run(
+        ["sh", "-c", f"{line} -m stcodec encode '{bee}' x.stp"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "current folder is no longer there" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_where_the_system_knows_ascii_alone(bee: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment |= {"PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "stcodec", "encode", bee, tmp_path / "日本.stp", *FAST]
+    done = subprocess.run([*map(str, command)], env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["日本.stp"]

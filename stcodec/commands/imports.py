@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+
+from stcodec.errors import StcodecError
 
 _TRIED = "2.13."
 """Versions of torch of which a module has been left out."""
@@ -28,7 +31,12 @@ class _Unused(ModuleType):
 def large_imports() -> Iterator[None]:
     """Within the block no garbage is collected: what modules make stays, and looking at it again
     and again takes a tenth of the time that torch takes to import. Modules that are not used are
-    left out; after the block they can be imported."""
+    left out; after the block they can be imported. StcodecError where the current folder has been
+    removed: libraries end the process then."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise StcodecError("the current folder is no longer there: change to another") from error
     was_on = gc.isenabled()
     gc.disable()
     left_out = {name: module for name, module in _unused().items() if name not in sys.modules}

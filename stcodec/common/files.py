@@ -75,8 +75,8 @@ def check_output(
     if is_standard_stream(path):
         return
     where = Path(path)
-    if where.is_dir():
-        raise UsageError(f"{where}: is a directory: name the file that is to be in it")
+    if where.is_dir() or os.fspath(path).endswith(("/", os.sep)):
+        raise UsageError(f"{os.fspath(path)}: is a directory: name the file that is to be in it")
     if not where.parent.is_dir():
         raise StcodecError(f"{where}: the folder {where.parent} does not exist")
     if is_picture_output(where) and (pictures := existing_pictures(where)):
@@ -237,7 +237,8 @@ def _left_of(where: Path, key: str) -> list[Path]:
 def _hidden(where: Path, key: str = "", keep: bool = False) -> tuple[str, str]:
     """Beginning and end of a hidden name with the same ending, for a name of any length."""
     ending = where.suffix if len(os.fsencode(where.suffix)) <= _LONGEST_ENDING else ""
-    stem = os.fsencode(where.stem)[:_LONGEST_STEM].decode("utf-8", "ignore")
+    text = os.fsencode(where.stem)[:_LONGEST_STEM].decode("utf-8", "ignore")
+    stem = os.fsdecode(text.encode())  # which is another text where names are no UTF-8
     kind = RESUMABLE if keep else PARTIAL
     return f".{stem}.{key}." if key else f".{stem}.", f".{kind}{ending}"
 
