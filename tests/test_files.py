@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from stcodec.common.files import (
     Overwrite,
     check_output,
+    open_input,
     open_output,
     temporary_output,
     temporary_pictures,
@@ -122,3 +124,12 @@ def test_the_disk_holds_a_file_before_it_has_its_name(
     with temporary_pictures(tmp_path / "%d.png", overwrite) as pattern:
         Path(str(pattern) % 1).write_bytes(b"ours")
     assert flushed == [(False, ["a.stp"]), (True, ["1.png", "a.stp"])]
+
+
+def test_what_cannot_be_opened_is_an_error_of_the_input(tmp_path: Path) -> None:
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(tmp_path / "socket"))
+    for path in (tmp_path / ("a" * 5000), tmp_path / "socket"):
+        with pytest.raises(InputError, match=r"too long|No such device"), open_input(path):
+            pass
+    listening.close()

@@ -20,9 +20,11 @@ import pytest
 import stcodec
 from stcodec.bench.event_truth import Drawn, Scene, write
 from stcodec.container.finishing import finish
+from stcodec.container.records import VideoChunk
 from stcodec.errors import DamagedFileError, OutputExistsError
 from stcodec.flows.inspect import info
 from stcodec.flows.record import record_steps
+from stcodec.flows.recorded_file import RecordedFile
 from stcodec.flows.recordings import Recordings
 from stcodec.options import EncodeOptions, RecordOptions
 from tests.conftest import run
@@ -40,6 +42,7 @@ from tests.recording import (
     until,
     y4m,
 )
+from tests.test_container import HEADER
 
 
 def test_a_file_becomes_files_by_time_and_nothing_is_lost(bee: Path, tmp_path: Path) -> None:
@@ -268,6 +271,14 @@ def test_two_recorders_never_write_one_file(tmp_path: Path) -> None:
             list(steps)
         assert recorder.end()[0] == 0
     assert sum(len(c.pts) for c in chunks_of(target)) == 30
+
+
+def test_a_device_takes_what_a_file_would() -> None:
+    with RecordedFile(Path(os.devnull), False, HEADER, (), {}, {}) as file:
+        for first in (0, 8):
+            file.write(VideoChunk(True, tuple(range(first, first + 8)), (1,) * 8, b""))
+        file.close()
+        assert (file.frames, file.end) == (16, 16)
 
 
 def test_a_file_is_played_at_its_own_speed(bee: Path, tmp_path: Path) -> None:

@@ -42,6 +42,19 @@ def is_standard_stream(path: PathLike) -> bool:
 def check_input(path: PathLike) -> None:
     """InputError unless `path` is `-`, a sequence of pictures, or something that can be opened and
     read."""
+    with _as_input_error(path):
+        _check_input(path)
+
+
+@contextlib.contextmanager
+def _as_input_error(path: PathLike) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{os.fspath(path)}: {error.strerror or error}") from error
+
+
+def _check_input(path: PathLike) -> None:
     if is_standard_stream(path) or find_sequence(path) is not None:
         return
     where = Path(path)
@@ -337,7 +350,9 @@ def open_input(path: PathLike) -> Iterator[BinaryIO]:
     if is_standard_stream(path):
         yield sys.stdin.buffer
         return
-    with open(path, "rb") as stream:
+    with contextlib.ExitStack() as stack:
+        with _as_input_error(path):
+            stream = stack.enter_context(open(path, "rb"))
         yield stream
 
 

@@ -69,8 +69,7 @@ class RecordedFile:
                 self._writer.write_packet(item)
                 return
             if item.first and self.frames:
-                self._stream.flush()
-                os.fsync(self._stream.fileno())
+                self._flush()
             self._writer.write_chunk(item)
             self._stream.flush()
         except OSError as error:
@@ -89,10 +88,15 @@ class RecordedFile:
 
     def _close(self) -> None:
         self._writer.close()
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+        self._flush()
         read_back(self._stream)
         self._stream.close()
+
+    def _flush(self) -> None:
+        """Have the disk hold what was written, if it is one."""
+        self._stream.flush()
+        if not is_special(self.path):
+            os.fsync(self._stream.fileno())
 
     def _mend(self) -> None:
         """Make it complete up to what is whole of it."""
