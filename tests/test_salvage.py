@@ -149,6 +149,10 @@ def test_files_cut_anywhere(whole: Path, tmp_path: Path) -> None:
         frames, lost = salvaged(tmp_path, data[:cut])
         assert frames == right[:count]
         assert [times_of(r) for r in lost] == [(count, None)] and lost[0].frames is None
+    # Nothing says when the first picture was shown that is gone.
+    first_of_all(sections, chunks)
+    _, lost = salvaged(tmp_path, (SIGNATURE + b"".join(sections))[: ends[5]])
+    assert [times_of(r) for r in lost if r.what == "pictures"] == [(0, 20), (40, None)]
 
 
 def test_every_byte_that_is_cut_or_changed(whole: Path) -> None:

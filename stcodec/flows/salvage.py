@@ -142,6 +142,9 @@ class Recovery:
 
     def _chunk(self, chunk: VideoChunk, broken: bool, wanting: int) -> Iterator[Whole | Missing]:
         """A chunk and what is missing before it. wanting: how many pictures its segment lacks."""
+        if self._due is None and broken and (chunk.pts[0] > 0 or not chunk.first):
+            # No index says when the file began: most begin at zero.
+            self._lose(min(0, chunk.pts[0] - self._step), chunk.pts[0], None)
         missing = self._missing_before(chunk, broken, wanting)
         if missing and self._due is not None:
             yield from self._fill(self._due, chunk.pts[0], missing)
