@@ -90,6 +90,19 @@ def test_a_recorder_that_began_anew(tmp_path: Path) -> None:
     assert abs((heard[-1] - shown[-1]) - (heard[len(heard) // 2 - 1] - shown[4])) < Fraction(1, 20)
 
 
+def test_pictures_without_times_before_sound_that_begins_at_once(tmp_path: Path) -> None:
+    """What FFmpeg says of the video then is that it begins late, and of the sound nothing."""
+    early = [Moment(-30_000), Moment(-29_960), Moment(-29_960, True), Moment(-29_939, True)]
+    late = [Moment(70_080), Moment(-29_920, True), Moment(70_120)]
+    source = write_timeline(tmp_path / "in.mkv", [*early, *late])
+    result = stcodec.encode(source, tmp_path / "a.stp", model="dct")
+    assert result.frames == 4
+    assert not any("becomes zero" in n for n in result.notes)
+    stcodec.decode(tmp_path / "a.stp", tmp_path / "out.mp4")
+    assert len(times(tmp_path / "out.mp4")) == 4
+    assert len(demuxed(tmp_path / "out.mp4")) == 3
+
+
 def test_packets_of_sound_without_times() -> None:
     order = DecodingOrder()
     info = StreamInfo("audio", "aac", Fraction(1, 1000), b"", {"sample_rate": 48000}, {})

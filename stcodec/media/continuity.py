@@ -29,16 +29,17 @@ def has_any_clock(container: Any) -> bool:
     return bool(container.format.flags & Flags.ts_discont.value)
 
 
-def origin(streams: Sequence[Any]) -> Fraction:
+def origin(streams: Sequence[Any], packet: Any) -> Fraction:
     """The time of a file, in seconds, that becomes zero: where sound and pictures begin, if that is
     late, since its clock had run before, or since it is a piece of something longer. A multiple of
-    the first stream's unit."""
+    the first stream's unit. packet: the first that has a time, which may be before what the
+    streams say of themselves."""
     starts = [
         s.start_time * Fraction(s.time_base)
         for s in streams
         if s.type in ("video", "audio") and s.start_time is not None and s.time_base
     ]
-    first = min(starts, default=Fraction(0))
+    first = min([*starts, packet.pts * Fraction(packet.time_base)])
     if first <= _LATE:
         return Fraction(0)
     base = Fraction(streams[0].time_base or 1)
@@ -50,21 +51,27 @@ class Continuity:
     in others those that can be no gap. After a jump, everything goes on where the stream in which
     it was seen had ended.
 
-    rate: the usual pictures per second, for packets without a duration; origin: see `origin`.
-    `jumps`: whether there was any.
+    rate: the usual pictures per second, for packets without a duration. `began`: whether `begin`
+    was called; `jumps`: whether there was any.
     """
 
-    def __init__(
-        self, container: Any, rate: Fraction | None, origin: Fraction = Fraction(0)
-    ) -> None:
+    def __init__(self, container: Any, rate: Fraction | None) -> None:
         self._usual = 1 / rate if rate else Fraction(0)
         allowed = has_any_clock(container)
         self._ahead = _JUMP_AHEAD if allowed else _GAP_AHEAD
         self._back = _JUMP_BACK if allowed else max(_GAP_BACK, _REORDERED * self._usual)
-        self._shift = -origin
+        self._shift = Fraction(0)
+        self.began = False
         self._last: dict[int, Fraction] = {}
         self._next: dict[int, Fraction] = {}
         self.jumps = False
+
+    def begin(self, streams: Sequence[Any], packet: Any) -> Fraction:
+        """Before the first packet that has a time: what becomes zero, see `origin`."""
+        self.began = True
+        zero = origin(streams, packet)
+        self._shift = -zero
+        return zero
 
     def mend(self, packet: Any) -> None:
         """Change the times of the next packet of the file, where they jump."""

@@ -19,7 +19,7 @@ from stcodec.common.sequences import find_sequence
 from stcodec.common.tracks import TrackChoice
 from stcodec.common.values import Attachment, LostNote, Packet, PathLike, StreamInfo
 from stcodec.errors import InputError, UsageError
-from stcodec.media.continuity import Continuity, DecodingOrder, has_any_clock, origin
+from stcodec.media.continuity import Continuity, DecodingOrder, has_any_clock
 from stcodec.media.interleaving import Interleaving
 from stcodec.media.live import Live, is_untimed
 from stcodec.media.packets import cover, describe, is_cover, reason
@@ -111,9 +111,7 @@ class Demuxer:
         self._knows_order_alone = self.container.format.name == "avi"
         self._has_gaps = has_any_clock(self.container)
         self._taken = [self.video, *(self.container.streams[i] for i in self._numbers)]
-        self.origin = origin(self._taken)
-        if self.origin and not self._has_gaps:
-            notes.append(f"its times begin at {float(self.origin):.3f} s, which becomes zero")
+        self.origin = Fraction(0)
         self.joined = False
         self.broken: InputError | None = None
 
@@ -139,9 +137,14 @@ class Demuxer:
             videos = self.container.streams.video
             wanted += [s for s in videos if is_cover(s) and s is not self.video]
         rate = self.video.guessed_rate
-        continuity = Continuity(self.container, Fraction(rate) if rate else None, self.origin)
+        continuity = Continuity(self.container, Fraction(rate) if rate else None)
         order = Interleaving()
         for packet in self._packets(wanted):
+            if not continuity.began and packet.pts is not None:
+                self.origin = continuity.begin(self._taken, packet)
+                if self.origin and not self._has_gaps:
+                    said = f"its times begin at {float(self.origin):.3f} s, which becomes zero"
+                    self._notes.append(said)
             continuity.mend(packet)
             if packet.stream.index != self.video.index:
                 yield from order.aside(self._aside(packet))
