@@ -363,3 +363,19 @@ def test_an_animation_is_more_than_its_cover(tmp_path: Path) -> None:
     done = run("encode", tmp_path / "in.webp", tmp_path / "out.stp", "--model", "dct")
     assert done.returncode == 3
     assert "animated WebP" in done.stderr and "convert it" in done.stderr
+
+
+def test_sound_that_a_cut_has_hidden_is_not_played(tmp_path: Path) -> None:
+    """A copy of a part: its edit list hides pictures and sound up to where it begins."""
+    whole, source = tmp_path / "whole.mp4", tmp_path / "in.mp4"
+    chirp = "aevalsrc=0.3*sin(2*PI*(300*t+1000*t*t)):d=2:s=48000"
+    ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=2", "-f", "lavfi", "-i", chirp),
+        *("-c:v", "libx264", "-g", 50, "-c:a", "aac", whole),
+    )
+    ffmpeg("-ss", 0.7, "-i", whole, "-c", "copy", source)
+    assert min(p.pts * p.time_base for p in demuxed(source)) < -0.6
+    target, _ = through(source, "mkv")
+    assert -0.13 < min(p.pts * p.time_base for p in demuxed(target)) < 0
+    assert times(target)[0] == pytest.approx(times(source)[0], abs=0.001)
+    assert abs(lag(waveform(source), waveform(target))) <= 96

@@ -17,6 +17,8 @@ from stcodec.common.values import StreamInfo
 _JUMP_AHEAD, _JUMP_BACK = Fraction(10), Fraction(1, 10)
 # Nobody waits for longer than that until a file begins.
 _LATE = _JUMP_AHEAD
+# What decoders of sound ask for before what is heard, Opus 80 ms.
+_PREROLL = Fraction(1, 10)
 # In formats that know no jumps: half a day, which is about what MP4 can hold of a gap in sound; and
 # so many pictures, at least a second, as decoders put in another order where no one says in which.
 _GAP_AHEAD, _REORDERED, _GAP_BACK = Fraction(12 * 3600), 16, Fraction(1)
@@ -27,6 +29,15 @@ _SHORT = ("truehd", "mlp")
 def has_any_clock(container: Any) -> bool:
     """Whether the times of a format begin anywhere and may jump, as those of MPEG-TS."""
     return bool(container.format.flags & Flags.ts_discont.value)
+
+
+def is_hidden(packet: Any) -> bool:
+    """Whether a packet of sound lies before what the file shows, and more so than a decoder needs.
+    MP4 hides it by an edit list, as where it was cut without being coded again; Matroska would play
+    it."""
+    if packet.stream.type != "audio" or not packet.is_discard or packet.pts is None:
+        return False
+    return bool(packet.pts * Fraction(packet.time_base) < -_PREROLL)
 
 
 def origin(streams: Sequence[Any], packet: Any) -> Fraction:

@@ -19,7 +19,7 @@ from stcodec.common.sequences import find_sequence
 from stcodec.common.tracks import TrackChoice
 from stcodec.common.values import Attachment, LostNote, Packet, PathLike, StreamInfo
 from stcodec.errors import InputError, UsageError
-from stcodec.media.continuity import Continuity, DecodingOrder, has_any_clock
+from stcodec.media.continuity import Continuity, DecodingOrder, has_any_clock, is_hidden
 from stcodec.media.interleaving import Interleaving
 from stcodec.media.live import Live, is_untimed
 from stcodec.media.packets import cover, describe, is_cover, reason
@@ -245,7 +245,7 @@ class Demuxer:
     def _aside(self, packet: Any) -> Iterator[Packet]:
         """What becomes of a packet that is not the video's."""
         index = packet.stream.index
-        if not packet.size:
+        if not packet.size or is_hidden(packet):
             return
         if index in self._numbers:
             yield self._plain(packet)
