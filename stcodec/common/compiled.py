@@ -61,12 +61,28 @@ def inner(function: Function) -> Function:
     jit: Any = njit
     if jit is None:
         return function
-    made: Function
+    made: Any
     try:
         made = jit(nogil=True, fastmath=_FAST, _nrt=False)(function)
     except (KeyError, TypeError):
         made = jit(nogil=True, fastmath=_FAST)(function)
-    return made
+    _whatever_the_constants(made)
+    result: Function = made
+    return result
+
+
+def _whatever_the_constants(made: Any) -> None:
+    """Have numba compile a function once, not again for every constant that it is called with,
+    which LLVM knows anyway where it takes the function in."""
+    template = getattr(made, "get_call_template", None)
+    if template is None:  # no public name: another numba may have none
+        return
+    unliteral = numba.types.unliteral
+
+    def once(args: Any, kws: Any) -> Any:
+        return template([unliteral(a) for a in args], {k: unliteral(v) for k, v in kws.items()})
+
+    made.get_call_template = once
 
 
 def inlined(function: Function) -> Function:
