@@ -29,7 +29,6 @@ class AttentionBlock(FeedForward):
         self.look = Pointwise(width, 3 * width)
         # By how much patches of the window are preferred, whatever is in them.
         self.place = nn.Parameter(torch.zeros(self._heads, WINDOW * WINDOW))
-        self.close()
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, width, rows, columns] -> the same shape."""

@@ -83,11 +83,6 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self._width = width
-
-    def close(self) -> None:
-        """Make the layers; the last ones of a block."""
-        width = self._width
         self.project = zeroed(Pointwise(width, width))
         self.gate = Pointwise(width, 2 * width)
         self.merge = zeroed(Pointwise(width, width))
@@ -98,7 +93,7 @@ class FeedForward(nn.Module):
 
     def _pointwise(self, seen: Tensor, x: Tensor) -> Tensor:
         x = self.project(seen).add_(x)
-        width = self._width
+        width = self.merge.in_channels
         value, gate = self.gate.part(x, 0, width), self.gate.part(x, width, 2 * width)
         if torch.is_grad_enabled():
             value = value * gate.clamp(0.0, 1.0)
@@ -116,7 +111,6 @@ class ConvolutionBlock(FeedForward):
         super().__init__(width)
         self.expand = Pointwise(width, width)
         self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
-        self.close()
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, width, rows, columns] -> the same shape."""

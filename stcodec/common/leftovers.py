@@ -31,30 +31,30 @@ def is_resumable(path: Path) -> bool:
     return _RESUMABLE.fullmatch(path.name) is not None
 
 
-def claim(handle: int) -> bool:
-    """Say that an open file or folder is in use, until it is closed or the process dies; False
-    where another process has said so."""
+def _locked(handle: int) -> bool | None:
+    """Whether this process has an open file or folder now; None where the system knows no such
+    locks."""
     if fcntl is None:
-        return False
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True
+
+
+def claim(handle: int) -> bool:
+    """Say that an open file or folder is in use, until it is closed or the process dies; False
+    where another process has said so, or nothing can be said."""
+    return _locked(handle) is True
 
 
 def is_claimed(handle: int) -> bool:
     """Whether another process has said that an open file is in use; else this one has, from now on,
     where the system knows such locks."""
-    if fcntl is None:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+    return _locked(handle) is False
 
 
 @contextlib.contextmanager
