@@ -16,6 +16,7 @@ from numba import float32, int32, int64, uint64
 
 from stcodec.codec.motion import BI, FIRST, SECOND
 from stcodec.common.compiled import compiled, inner
+from stcodec.common.simd_kernels import differences_of_4, differences_of_8, differences_of_16
 from stcodec.encoder import tuning
 from stcodec.encoder.sample_kernels import MARGIN
 
@@ -74,13 +75,16 @@ def _difference(
     size: int,
     most: float,
 ) -> int:
-    """Sum of absolute differences of size x size samples at the offsets p and q of two flat
-    pictures; where it is more than `most`, perhaps not the whole sum."""
+    """Sum of absolute differences of size x size samples (16, 8 or 4) at the offsets p and q of two
+    flat pictures; where it is more than `most`, perhaps not the whole sum."""
     total = int32(0)
     for y in range(size):
-        for x in range(size):
-            d = int32(int32(reference[uint64(p) + x]) - int32(current[uint64(q) + x]))
-            total = int32(total + int32(abs(d)))
+        if size == 16:
+            total += differences_of_16(reference, uint64(p), current, uint64(q))
+        elif size == 8:
+            total += differences_of_8(reference, uint64(p), current, uint64(q))
+        else:
+            total += differences_of_4(reference, uint64(p), current, uint64(q))
         if y & 3 == 3 and total > most:
             break
         p += width
