@@ -170,8 +170,7 @@ def test_the_page_lists_clips_and_tables(measured: tuple[Path, str], tmp_path: P
 
 def test_frames_of_every_tree_have_their_kinds() -> None:
     names = [
-        [KINDS[kind] for kind in frame_kinds(tree, first)]
-        for tree, first in ((0, True), (0, False))
+        [KINDS[kind] for kind in frame_kinds(tree, before)] for tree, before in ((0, 0), (4, 2))
     ]
     leaf, middle = "leaves", "level 2"
     rest = [leaf, middle, leaf, "level 1", leaf, middle, leaf]

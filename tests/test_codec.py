@@ -22,6 +22,8 @@ from stcodec.codec.patches import (
     unpatchify,
 )
 from stcodec.codec.tree import tree_length
+from stcodec.common.values import Planes
+from stcodec.encoder import tuning
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 from stcodec.encoder.scene_cuts import SceneCutDetector
 from stcodec.errors import DamagedFileError
@@ -156,6 +158,23 @@ def test_motion_saves_bits_on_a_pan() -> None:
         encoder = ChunkEncoder(model, 96, 64, 8, CodecSettings(36, motion))
         sizes.append(sum(len(encoder.encode(source[i : i + 8], i == 0).payload) for i in (0, 8)))
     assert sizes[0] < 0.8 * sizes[1]
+
+
+def test_what_the_key_frame_before_hides_comes_from_an_earlier_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(3)
+    luma = np.kron(rng.integers(40, 210, (8, 12)), np.ones((8, 8))).astype(np.uint8)
+    hidden, grey = luma.copy(), np.full((32, 48), 128, np.uint8)
+    hidden[16:48, 24:72] = 90
+    source: list[Planes] = [(hidden if 8 <= t < 16 else luma, grey, grey) for t in range(24)]
+    sizes = []
+    for count in (1, 2):
+        monkeypatch.setattr(tuning, "KEY_REFERENCES", count)
+        payloads, decoded = code(load_model("dct"), source)
+        assert min(psnr(a[0], b[0]) for a, b in zip(source, decoded, strict=True)) > 30
+        sizes.append(len(payloads[2].payload))
+    assert sizes[1] < 0.5 * sizes[0]
 
 
 def test_a_still_picture_stays_as_it_is_and_costs_next_to_nothing() -> None:

@@ -22,16 +22,17 @@ def texture(height: int, width: int, seed: int = 0) -> torch.Tensor:
 def test_what_stays_and_what_is_replaced() -> None:
     luma = texture(48, 64).repeat(16, 1, 1, 1)
     luma[:, :, :, 32:] = torch.rand(16, 1, 48, 32, generator=torch.Generator().manual_seed(1))
-    for tree, first, keys in (
-        (0, True, {7}),
-        (0, False, {7}),
-        (1, False, {3, 7}),
-        (2, False, {1, 3, 5, 7}),
-        (3, True, {15}),
-        (3, False, {15}),
+    for tree, before, keys in (
+        (4, 0, {7}),
+        (4, 1, {7}),
+        (5, 2, {3, 7}),
+        (6, 2, {1, 3, 5, 7}),
+        (7, 0, {15}),
+        (7, 3, {15}),
     ):
+        steps = tree_steps(tree, before)
         found = propagation.changes(
-            lambda i: luma[max(i, 0) : max(i, 0) + 1], tree_steps(tree, first), {}, PatchSize()
+            lambda i: luma[max(i, 0) : max(i, 0) + 1], steps, {}, PatchSize()
         )
         assert set(found) == keys
         for change in found.values():
@@ -47,7 +48,7 @@ def test_what_stays_and_what_is_replaced() -> None:
 def test_what_moves_lasts() -> None:
     wide = texture(64, 128)
     luma = torch.stack([wide[None, :, 3 * t : 3 * t + 80] for t in range(9)])
-    steps = tree_steps(0, False)
+    steps = tree_steps(0, 2)
     field = search.search(luma, [(8, 0, None)], search.SearchSettings(0.1), choose_modes=False)[0]
     seen = propagation.changes(lambda i: luma[i + 1 : i + 2], steps, {7: field}, PatchSize())[7]
     blind = propagation.changes(lambda i: luma[i + 1 : i + 2], steps, {}, PatchSize())[7]

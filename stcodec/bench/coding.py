@@ -136,15 +136,16 @@ def _code(
     bits |= {KINDS[kind]: value for kind, value in chunk.stats.latent_bits.items()}
     for part, value in bits.items():
         coded.parts[part] = coded.parts.get(part, 0.0) + value / 8
-    coded.kinds += frame_kinds(prepared.tree, prepared.first)[: prepared.count]
+    coded.kinds += frame_kinds(prepared.tree, prepared.before)[: prepared.count]
     segment = (coded.segments[-1] if coded.segments else -1) + prepared.first
     coded.segments += [segment] * prepared.count
     return decoded
 
 
-def frame_kinds(tree: int, first: bool) -> list[int]:
-    """The kinds of the frames of a chunk, as numbers of `KINDS`."""
-    kinds = {frame: step.kind for step in tree_steps(tree, first) for frame in step.frames}
+def frame_kinds(tree: int, before: int) -> list[int]:
+    """The kinds of the frames of a chunk, as numbers of `KINDS`; before: chunks of its segment that
+    come before it."""
+    kinds = {frame: step.kind for step in tree_steps(tree, before) for frame in step.frames}
     return [kinds[frame] for frame in range(len(kinds))]
 
 

@@ -27,7 +27,7 @@ from stcodec.codec.payload import Plan, pack, unpack
 from stcodec.codec.range_kernels import Stream
 from stcodec.codec.reconstruction import Reconstruction
 from stcodec.codec.transfers import download, upload
-from stcodec.codec.tree import LEVELS, TREES, Step
+from stcodec.codec.tree import BEFORE, EARLIER, LEVELS, TREES, Step
 from stcodec.codec.vectors import MotionStream
 from stcodec.common.threads import Workers
 from stcodec.common.timing import stage
@@ -116,8 +116,8 @@ class ChunkWriter:
         """Code a chunk step by step, coarse to fine, but for the last step, on which nothing of the
         next chunk depends: `finish` and the next chunk's start may run at the same time."""
         known = self.contexts.start(plan.first)
-        if known is None:
-            raise ValueError("a segment does not start with its first chunk")
+        if known is None or known.before != plan.before:
+            raise ValueError("the chunks of a segment come in order, from its first on")
         motion = self.contexts.motion.stream(None)
         pictures = self.reconstruction.start(plan.first)
         luma = {} if plan.first else self._last_luma
@@ -126,7 +126,9 @@ class ChunkWriter:
             self._write_step(run, step)
         self.contexts.keep(run.known, plan.length)
         self.reconstruction.keep(run.pictures, plan.length)
-        self._last_luma = {-1: run.luma[plan.length - 1]}
+        self._last_luma = {BEFORE: run.luma[plan.length - 1]}
+        if BEFORE in run.luma:
+            self._last_luma[EARLIER] = run.luma[BEFORE]
         return run
 
     @torch.no_grad()
@@ -272,9 +274,9 @@ class ChunkReader:
         end, which are read always. The next chunk needs no more than one.
         With fewer than all, the checksum is not looked at: it is one of all symbols."""
         known = self._contexts.start(first)
-        plan, crc, motion, words = unpack(payload, first)
         if known is None:
             raise DamagedFileError("a segment does not start with its first chunk")
+        plan, crc, motion, words = unpack(payload, known.before)
         reader = _Reader(self._contexts.motion.stream(motion), SymbolReader(words))
         wanted, more = _steps_of(plan.steps(), levels)
         frames = [frame for step in wanted for frame in self._read(reader, plan, step, known)]

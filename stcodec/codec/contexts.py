@@ -15,7 +15,7 @@ from stcodec.codec.indices import StepContext
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import FIRST, SECOND, Fields
 from stcodec.codec.patches import MOTION_BLOCK, Geometry
-from stcodec.codec.tree import Step
+from stcodec.codec.tree import BEFORE, KEY, Step
 from stcodec.codec.vectors import (
     CodedField,
     FieldShape,
@@ -29,11 +29,13 @@ from stcodec.codec.vectors import (
 
 @dataclass
 class Known:
-    """Of the frames of a chunk that have been coded, by number (-1: the last one of the chunk
-    before): magnitudes of their symbols [1, rows, columns, C], and their motion."""
+    """Of the frames of a chunk that have been coded, by number (BEFORE: the last one of the chunk
+    before): magnitudes of their symbols [1, rows, columns, C], and their motion; before: how many
+    chunks of the segment come before this one."""
 
     magnitudes: dict[int, Tensor] = field(default_factory=dict)
     fields: dict[int, CodedField] = field(default_factory=dict)
+    before: int = 0
 
 
 class Contexts:
@@ -56,11 +58,12 @@ class Contexts:
     def keep(self, known: Known, length: int) -> None:
         """Keep of a chunk of so many frames what the next one goes by: its last frame."""
         key = length - 1
-        self._before = Known({-1: known.magnitudes[key]})
+        self._before = Known({BEFORE: known.magnitudes[key]}, before=known.before + 1)
         if key in known.fields:
             last = known.fields[key]
             at = [None if r is None else r - length for r in last.references]
-            self._before.fields[-1] = CodedField(last.vectors, last.modes, -1, (at[0], at[1]))
+            kept = CodedField(last.vectors, last.modes, BEFORE, (at[0], at[1]))
+            self._before.fields[BEFORE] = kept
 
     def hints(self, step: Step, known: Known) -> np.ndarray:
         """Expected vectors of the one frame of a step; see `vectors.frame_hints`."""
@@ -92,10 +95,11 @@ class Contexts:
         self, step: Step, quality: int, fields: Fields | None, magnitudes: Mapping[int, Tensor]
     ) -> StepContext:
         """The context of the one frame of a step, whose own quality this is; fields (batch size 1):
-        None of an intra frame; magnitudes: of its references."""
+        None of an intra frame; magnitudes: of its references; a key frame takes those of the first.
+        """
         shape = (1, *self._geometry.grid, self._geometry.patch.channels)
         references = torch.zeros(shape, dtype=torch.int16)
-        for reference in step.references[0]:
+        for reference in step.references[0][: 1 if step.kind == KEY else 2]:
             if reference is not None:
                 references += magnitudes[reference]
         if fields is None:

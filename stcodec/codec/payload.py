@@ -19,15 +19,20 @@ _QUALITIES = 64
 @dataclass(frozen=True)
 class Plan:
     """How a chunk is coded: frames that are shown (1..`length`), quality 0..63, tree (a number of
-    `tree.TREES`), whether vectors are coded, whether it is the first of a segment, cascade (a
-    number of `tree.CASCADES`)."""
+    `tree.TREES`), whether vectors are coded, how many chunks of its segment come before it, cascade
+    (a number of `tree.CASCADES`)."""
 
     count: int
     quality: int
     tree: int
     vectors: bool
-    first: bool
+    before: int
     cascade: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the first of a segment."""
+        return self.before == 0
 
     @property
     def length(self) -> int:
@@ -44,7 +49,7 @@ class Plan:
 
     def steps(self) -> tuple[Step, ...]:
         """The steps of its tree."""
-        return tree_steps(self.tree, self.first)
+        return tree_steps(self.tree, self.before)
 
 
 def pack(plan: Plan, crc: int, motion: bytes, words: bytes) -> bytes:
@@ -55,9 +60,9 @@ def pack(plan: Plan, crc: int, motion: bytes, words: bytes) -> bytes:
     return header + (_length(len(motion)) + motion if plan.vectors else b"") + words
 
 
-def unpack(payload: bytes, first: bool) -> tuple[Plan, int, bytes, bytes]:
-    """The inverse of `pack`: plan, CRC-32, motion, ANS words. DamagedFileError for what cannot be
-    a payload."""
+def unpack(payload: bytes, before: int) -> tuple[Plan, int, bytes, bytes]:
+    """The inverse of `pack`: plan, CRC-32, motion, ANS words; before: as `Plan` has it.
+    DamagedFileError for what cannot be a payload."""
     if len(payload) < _HEADER.size:
         raise DamagedFileError("a chunk is too short")
     count, quality, tree, crc = _HEADER.unpack_from(payload)
@@ -67,7 +72,7 @@ def unpack(payload: bytes, first: bool) -> tuple[Plan, int, bytes, bytes]:
         raise DamagedFileError("a chunk has a tree that there is not")
     if quality >= _QUALITIES or not 1 <= count <= tree_length(tree):
         raise DamagedFileError("a chunk header holds impossible values")
-    plan = Plan(count, quality, tree, vectors, first, cascade)
+    plan = Plan(count, quality, tree, vectors, before, cascade)
     return plan, crc, *_split(payload, vectors)
 
 

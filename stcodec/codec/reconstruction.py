@@ -16,7 +16,7 @@ from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import Frames, Geometry, add_patches
 from stcodec.codec.regions import Canvas, Region, within
-from stcodec.codec.tree import INTRA, KEY, Step
+from stcodec.codec.tree import BEFORE, EARLIER, INTRA, KEY, Step
 from stcodec.common.timing import stage
 
 
@@ -49,18 +49,22 @@ class Reconstruction:
         self.network = model.network_on(device)
         self._patch, self._grid, self._device = geometry.patch, geometry.grid, device
         self._canvas = Canvas.of(geometry.width, geometry.height, geometry.patch)
-        self._before: Frames | None = None
+        self._before: dict[int, Frames] = {}
         self._memory: Tensor | None = None
 
     def start(self, first: bool) -> dict[int, Frames]:
-        """The pictures that a chunk begins with: frame -1, but for the `first` of a segment."""
+        """The pictures that a chunk begins with: those before it in its segment that it may be
+        predicted from, none of the `first`."""
         if first:
-            self._before = self._memory = None
-        return {} if self._before is None else {-1: self._before}
+            self._before, self._memory = {}, None
+        return dict(self._before)
 
     def keep(self, pictures: Mapping[int, Frames], length: int) -> None:
-        """Keep of a chunk of so many frames what the next one goes by: its last picture."""
-        self._before = pictures[length - 1]
+        """Keep of a chunk of so many frames what the next two go by: its last picture."""
+        before = {BEFORE: pictures[length - 1], EARLIER: self._before.get(BEFORE)}
+        self._before = {
+            number: picture for number, picture in before.items() if picture is not None
+        }
 
     def predict(
         self,

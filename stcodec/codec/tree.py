@@ -13,12 +13,15 @@ from dataclasses import dataclass, replace
 INTRA, KEY = 0, 1
 LEVELS = 4
 """Levels of a tree of 8 frames; one of 16 has one more, at its coarse end."""
+BEFORE, EARLIER = -1, -9
+"""References outside a chunk: the last frame of the chunk before, and that of the one before that,
+which is taken to lie 8 frames before it, however long the chunk between was."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Frames (0..15) that are coded together, and the two references of each: a frame, -1 = the
-    last one of the chunk before, None = there is none.
+    """Frames (0..15) that are coded together, and the two references of each: a frame, BEFORE,
+    EARLIER, None = there is none.
 
     level 0 = key, the last one = leaves; on a frame of a level only those of later ones depend, and
     key frames on each other. of_kind 1..4: the kind of its frames where any is predicted. finer:
@@ -59,25 +62,35 @@ def _between(frames: tuple[int, ...], reach: int, level: int, kind: int, finer: 
     return Step(frames, pairs, level, kind, finer)
 
 
-def _keys(*frames: int) -> tuple[Step, ...]:
-    """Key frames, each predicted from the one before."""
-    before = (-1, *frames)
-    return tuple(Step((f,), ((b, None),), 0, KEY) for f, b in zip(frames, before, strict=False))
+def _keys(*frames: int, both: bool) -> tuple[Step, ...]:
+    """Key frames, each predicted from the one before, or from `both` that come before it."""
+    keys = (EARLIER, BEFORE, *frames)
+    pairs = zip(keys[1:], keys if both else [None] * len(keys), strict=False)
+    return tuple(Step((f,), (pair,), 0, KEY) for f, pair in zip(frames, pairs, strict=False))
 
 
 _LEAVES, _MIDDLE = _between((0, 2, 4, 6), 1, 3, 4), _between((1, 5), 2, 2, 3)
-TREES: tuple[tuple[Step, ...], ...] = (
-    (*_keys(7), _between((3,), 4, 1, 2), _MIDDLE, _LEAVES),
-    (*_keys(3, 7), _MIDDLE, _LEAVES),
-    (*_keys(1, 3, 5, 7), _LEAVES),
-    (
-        *_keys(15),
-        _between((7,), 8, 1, 2),
-        _between((3, 11), 4, 2, 2, -2),
-        _between((1, 5, 9, 13), 2, 3, 3),
-        _between((0, 2, 4, 6, 8, 10, 12, 14), 1, 4, 4),
-    ),
-)
+
+
+def _trees(both: bool) -> tuple[tuple[Step, ...], ...]:
+    """Trees of all shapes, with one reference of key frames or `both`."""
+    return (
+        (*_keys(7, both=both), _between((3,), 4, 1, 2), _MIDDLE, _LEAVES),
+        (*_keys(3, 7, both=both), _MIDDLE, _LEAVES),
+        (*_keys(1, 3, 5, 7, both=both), _LEAVES),
+        (
+            *_keys(15, both=both),
+            _between((7,), 8, 1, 2),
+            _between((3, 11), 4, 2, 2, -2),
+            _between((1, 5, 9, 13), 2, 3, 3),
+            _between((0, 2, 4, 6, 8, 10, 12, 14), 1, 4, 4),
+        ),
+    )
+
+
+TREES = _trees(False) + _trees(True)
+SHAPES = len(TREES) // 2
+"""Tree number n + SHAPES is tree n, but that its key frames have two references."""
 
 
 CASCADES = (
@@ -89,10 +102,10 @@ CASCADES = (
 )
 """What may be added to the quality of each kind of frame in a chunk: the longer a scene stays as it
 is, the longer key frames last."""
-QUICK_TREES = (1, 2)
-"""Trees with more than one key frame."""
-LONG_TREE = 3
-"""The tree of two chunks in one."""
+QUICK_SHAPES = (1, 2)
+"""Trees with more than one key frame, as are those with SHAPES more."""
+LONG_SHAPE = 3
+"""The tree of two chunks in one, as is that with SHAPES more."""
 LONGEST = 16
 """Frames of the longest tree."""
 
@@ -102,12 +115,14 @@ def tree_length(tree: int) -> int:
     return sum(len(step.frames) for step in TREES[tree])
 
 
-def tree_steps(tree: int, first: bool) -> tuple[Step, ...]:
-    """The steps of a tree; at the first chunk of a segment there is no frame -1."""
-    if not first:
-        return TREES[tree]
+def tree_steps(tree: int, before: int) -> tuple[Step, ...]:
+    """The steps of a tree of a chunk before which its segment has so many others: the first lacks
+    frame BEFORE, and the second has no EARLIER one."""
+    missing = (EARLIER, BEFORE)[: max(0, 2 - before)]
 
-    def drop(pair: tuple[int | None, int | None]) -> tuple[int | None, int | None]:
-        return (None if pair[0] == -1 else pair[0], pair[1])
+    def there(pair: tuple[int | None, int | None]) -> tuple[int | None, int | None]:
+        a, b = (None if r in missing else r for r in pair)
+        return a, b
 
-    return tuple(replace(s, references=tuple(drop(p) for p in s.references)) for s in TREES[tree])
+    steps = TREES[tree]
+    return tuple(replace(s, references=tuple(there(p) for p in s.references)) for s in steps)

@@ -19,7 +19,18 @@ from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import CHUNK_FRAMES, Geometry
 from stcodec.codec.payload import Plan
-from stcodec.codec.tree import INTRA, KEY, LONG_TREE, LONGEST, QUICK_TREES, Step, tree_steps
+from stcodec.codec.tree import (
+    BEFORE,
+    EARLIER,
+    INTRA,
+    KEY,
+    LONG_SHAPE,
+    LONGEST,
+    QUICK_SHAPES,
+    SHAPES,
+    Step,
+    tree_steps,
+)
 from stcodec.common.arithmetic import flush_denormals
 from stcodec.common.threads import Workers
 from stcodec.common.timing import stage
@@ -55,24 +66,33 @@ class EncodedChunk:
 
 @dataclass(frozen=True)
 class PreparedChunk:
-    """Source pictures (as many as its tree has frames; `count` of them are shown), tree, the motion
-    of each predicted frame, and what changes in key frames (see `propagation`)."""
+    """Source pictures (as many as its tree has frames; `count` of them are shown), how many chunks
+    of the segment come before it, tree, the motion of each predicted frame, and what changes in key
+    frames (see `propagation`)."""
 
     source: SourceChunk
     count: int
-    first: bool
+    before: int
     tree: int
     fields: dict[int, Fields]
     changes: dict[int, Tensor]
 
+    @property
+    def first(self) -> bool:
+        """Whether it starts a segment."""
+        return self.before == 0
+
 
 class _Before(NamedTuple):
-    """The last picture of the chunk before, and as the search sees it; after: what it has found of
-    some pictures after it, by distance: vectors int16 [2, H / 8, W / 8]."""
+    """The last picture of the chunk before, and as the search sees it; earlier: that of the chunk
+    before that; after: what the search has found of some pictures after it, by distance: vectors
+    int16 [2, H / 8, W / 8]; chunks: of the segment so far."""
 
     luma: Tensor
     picture: search.SourcePicture
+    earlier: search.SourcePicture | None
     after: dict[int, Tensor]
+    chunks: int
 
 
 def _luma(source: SourceChunk, before: _Before | None, number: int) -> Tensor:
@@ -166,6 +186,7 @@ class ChunkEncoder:
         length = count + missing
         source = self._source(pictures)
         before = None if first else self._before
+        chunks = 0 if before is None else before.chunks
         tree, fields = 0, dict[int, Fields]()
         if self.settings.motion:
             tree, fields = self._find_motion(seen, length, before)
@@ -173,13 +194,16 @@ class ChunkEncoder:
         # Nothing is predicted from a picture that is alone.
         alone = first and count == 1
         luma = functools.partial(_luma, source, before)
-        steps = tree_steps(tree, first)
+        steps = tree_steps(tree, chunks)
         lasting = {} if alone else changes(luma, steps, fields, self._geometry.patch)
-        self._before = _Before(source.luma(length - 1), seen[length - 1], after)
+        earlier = None if before is None else before.picture
+        self._before = _Before(
+            source.luma(length - 1), seen[length - 1], earlier, after, chunks + 1
+        )
         planes = list(pictures[:length])
         if not alone:
             self._filter(planes, pictures, steps, fields, after)
-        return PreparedChunk(self._source(planes), count, first, tree, fields, lasting)
+        return PreparedChunk(self._source(planes), count, chunks, tree, fields, lasting)
 
     def _filter(
         self,
@@ -210,8 +234,8 @@ class ChunkEncoder:
     def start(self, chunk: PreparedChunk, quality: int | None = None) -> ChunkRun:
         """The part of `encode_prepared` that the next chunk depends on. Chunks come in order."""
         quality = self.settings.quality if quality is None else quality
-        cascade = 0 if chunk.tree in QUICK_TREES else self._cascade(chunk, quality)
-        plan = Plan(chunk.count, quality, chunk.tree, self.settings.motion, chunk.first, cascade)
+        cascade = 0 if chunk.tree % SHAPES in QUICK_SHAPES else self._cascade(chunk, quality)
+        plan = Plan(chunk.count, quality, chunk.tree, self.settings.motion, chunk.before, cascade)
         guide = ChunkGuide(
             self._model,
             self._costs,
@@ -249,26 +273,27 @@ class ChunkEncoder:
     ) -> tuple[int, dict[int, Fields]]:
         """The tree of a chunk of so many frames, and the motion of each of its predicted frames and
         of the pictures after it from its last frame, found on source pictures."""
-        settings, offset = self._search_settings(), 0
-        after = [n for far in distances() if (n := length - 1 + far) < len(pictures)]
-        known = {}
-        if before is not None:
-            pictures, offset = [before.picture, *pictures], 1
-            known = {(far, 0): vectors.numpy() for far, vectors in before.after.items()}
-        tree = 0
+        settings, numbered = self._search_settings(), dict(enumerate(pictures))
+        tree, known = SHAPES * (tuning.KEY_REFERENCES - 1), dict[tuple[int, int], np.ndarray]()
         if length > CHUNK_FRAMES:
-            tree = LONG_TREE
-        elif offset:
-            tree = search.choose_tree(pictures[: 1 + length], settings)
-        pairs = []
-        for step in tree_steps(tree, not offset):
-            for frame, pair in zip(step.frames, step.references, strict=True):
-                if pair != (None, None):
-                    a, b = (None if r is None else r + offset for r in pair)
-                    pairs.append((frame + offset, a, b))
-        pairs += [(number + offset, length - 1 + offset, None) for number in after]
-        found = search.search_pictures(pictures, pairs, settings, choose_modes=False, known=known)
-        return tree, {pair[0] - offset: fields for pair, fields in zip(pairs, found, strict=True)}
+            tree += LONG_SHAPE
+        elif before is not None:
+            tree += search.choose_tree([before.picture, *pictures[:length]], settings)
+        if before is not None:
+            numbered[BEFORE] = before.picture
+            known = {(far - 1, BEFORE): vectors.numpy() for far, vectors in before.after.items()}
+        if before is not None and before.earlier is not None:
+            numbered[EARLIER] = before.earlier
+        wanted = [
+            (frame, *pair)
+            for step in tree_steps(tree, 0 if before is None else before.chunks)
+            for frame, pair in zip(step.frames, step.references, strict=True)
+            if pair != (None, None)
+        ]
+        after = (length - 1 + far for far in distances())
+        wanted += [(number, length - 1, None) for number in after if number < len(pictures)]
+        found = search.search_pictures(numbered, wanted, settings, choose_modes=False, known=known)
+        return tree, {frame: fields for (frame, *_), fields in zip(wanted, found, strict=True)}
 
     def _search_settings(self) -> search.SearchSettings:
         return search.SearchSettings(self._motion_bit_cost(), self.settings.effort)

@@ -81,6 +81,10 @@ class SourcePicture:
         return search_kernels.Reference(planes.reshape(-1), height, width, phases)
 
 
+Pictures = Sequence[SourcePicture] | Mapping[int, SourcePicture]
+"""Pictures by number, one of which is 0, in order of time."""
+
+
 def source_pictures(luma: Tensor) -> list[SourcePicture]:
     """Pictures of luma [N, H, W] in [0, 1]."""
     return [SourcePicture(picture) for picture in in_bytes(luma)]
@@ -89,7 +93,7 @@ def source_pictures(luma: Tensor) -> list[SourcePicture]:
 class _Search:
     """What the searches between pairs of pictures have in common. Prices are in units of bytes."""
 
-    def __init__(self, pictures: Sequence[SourcePicture], settings: SearchSettings) -> None:
+    def __init__(self, pictures: Pictures, settings: SearchSettings) -> None:
         self.pictures = pictures
         self.price = np.float32(settings.bit_cost * 255.0)
         self.effort = settings.effort
@@ -173,7 +177,7 @@ def search(
 
 
 def search_pictures(
-    pictures: Sequence[SourcePicture],
+    pictures: Pictures,
     pairs: list[tuple[int, int | None, int | None]],
     settings: SearchSettings,
     choose_modes: bool = True,
@@ -182,7 +186,7 @@ def search_pictures(
     """Fields (batch size 1) for each (frame, first reference, second reference) of `pairs`; with or
     without a choice of modes.
 
-    pictures: indexed by the numbers in `pairs`, in order of time; sizes multiples of 16; known:
+    pictures: by the numbers in `pairs`; sizes multiples of 16; known:
     vectors [2, H / 8, W / 8] by frame and reference, which are not searched again.
     """
     found, known = _Search(pictures, settings), known or {}

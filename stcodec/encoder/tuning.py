@@ -27,6 +27,8 @@ search should rather find too much than too little."""
 SHORTER_STEPS = (1.0, 1.8, 2.8)
 """How much better a shorter step must predict to be worth more frames at the key's quality: trees
 0, 1, 2."""
+KEY_REFERENCES = 2
+"""How many frames a key frame is predicted from, 1 or 2, where there are as many."""
 LONGER_STEP = 1.3
 """How much worse a step of 16 frames may predict than one of 8 where two chunks become one tree."""
 FOCUS_BITS = 16.0

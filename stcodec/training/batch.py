@@ -34,9 +34,7 @@ class Batch:
 
     def plan(self) -> list[tuple[Step, ...]]:
         """The steps of each chunk."""
-        plan = [tree_steps(tree, chunk == 0) for chunk, tree in enumerate(self.trees)] or [
-            (_PICTURE,)
-        ]
+        plan = [tree_steps(tree, chunk) for chunk, tree in enumerate(self.trees)] or [(_PICTURE,)]
         if self.keys_only:
             plan = [tuple(step for step in steps if step.level == 0) for steps in plan]
         return plan

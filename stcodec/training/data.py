@@ -15,6 +15,7 @@ from torch import Tensor
 
 from stcodec.codec.blocks import QUALITY_LEVELS
 from stcodec.codec.patches import CHUNK_FRAMES
+from stcodec.codec.tree import SHAPES
 from stcodec.common.values import Planes
 from stcodec.errors import InputError
 from stcodec.training.batch import Batch
@@ -24,7 +25,7 @@ from stcodec.training.synthetic import Clip, Scenes, with_noise
 
 _PAGES = 48
 # How often each tree of a chunk is drawn: about as often as the encoder chooses it.
-_TREES = (0, 0, 0, 0, 0, 0, 1, 1, 2)
+_TREES = tuple(SHAPES + shape for shape in (0, 0, 0, 0, 0, 0, 1, 1, 2))
 _LONGEST_STRIDE = 3
 _SMALLEST = 0.4
 
@@ -113,7 +114,7 @@ class Data:
         if settings.plans:
             drawn = random.Random(f"plan {settings.seed} {rng.randrange(settings.plans)}")
         trees = tuple(
-            0 if i == 0 and drawn.random() < 0.6 else drawn.choice(_TREES)
+            SHAPES if i == 0 and drawn.random() < 0.6 else drawn.choice(_TREES)
             for i in range(settings.chunks)
         )
         keys_only = bool(trees) and rng.random() >= settings.leaf_share

@@ -31,7 +31,7 @@ from stcodec.codec.patches import (
     patchify,
 )
 from stcodec.codec.transform import transform_of
-from stcodec.codec.tree import INTRA, KEY, Step, tree_steps
+from stcodec.codec.tree import BEFORE, EARLIER, INTRA, KEY, Step, tree_steps
 from stcodec.encoder import propagation, search, tuning
 from stcodec.training import estimate
 from stcodec.training.batch import Batch
@@ -43,7 +43,7 @@ _LEAST_BITS = 0.003
 # which drops vectors afterwards.
 _MOTION_BIT_COST = 3.0
 # Reach of the full search at an eighth of the size, for references up to so many frames away.
-_REACHES = ((2, 5), (CHUNK_FRAMES, 8))
+_REACHES = ((2, 5), (2 * CHUNK_FRAMES, 8))
 # How much planes weigh in the distortion that benchmarks report.
 _PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)
 DISTORTIONS = ("steps", "log")
@@ -176,17 +176,16 @@ class Engine:
         bits = torch.zeros_like(batch.quality)
         squared = torch.zeros(count, 3, device=batch.y.device)
         memory: Tensor | None = None
-        before: tuple[Frames, Tensor] | None = None
+        before: dict[int, tuple[Frames, Tensor]] = {}
         for chunk, steps in enumerate(batch.plan()):
-            done: dict[int, tuple[Frames, Tensor]] = {}
-            if before is not None:
-                done[-1] = before
+            done = dict(before)
             for step in steps:
                 spent, errors, memory = self._step(batch, chunk, step, done, memory)
                 bits = bits + spent.detach()
                 cost = cost + spent + self._in_bits(errors[1])
                 squared = squared + errors[0]
-            before = done[max(k for k in done if k >= 0)]
+            earlier = {EARLIER: done[BEFORE]} if BEFORE in done else {}
+            before = {BEFORE: done[max(done)], **earlier}
         patches = pixels // (self.patch.h * self.patch.w)
         return Outcome(cost.log().mean(), bits / pixels, squared / (patches * self.counts))
 
@@ -270,7 +269,7 @@ class Engine:
         if step.level or not batch.trees:
             return weight
         later, earlier, side = propagation.compared(
-            step.frames[0], tree_steps(batch.trees[chunk], chunk == 0)
+            step.frames[0], tree_steps(batch.trees[chunk], chunk)
         )
         start = chunk * CHUNK_FRAMES
         pictures = batch.frames([start + earlier])
@@ -310,7 +309,7 @@ class Engine:
         base = self.network.transform(_patches(predicted, self.patch))
         magnitudes = []
         for pair in step.references:
-            parts = [done[r][1] for r in pair if r is not None]
+            parts = [done[r][1] for r in (pair[:1] if kind == KEY else pair) if r is not None]
             magnitudes.append(parts[0] if len(parts) == 1 else parts[0] + parts[1])
         # The mode of a patch is that of the motion block in which its first sample lies.
         for dim, (patches, side) in enumerate(zip(grid, (self.patch.h, self.patch.w), strict=True)):

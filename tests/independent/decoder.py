@@ -43,7 +43,7 @@ class Decoder:
         self.bases = [np.eye(model.channels)]
         if model.divisions > 1:
             self.bases = divided(model.h, model.w, model.line, model.divisions)
-        self.last: Frame | None = None
+        self.before: dict[int, Frame] = {}
         self.memory = model.null_memory(self.rows, self.columns)
         self.contexts = model.contexts()
         self.motion_crc = 0
@@ -53,10 +53,10 @@ class Decoder:
         require(len(chunk.payload) >= 7, "a payload is too short")
         count, quality, how, crc = struct.unpack_from("<BBBI", chunk.payload)
         vectors_coded, cascade, tree = bool(how & 128), how >> 4 & 7, how & 15
-        require(quality < 64 and tree < 4 and cascade < 5, "head of a payload")
+        require(quality < 64 and tree < 8 and cascade < 5, "head of a payload")
         require(count == len(chunk.pts) and 1 <= count <= motion.LENGTHS[tree], "pictures")
         if not chunk.first:
-            require(self.last is not None, "a chunk before its segment")
+            require(bool(self.before), "a chunk before its segment")
         self.begin(chunk.first)
         decisions, at = None, 7
         if vectors_coded:
@@ -65,7 +65,7 @@ class Decoder:
             decisions = Decisions(chunk.payload[at : at + length], self.contexts)
             at += length
         reader = Reader(chunk.payload[at:])
-        frames = self.frames(reader, decisions, chunk.first, quality, tree, cascade)
+        frames = self.frames(reader, decisions, quality, tree, cascade)
         if decisions is not None:
             decisions.finish()
         reader.finish(crc ^ self.motion_crc)
@@ -75,7 +75,7 @@ class Decoder:
     def begin(self, first: bool) -> None:
         """Forget all where a segment starts."""
         if first:
-            self.last = None
+            self.before = {}
             self.memory = self.model.null_memory(self.rows, self.columns)
             self.contexts = self.model.contexts()
 
@@ -83,17 +83,14 @@ class Decoder:
         self,
         reader: Reader,
         decisions: Decisions | None,
-        first: bool,
         quality: int,
         tree: int,
         cascade: int,
     ) -> list[Planes]:
         """The planes of all 8 or 16 frames of a chunk, padded, from 0 to 1."""
-        done: dict[int, Frame] = {}
-        if self.last is not None:
-            done[-1] = self.last
+        done = dict(self.before)
         self.motion_crc = 0
-        for step in motion.steps(tree, first):
+        for step in motion.steps(tree, done):
             fields = self._fields(decisions, step, done)
             kind = 0 if fields[0] is None else step.kind
             own = quality + self.model.kind_qualities[kind] + motion.CASCADES[cascade][kind]
@@ -103,7 +100,9 @@ class Decoder:
             ]
             done.update({number: m for (number, _), m in zip(step.frames, made, strict=True)})
         length = motion.LENGTHS[tree]
-        self.last = self._as_minus_one(done[length - 1], length)
+        self.before = {-1: self._as_minus_one(done[length - 1], length)}
+        if -1 in done:
+            self.before[-9] = Frame(done[-1].planes, done[-1].magnitudes, None)
         return [done[number].planes for number in range(length)]
 
     def _as_minus_one(self, frame: Frame, length: int) -> Frame:
@@ -145,7 +144,7 @@ class Decoder:
         model = self.model
         shape = (self.rows, self.columns, model.channels)
         magnitudes = np.zeros(shape, np.int64)
-        for r in pair:
+        for r in pair[:1] if kind == 1 else pair:
             if r is not None:
                 magnitudes += done[r].magnitudes
         if field is None:

@@ -167,7 +167,7 @@ def invent_file(
         inventor = Inventor(rng)
         decoder.begin(first)
         deciding = Deciding(rng, decoder.contexts) if vectors_coded else None
-        frames = decoder.frames(inventor, deciding, first, quality, tree, cascade)
+        frames = decoder.frames(inventor, deciding, quality, tree, cascade)
         pictures += [decoder.values(planes) for planes in frames[:count]]
         how = tree + 16 * cascade + 128 * vectors_coded
         crc = inventor.crc ^ decoder.motion_crc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,7 +43,23 @@ TREES: list[list[Step]] = [
         _middles(4, 1, [0, 2, 4, 6, 8, 10, 12, 14]),
     ],
 ]
-LENGTHS = [8, 8, 8, 16]
+
+
+def _with_two(tree: list[Step]) -> list[Step]:
+    """A tree whose keys have the two frames before them in their chain as references."""
+    chain, made = [-9], []
+    for step in tree:
+        if step.kind == 1:
+            ((f, (p, _)),) = step.frames
+            assert p is not None
+            chain.append(p)
+            step = Step(1, 0, [(f, (p, chain[-2]))])
+        made.append(step)
+    return made
+
+
+TREES += [_with_two(tree) for tree in TREES]
+LENGTHS = [8, 8, 8, 16] * 2
 CASCADES = [
     [0, 0, 0, 0, 0],
     [1, 1, -1, -1, -1],
@@ -62,14 +79,14 @@ class Field:
     modes: np.ndarray
 
 
-def steps(tree: int, first: bool) -> list[Step]:
-    """The steps of a tree; frame -1 is left out where there is none."""
-    if not first:
-        return TREES[tree]
-    return [
-        Step(s.kind, s.finer, [(f, (None if p == -1 else p, q)) for f, (p, q) in s.frames])
-        for s in TREES[tree]
-    ]
+def steps(tree: int, known: Collection[int]) -> list[Step]:
+    """The steps of a tree; of the frames before it those that are not known are left out."""
+
+    def there(pair: Pair) -> Pair:
+        p, q = (r if r is None or r >= 0 or r in known else None for r in pair)
+        return p, q
+
+    return [Step(s.kind, s.finer, [(f, there(pair)) for f, pair in s.frames]) for s in TREES[tree]]
 
 
 def along(parent: Field, side: int, e: int) -> np.ndarray:

@@ -119,9 +119,13 @@ PLANS: dict[str, list[Plan]] = {
         (True, 1, 63, 1, True, 0),
         (True, 16, 30, 3, True, 0),
         (True, 2, 0, 0, False, 4),
+        (False, 8, 35, 5, True, 1),
+        (False, 8, 28, 6, True, 0),
+        (False, 16, 22, 7, True, 2),
+        (False, 1, 30, 4, True, 0),
     ],
     "one": [(True, 8, 33, 0, True, 2)],
-    "short": [(True, 8, 20, 1, True, 0), (False, 5, 45, 0, True, 1)],
+    "short": [(True, 8, 20, 5, True, 0), (False, 5, 45, 0, True, 1)],
 }
 
 
