@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import float32, int32
+from numba import int32
 
 from stcodec.common.compiled import compiled, inner
+from stcodec.common.simd_kernels import add_pairs_of_8, add_rows_of_32, add_rows_of_64
 
 BANDS = 8
 
@@ -137,19 +138,31 @@ def gather(frame: Frame, at: np.ndarray, near: np.ndarray, apart: bool, inputs: 
 
 
 @inner
-def _add(sums: np.ndarray, row: np.ndarray, value: float) -> None:
-    """Add `value` times a row of weights."""
-    for h in range(len(sums)):
-        sums[h] += value * row[h]
+def _add(
+    sums: np.ndarray, rows: np.ndarray, first: int, inputs: Inputs, begin: int, end: int
+) -> None:
+    """Add the weights of the inputs from `begin` up to `end` to as many sums, a multiple of 32; the
+    row of input 0 is `first`."""
+    width, at = len(sums), 0
+    while at < width:
+        place = first * width + at
+        if width - at >= 64:
+            add_rows_of_64(sums, at, rows, place, width, inputs.number, inputs.value, begin, end)
+            at += 64
+        else:
+            add_rows_of_32(sums, at, rows, place, width, inputs.number, inputs.value, begin, end)
+            at += 32
 
 
 @inner
-def _output(units: np.ndarray, row: np.ndarray, offset: int) -> int:
-    """A sum of the products of two int16 vectors, and `offset`."""
-    total = int32(0)
-    for h in range(len(units)):
-        total = int32(total + int32(int32(units[h]) * int32(row[h])))
-    return total + offset
+def _own(frame: Frame, patch: int, lower: int, own: Inputs) -> int:
+    """Write the inputs that are a patch's own magnitudes in the channels below `lower`; how many
+    there are."""
+    row, n = frame.magnitudes[patch], 0
+    for c in range(lower):
+        if row[c]:
+            n = _append(own, n, c, row[c], frame.logs)
+    return n
 
 
 @compiled
@@ -167,26 +180,28 @@ def find(
     """Table indices uint8 [p, outputs] of the patches `at`, given `inputs` and their own magnitudes
     of the channels below `lower`.
 
-    first: weights float32 [inputs, hidden] and biases [hidden]; second: int16 [outputs, hidden],
-    transposed, and int32 [outputs]; shifts and largest values of both layers: see `scales`.
+    first, second: see `scales.GroupNetwork.layers`; shifts and largest values of both layers: see
+    `scales`.
     """
-    weights, biases = first
-    outer, offsets = second
-    hidden, channels = len(biases), frame.magnitudes.shape[1]
-    known = channels  # a patch's own magnitudes come first
+    weights, biases = first[0].reshape(-1), first[1]
+    outer, offsets = second[0].reshape(-1), second[1]
+    hidden, outputs, channels = len(biases), len(offsets), frame.magnitudes.shape[1]
     sums, units = np.empty(hidden, np.float32), np.empty(hidden, np.int16)
+    results = np.empty(outputs, np.int32)
+    own = Inputs(inputs.starts, np.empty(channels, np.int16), np.empty(channels, np.uint8))
+    down, limit = (int32(shifts[0]), int32(shifts[1])), (int32(most[0]), int32(most[1]))
     for i in range(len(at)):
         for h in range(hidden):
             sums[h] = biases[h]
-        for k in range(inputs.starts[i], inputs.starts[i + 1]):
-            _add(sums, weights[known + inputs.number[k]], float32(inputs.value[k]))
+        # A patch's own magnitudes come first.
+        _add(sums, weights, channels, inputs, inputs.starts[i], inputs.starts[i + 1])
         if lower and frame.some[at[i]]:
-            own = frame.magnitudes[at[i]]
-            for c in range(lower):
-                if own[c]:
-                    _add(sums, weights[c], float32(frame.logs[own[c]]))
+            _add(sums, weights, 0, own, 0, _own(frame, at[i], lower, own))
         for h in range(hidden):
-            units[h] = min(max(int32(sums[h]) >> shifts[0], 0), most[0])
-        for o in range(len(offsets)):
-            result = _output(units, outer[o], offsets[o])
-            out[i, o] = min(max(result >> shifts[1], 0), most[1])
+            units[h] = min(max(int32(sums[h]) >> down[0], int32(0)), limit[0])
+        for o in range(outputs):
+            results[o] = offsets[o]
+        for o in range(0, outputs, 8):
+            add_pairs_of_8(results, o, outer, 2 * o, 2 * outputs, units, hidden >> 1)
+        for o in range(out.shape[1]):
+            out[i, o] = min(max(results[o] >> down[1], int32(0)), limit[1])

@@ -220,11 +220,9 @@ class _Loops:
         self, group: Group, context_class: int, at: Tensor, known: index_kernels.Inputs
     ) -> Tensor:
         """Table indices uint8 [p, outputs]; known: what `of_pass` gave."""
-        network = group.network
         out = np.empty((len(at), group.end - group.start), np.uint8)
-        first = network.w1.numpy(), network.b1[context_class].numpy()
-        outer, offsets = network.outer
-        second = outer, offsets[context_class]
+        weights, biases, outer, offsets = group.network.layers
+        first, second = (weights, biases[context_class]), (outer, offsets[context_class])
         shifts = scales.SHIFT_1, scales.SHIFT_2
         most = scales.HIDDEN_MAX, scales.SCALE_COUNT - 1
         self._loops.find(

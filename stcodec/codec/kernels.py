@@ -146,8 +146,8 @@ def _warm_up_index(module: ModuleType) -> None:
     inputs = module.Inputs(np.zeros(2, np.int64), np.zeros(64, np.int16), np.zeros(64, np.uint8))
     at, near = np.zeros(1, np.int64), np.ones(4, np.int64)
     module.gather(frame, at, near, False, inputs)
-    first = np.zeros((60, 8), np.float32), np.zeros(8, np.float32)
-    second = np.zeros((8, 8), np.int16), np.zeros(8, np.int32)
+    first = np.zeros((60, 32), np.float32), np.zeros(32, np.float32)
+    second = np.zeros((16, 8, 2), np.int16), np.zeros(8, np.int32)
     module.find(frame, at, inputs, 6, first, second, (6, 8), (255, 63), np.zeros((1, 8), np.uint8))
 
 

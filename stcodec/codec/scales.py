@@ -215,11 +215,17 @@ class GroupNetwork:
                 raise ValueError("the scale network's sums could exceed 2**24")
 
     @functools.cached_property
-    def outer(self) -> tuple[np.ndarray, np.ndarray]:
-        """The second layer as compiled loops want it: weights int16 [outputs, hidden], biases int32
-        [classes, outputs]."""
-        weights, biases = self.w2.cpu().numpy(), self.b2.cpu().numpy()
-        return np.ascontiguousarray(weights.T.astype(np.int16)), biases.astype(np.int32)
+    def layers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What compiled loops want, with as many units as fill their vectors; those that are added
+        are zero. First layer: weights float32 [inputs, hidden], biases [classes, hidden]; second:
+        weights int16 [hidden / 2, outputs, 2], biases int32 [classes, outputs]."""
+        w1, b1, w2, b2 = (t.cpu().numpy() for t in (self.w1, self.b1, self.w2, self.b2))
+        hidden, outputs = (0, -w2.shape[0] % 32), (0, -w2.shape[1] % 8)
+        w1, b1 = (np.pad(t, ((0, 0), hidden)).astype(np.float32) for t in (w1, b1))
+        w2 = np.pad(w2, (hidden, outputs)).astype(np.int16)
+        pairs = w2.reshape(len(w2) // 2, 2, w2.shape[1]).transpose(0, 2, 1)
+        offsets = np.pad(b2, ((0, 0), outputs)).astype(np.int32)
+        return w1, b1, np.ascontiguousarray(pairs), offsets
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> GroupNetwork:
         """The same on `device` (itself, if it is there); the arithmetic is exact in `dtype`

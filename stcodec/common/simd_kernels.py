@@ -1,10 +1,13 @@
-"""Operations on several samples at once, for compiled loops: LLVM makes vector instructions of
-them, whatever the CPU. Of a loop over as few samples it makes none: it unrolls those before it
-looks for vectors.
+"""Operations on several numbers at once, for compiled loops: LLVM makes vector instructions of
+them, whatever the CPU. Of a loop over so few it makes none: it unrolls those before it looks for
+vectors; and what a longer one sums up it keeps in memory.
+
+They take flat arrays, and places in these, which nobody checks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -12,37 +15,151 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+_BYTE, _SHORT, _INT, _LONG, _FLOAT = *(ir.IntType(n) for n in (8, 16, 32, 64)), ir.FloatType()
+_ONCE = ("contract",)  # of products and sums, which may be fused as everywhere in compiled loops
+
+
+class _Writer:
+    """What an operation is written with: LLVM's `builder`, and the arguments of the operation."""
+
+    def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
+        self.builder, self._context = builder, context
+        self._types, self._arguments = signature.args, arguments
+
+    def place(self, array: int, at: Any, kind: Any) -> Any:
+        """Where in an array, the argument of that number, something of a kind lies from `at` on."""
+        made = self._context.make_array(self._types[array])
+        data = made(self._context, self.builder, self._arguments[array]).data
+        return self.builder.bitcast(self.builder.gep(data, [at]), kind.as_pointer())
+
+    def load(self, array: int, at: Any, kind: Any) -> Any:
+        """What lies there, as if it were of that kind."""
+        loaded = self.builder.load(self.place(array, at, kind))
+        loaded.align = 1
+        return loaded
+
+    def everywhere(self, number: Any, count: int) -> Any:
+        """A vector of so many times the same number."""
+        none = ir.Constant(ir.VectorType(number.type, count), ir.Undefined)
+        first = self.builder.insert_element(none, number, ir.Constant(_INT, 0))
+        return self.builder.shuffle_vector(first, none, _numbers([0] * count))
+
+    def sum_up(self, array: int, at: Any, kind: Any, work: Callable[[Any], None]) -> None:
+        """Let `work` change a vector of a kind, given where it is, and then write it to an array,
+        where it came from. Meanwhile it is in registers."""
+        sums = cgutils.alloca_once_value(self.builder, self.load(array, at, kind))
+        work(sums)
+        written = self.builder.store(self.builder.load(sums), self.place(array, at, kind))
+        written.align = 1
+
+    def call(self, name: str, result: Any, *arguments: Any) -> Any:
+        """What a function of LLVM gives."""
+        kind = ir.FunctionType(result, [a.type for a in arguments])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return self.builder.call(function, arguments)
+
+
+def _numbers(values: list[int]) -> Any:
+    return ir.Constant(ir.VectorType(_INT, len(values)), values)
+
 
 def _differences_of(count: int) -> Any:
-    """A function for compiled loops alone: the sum int32 of absolute differences of so many bytes
-    of two flat arrays of bytes, from the places i and j (uint64) on."""
-    wide = ir.VectorType(ir.IntType(32), count)
-    absolute = ir.FunctionType(wide, [wide, ir.IntType(1)])
-    total = ir.FunctionType(ir.IntType(32), [wide])
+    """differences(a, i, b, j): the sum int32 of absolute differences of so many bytes of a and b,
+    from the places i and j (uint64) on."""
+    samples, wide = ir.VectorType(_BYTE, count), ir.VectorType(_INT, count)
 
     @intrinsic
-    def differences(typing: Any, a: Any, i: Any, b: Any, j: Any) -> Any:
-        signature = types.int32(a, types.uint64, b, types.uint64)
+    def differences(_typing: Any, a: Any, i: Any, b: Any, j: Any) -> Any:
+        def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            w = _Writer(context, builder, signature, arguments)
+            one, other = (
+                builder.zext(w.load(side, arguments[side + 1], samples), wide) for side in (0, 2)
+            )
+            sizes = w.call(
+                f"llvm.abs.v{count}i32",
+                wide,
+                builder.sub(one, other),
+                ir.Constant(ir.IntType(1), 0),
+            )
+            return w.call(f"llvm.vector.reduce.add.v{count}i32", _INT, sizes)
 
-        def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-            kinds, sides = sig.args, []
-            for array, at in ((0, 1), (2, 3)):
-                data = context.make_array(kinds[array])(context, builder, arguments[array]).data
-                place = builder.gep(data, [arguments[at]])
-                vector = ir.VectorType(ir.IntType(8), count).as_pointer()
-                samples = builder.load(builder.bitcast(place, vector))
-                samples.align = 1
-                sides.append(builder.zext(samples, wide))
-            function = cgutils.get_or_insert_function
-            size = function(builder.module, absolute, f"llvm.abs.v{count}i32")
-            add = function(builder.module, total, f"llvm.vector.reduce.add.v{count}i32")
-            difference = builder.sub(*sides)
-            sizes = builder.call(size, [difference, ir.Constant(ir.IntType(1), 0)])
-            return builder.call(add, [sizes])
-
-        return signature, generate
+        return types.int32(a, types.uint64, b, types.uint64), write
 
     return differences
 
 
+def _add_rows_of(count: int) -> Any:
+    """add(sums, to, rows, first, width, numbers, values, begin, end): add to so many sums float32,
+    from the place `to` on, as many numbers float32 of some rows, from the place `first` of a row
+    on. For k from `begin` up to `end` it is the row numbers[k] int16, times values[k] uint8; width:
+    from row to row."""
+    lanes, place = ir.VectorType(_FLOAT, count), types.int64
+
+    @intrinsic
+    def add(
+        _typing: Any, sums: Any, to: Any, rows: Any, first: Any, width: Any, numbers: Any,
+        values: Any, begin: Any, end: Any,
+    ) -> Any:  # fmt: skip
+        def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            w = _Writer(context, builder, signature, arguments)
+            _, to, _, first, width, _, _, begin, end = arguments
+
+            def work(total: Any) -> None:
+                step = ir.Constant(_LONG, 1)
+                with cgutils.for_range_slice(builder, begin, end, step, _LONG) as (k, _):
+                    row = builder.sext(w.load(5, k, _SHORT), _LONG)
+                    value = builder.uitofp(w.load(6, k, _BYTE), _FLOAT)
+                    at = builder.add(builder.mul(row, width), first)
+                    more = builder.fmul(w.everywhere(value, count), w.load(2, at, lanes), _ONCE)
+                    builder.store(builder.fadd(builder.load(total), more, _ONCE), total)
+
+            w.sum_up(0, to, lanes, work)
+            return context.get_dummy_value()
+
+        signature = types.void(sums, place, rows, place, place, numbers, values, place, place)
+        return signature, write
+
+    return add
+
+
+def _add_pairs_of(count: int) -> Any:
+    """add(sums, to, rows, first, width, factors, pairs): add to so many sums int32, from the place
+    `to` on, rows of as many pairs of int16, from the place `first` of a row on. Both numbers of
+    each pair of row k are multiplied by the numbers 2 k and 2 k + 1 of `factors` int16; width: from
+    row to row."""
+    both, wide = ir.VectorType(_SHORT, 2 * count), ir.VectorType(_INT, 2 * count)
+    lanes, place = ir.VectorType(_INT, count), types.int64
+
+    @intrinsic
+    def add(
+        _typing: Any, sums: Any, to: Any, rows: Any, first: Any, width: Any, factors: Any,
+        pairs: Any,
+    ) -> Any:  # fmt: skip
+        def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            w = _Writer(context, builder, signature, arguments)
+            _, to, _, first, width, _, pairs = arguments
+
+            def work(total: Any) -> None:
+                with cgutils.for_range(builder, pairs, intp=_LONG) as loop:
+                    pair = w.load(5, builder.mul(loop.index, ir.Constant(_LONG, 2)), _INT)
+                    factors = builder.bitcast(w.everywhere(pair, count), both)
+                    row = w.load(2, builder.add(builder.mul(loop.index, width), first), both)
+                    products = builder.mul(builder.sext(factors, wide), builder.sext(row, wide))
+                    none = ir.Constant(wide, ir.Undefined)
+                    more = builder.load(total)
+                    for odd in (0, 1):
+                        half = _numbers(list(range(odd, 2 * count, 2)))
+                        more = builder.add(more, builder.shuffle_vector(products, none, half))
+                    builder.store(more, total)
+
+            w.sum_up(0, to, lanes, work)
+            return context.get_dummy_value()
+
+        return types.void(sums, place, rows, place, place, factors, place), write
+
+    return add
+
+
 differences_of_4, differences_of_8, differences_of_16 = (_differences_of(n) for n in (4, 8, 16))
+add_rows_of_32, add_rows_of_64 = _add_rows_of(32), _add_rows_of(64)
+add_pairs_of_8 = _add_pairs_of(8)
