@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Collection
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from stcodec.common.values import Picture, StreamInfo
 from stcodec.media.continuity import DecodingOrder
 from stcodec.media.reader import VideoReader
 from stcodec.media.writer import open_writer
-from tests.media import clip, demuxed, read, times, write_clip
+from tests.media import clip, copy, demuxed, read, times, write_clip
 from tests.timelines import Moment, write_timeline
 
 HOUR = 3_600_000
@@ -26,25 +27,30 @@ STARTS = (0, -200, 7, 95_443_717)
 STEPS = (40, 40, 40, 0, -30, 1, 333, 5000, HOUR, -HOUR, 24 * HOUR)
 
 
-def interleaved(start: int, steps: list[int]) -> list[Moment]:
-    """A picture after each step, and the sound of the time between."""
+def interleaved(start: int, steps: list[int], untimed: Collection[int]) -> list[Moment]:
+    """A picture after each step, and the sound of the time between; untimed: the numbers of packets
+    whose time is not said."""
     moments, now, sound = [Moment(start)], start, 0
     for step in steps:
         now += step
-        moments.append(Moment(max(now, -30_000)))
+        moments.append(Moment(now))
         for _ in range(2):
-            moments.append(Moment(max(now, -30_000) + round(sound % 40), True))
+            moments.append(Moment(now + sound % 40, True))
             sound += 21
-    return moments
+    return [m._replace(time=None) if i in untimed else m for i, m in enumerate(moments)]
 
 
 @settings(max_examples=5, phases=[Phase.explicit, Phase.generate])
-@given(st.sampled_from(STARTS), st.lists(st.sampled_from(STEPS), min_size=5, max_size=9))
+@given(
+    st.sampled_from(STARTS),
+    st.lists(st.sampled_from(STEPS), min_size=5, max_size=9),
+    st.sets(st.integers(0, 27), max_size=9),
+)
 def test_what_encodes_decodes(
-    tmp_path_factory: pytest.TempPathFactory, start: int, steps: list[int]
+    tmp_path_factory: pytest.TempPathFactory, start: int, steps: list[int], untimed: set[int]
 ) -> None:
     folder = tmp_path_factory.mktemp("timeline")
-    moments = interleaved(start, steps)
+    moments = interleaved(start, steps, untimed)
     source = write_timeline(folder / "in.mkv", moments)
     pictures = sum(not m.sound for m in moments)
     coded = stcodec.encode(source, folder / "a.stp", model="dct")
@@ -90,6 +96,23 @@ def test_a_recorder_that_began_anew(tmp_path: Path) -> None:
     assert abs((heard[-1] - shown[-1]) - (heard[len(heard) // 2 - 1] - shown[4])) < Fraction(1, 20)
 
 
+@pytest.mark.parametrize("jump", [-HOUR, 13 * HOUR])
+def test_sound_that_comes_later_in_the_file_than_a_jump_of_the_pictures(
+    tmp_path: Path, jump: int
+) -> None:
+    pictures = [Moment(HOUR + t + (jump if t >= 200 else 0)) for t in range(0, 400, 40)]
+    sound = [Moment(HOUR + t + (jump if t >= 200 else 0), True) for t in range(0, 400, 21)]
+    moments = [*pictures[:7], *sound[:14], *pictures[7:], *sound[14:]]
+    source = write_timeline(tmp_path / "in.mkv", moments)
+    result = stcodec.encode(source, tmp_path / "a.stp", model="dct")
+    assert any("times jump" in n for n in result.notes)
+    stcodec.decode(tmp_path / "a.stp", tmp_path / "out.mp4")
+    shown = times(tmp_path / "out.mp4")
+    heard = [p.pts * p.time_base for p in demuxed(tmp_path / "out.mp4")]
+    assert [round(t * 1000) for t in shown] == list(range(0, 400, 40))
+    assert [round(t * 1000) for t in heard] == pytest.approx(list(range(0, 400, 21)), abs=10)
+
+
 def test_pictures_without_times_before_sound_that_begins_at_once(tmp_path: Path) -> None:
     """What FFmpeg says of the video then is that it begins late, and of the sound nothing."""
     early = [Moment(-30_000), Moment(-29_960), Moment(-29_960, True), Moment(-29_939, True)]
@@ -129,3 +152,11 @@ def test_a_gap_that_mp4_cannot_say(tmp_path: Path) -> None:
     with VideoReader(tmp_path / "out.mp4") as again:
         planes = [i.planes[0] for i in again if isinstance(i, Picture)]
     assert np.abs(planes[2].astype(int) - planes[1]).mean() < 2
+
+
+def test_pictures_shorter_than_a_millisecond(tmp_path: Path) -> None:
+    """MP4 hides what lies behind the end of its edit list, which is usually in milliseconds."""
+    base, how = Fraction(1, 10_000), {"bf": "0"}
+    source = write_clip(tmp_path / "a.mp4", clip(3), "libx264", None, base, 10_000, how)
+    copy(source, tmp_path / "out.mp4")
+    assert times(tmp_path / "out.mp4") == [0, base, 2 * base]

@@ -20,9 +20,10 @@ SAMPLES = 1024
 
 
 class Moment(NamedTuple):
-    """A packet: its time in milliseconds, and whether it is one of sound."""
+    """A packet: its time in milliseconds (None, or negative: it has none), and whether it is one of
+    sound."""
 
-    time: int
+    time: int | None
     sound: bool = False
 
 
@@ -91,9 +92,10 @@ def write_timeline(path: Path, moments: Sequence[Moment], size: tuple[int, int] 
         index = counts[moment.sound]
         counts[moment.sound] += 1
         data = packets[index] if moment.sound else _picture(index, width, height)
-        # A block may lie before its cluster: that is how a time is negative.
-        base = max(0, moment.time)
-        head = bytes([0x81 + moment.sound]) + struct.pack(">hB", moment.time - base, 0x80)
+        # A block before the first cluster's time, which is 0, has none for FFmpeg.
+        time = -1 if moment.time is None else max(-30_000, moment.time)
+        base = max(0, time)
+        head = bytes([0x81 + moment.sound]) + struct.pack(">hB", time - base, 0x80)
         body += _element(0x1F43B675, _number(0xE7, base) + _element(0xA3, head + data))
     kind = _element(0x4282, b"matroska") + _number(0x4287, 4) + _number(0x4285, 2)
     path.write_bytes(_element(0x1A45DFA3, kind) + _element(0x18538067, body))

@@ -60,7 +60,8 @@ def origin(streams: Sequence[Any], packet: Any) -> Fraction:
 class Continuity:
     """Closes the jumps in the times of a file: any in formats that allow them, such as MPEG-TS, and
     in others those that can be no gap. After a jump, everything goes on where the stream in which
-    it was seen had ended.
+    it was seen had ended; packets of other streams that come behind it and lie before it stay where
+    they are.
 
     rate: the usual pictures per second, for packets without a duration. `began`: whether `begin`
     was called; `jumps`: whether there was any.
@@ -71,42 +72,55 @@ class Continuity:
         allowed = has_any_clock(container)
         self._ahead = _JUMP_AHEAD if allowed else _GAP_AHEAD
         self._back = _JUMP_BACK if allowed else max(_GAP_BACK, _REORDERED * self._usual)
-        self._shift = Fraction(0)
+        # What times are later by: at the start, and after each jump; and how far each stream is.
+        self._shifts = [Fraction(0)]
+        self._place: dict[int, int] = {}
         self.began = False
         self._last: dict[int, Fraction] = {}
         self._next: dict[int, Fraction] = {}
-        self.jumps = False
+
+    @property
+    def jumps(self) -> bool:
+        """Whether there was a jump."""
+        return len(self._shifts) > 1
 
     def begin(self, streams: Sequence[Any], packet: Any) -> Fraction:
         """Before the first packet that has a time: what becomes zero, see `origin`."""
         self.began = True
         zero = origin(streams, packet)
-        self._shift = -zero
+        self._shifts = [-zero]
         return zero
 
     def mend(self, packet: Any) -> None:
         """Change the times of the next packet of the file, where they jump."""
         if not packet.time_base:
             return
-        base = Fraction(packet.time_base)
+        base, shift = Fraction(packet.time_base), self._shifts[-1]
         if packet.dts is not None and packet.stream.type in ("video", "audio"):
-            self._follow(packet, base)
-        ticks = round(self._shift / base)
+            shift = self._follow(packet, base)
+        ticks = round(shift / base)
         if ticks:
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
 
-    def _follow(self, packet: Any, base: Fraction) -> None:
-        index = packet.stream.index
-        time = packet.dts * base + self._shift
-        expected = self._next.get(index, time)
-        ahead = abs(time - expected) > self._ahead
-        if ahead or time + self._back < self._last.get(index, time):
-            self._shift += expected - time
-            self.jumps, time = True, expected
+    def _follow(self, packet: Any, base: Fraction) -> Fraction:
+        """By how much the packet is later."""
+        index, time = packet.stream.index, packet.dts * base
+        latest = len(self._shifts) - 1
+        now = max(self._next.values(), default=time + self._shifts[-1])
+        near = self._next.get(index, now)
+        places = range(latest, self._place.get(index, 0) - 1, -1)
+        place = min(places, key=lambda p: abs(time + self._shifts[p] - near))
+        shifted = time + self._shifts[place]
+        expected = self._next.get(index, shifted)
+        ahead = abs(shifted - expected) > self._ahead
+        if ahead or shifted + self._back < self._last.get(index, shifted):
+            self._shifts.append(expected - time)
+            place, shifted = latest + 1, expected
         usual = self._usual if packet.stream.type == "video" else Fraction(0)
-        self._last[index] = time
-        self._next[index] = time + ((packet.duration or 0) * base or usual)
+        self._place[index], self._last[index] = place, shifted
+        self._next[index] = shifted + ((packet.duration or 0) * base or usual)
+        return self._shifts[place]
 
 
 class DecodingOrder:

@@ -24,6 +24,7 @@ _ITEMS = {
     "gapless_playback", "compilation", "creation_time", "location", "timecode",
 }  # fmt: skip
 _COVER_CODECS = ("mjpeg", "png", "bmp")
+_LEAST_SCALE, _FINEST_SCALE = 1000, 1_000_000  # ticks a second of an MP4 as a whole
 _SCALES = {"primaries": 50_000, "luminance": 10_000}
 
 
@@ -40,6 +41,9 @@ def header_options(
         return options, tags
     options["movflags"] = "+faststart"
     options["video_track_timescale"] = str(base.denominator)
+    # Edit lists count in it: milliseconds, which are usual, would hide pictures that are shorter.
+    scale = min(max(_LEAST_SCALE, base.denominator), _FINEST_SCALE)
+    options["movie_timescale"] = str(scale)
     others = [k for k in tags if k.lower().split("-")[0] not in _ITEMS]
     if others and format == "mp4" and any(a.cover for a in extras.attachments):
         notes.append(
