@@ -18,6 +18,7 @@ from tests.rich import (
     CHAPTERS,
     FONT,
     LINES,
+    packet,
     packets_of,
     poster,
     said_of,
@@ -105,6 +106,26 @@ def test_a_part_keeps_its_chapters_and_lines(
             ]
         assert found == [("Eins", 0, Fraction(1, 5)), ("Zwei", Fraction(1, 5), Fraction(3, 5))]
         assert [t for t, _ in packets_of(path, "subtitle")] == [Fraction(1, 4)]
+
+
+def test_bitmap_subtitles_that_do_not_say_how_long_they_are_shown(tmp_path: Path) -> None:
+    """As on a DVD. MP4 takes those of DVDs; WebM takes none, which is said."""
+    source, picture = tmp_path / "in.mkv", bytes.fromhex("000a0004000000040001ff")
+    with av.open(str(source), "w") as out:
+        video: Any = out.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        words: Any = out.add_stream("dvdsub")
+        for frame in clip(12):
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        for time in (80, 200, 440):
+            out.mux(packet(picture, words, time, 0, Fraction(1, 1000)))
+    for ending, lines in (("mkv", 0), ("mp4", 0), ("webm", 1)):
+        notes = through(source, tmp_path / f"out.{ending}")
+        assert sum("subtitle (dvdsub) does not fit" in n for n in notes) == lines
+        if not lines:
+            found = packets_of(tmp_path / f"out.{ending}", "subtitle")
+            assert found == [(Fraction(t, 1000), picture) for t in (80, 200, 440)]
 
 
 def test_a_data_track_such_as_gps_is_carried(tmp_path: Path) -> None:

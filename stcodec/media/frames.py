@@ -53,6 +53,13 @@ def exact_planes(frame: Any) -> Planes:
     return tuple(np.ascontiguousarray(p >> shift) if shift else p.copy() for p in planes)  # type: ignore[return-value]
 
 
+def repeat_chroma(planes: Planes) -> Planes:
+    """The planes of a 4:2:0 picture as those of a 4:4:4 one."""
+    height, width = planes[0].shape
+    u, v = (p.repeat(2, 0).repeat(2, 1)[:height, :width] for p in planes[1:])
+    return planes[0], u, v
+
+
 def chroma_location(stream: Any) -> int:
     """The chroma location that FFmpeg found, numbered as in VideoInfo.
 

@@ -24,7 +24,6 @@ from stcodec.common.values import (
     Packet,
     PathLike,
     Picture,
-    Planes,
     StreamInfo,
     VideoInfo,
 )
@@ -32,6 +31,7 @@ from stcodec.errors import StcodecError, UsageError
 from stcodec.media.conversion import plan_decode
 from stcodec.media.encoders import AUTO, LIST, choose, settings
 from stcodec.media.fields import FieldMarker
+from stcodec.media.frames import repeat_chroma
 from stcodec.media.packets import add_stream, disposition_flags, reason
 from stcodec.media.pictures import PictureWriter
 from stcodec.media.tags import add_extras, encoder_settings, header_options, mux_covers
@@ -52,6 +52,7 @@ _LIVE = {
 # Ticks of the time base between two pictures of an MP4: it counts to eight times as many from when
 # one is decoded to when it is shown, and B pictures wait for others.
 _LONGEST = 1 << 28
+_UNSAID = Fraction(1, 100)  # seconds that a packet lasts, which does not say for how long
 _MOST_REPEATS = 1 << 16
 _REPEATED = "a picture that is shown for longer than MP4 can say is in it more than once"
 FORMATS = {
@@ -357,6 +358,9 @@ class MediaWriter:
         packet.pts = None if item.pts is None else item.pts + ticks
         packet.dts = None if item.dts is None else item.dts + ticks
         packet.duration = item.duration
+        if not item.duration and self._format_name in ("mp4", "mov"):
+            # The last one of a track would lie behind the end of its edit list, and be hidden.
+            packet.duration = max(1, round(_UNSAID / self._bases[item.stream]))
         packet.time_base = self._bases[item.stream]
         packet.is_keyframe = item.keyframe
         packet.stream = stream
@@ -365,7 +369,7 @@ class MediaWriter:
     def _frame(self, picture: Picture) -> Any:
         planes = picture.planes
         if self._format.startswith("yuv444p"):
-            planes = _repeat_chroma(planes)
+            planes = repeat_chroma(planes)
         frame = av.VideoFrame(self._info.width, self._info.height, self._format)
         for plane, samples in zip(frame.planes, planes, strict=True):
             itemsize = samples.dtype.itemsize
@@ -392,9 +396,3 @@ class MediaWriter:
             self._container.close()
         except (FFmpegError, OSError, ValueError) as error:
             raise self._failure(error) from error
-
-
-def _repeat_chroma(planes: Planes) -> Planes:
-    height, width = planes[0].shape
-    u, v = (p.repeat(2, 0).repeat(2, 1)[:height, :width] for p in planes[1:])
-    return planes[0], u, v
