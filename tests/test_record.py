@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -94,8 +95,11 @@ def test_what_was_recorded_is_readable_after_a_kill_and_made_complete_by_the_nex
     assert sum(len(c.pts) for c in chunks_of(broken)) == pictures
     # One that is not of the pattern is left alone, and one that somebody may be copying.
     assert run("verify", other).returncode == run("verify", copied).returncode == 3
-    os.utime(copied, (0, 0))
-    assert list(Recordings(pattern).finish_broken(time.time())) == [(copied, pictures)]
+    recordings = Recordings(pattern)
+    with open(copied, "r+b"):
+        os.utime(copied, (0, 0))
+        assert sys.platform != "linux" or list(recordings.finish_broken(time.time())) == []
+    assert list(recordings.finish_broken(time.time())) == [(copied, pictures)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -224,6 +228,10 @@ def test_a_file_is_completed_wherever_it_was_cut(bee_stp: Path, tmp_path: Path) 
         assert info(target).frames == frames[-1]
     assert target.read_bytes() == data
     assert frames == sorted(frames)
+    # A loss of power leaves zeros where blocks were not written yet.
+    target.write_bytes(data[: len(data) // 2] + bytes(len(data) // 2))
+    assert 0 < finish(target) < frames[-1]
+    assert sum(len(c.pts) for c in chunks_of(target)) == info(target).frames
     # Damage that is no end is left as it is.
     damaged = bytearray(data)
     damaged[len(data) // 2] ^= 1

@@ -169,3 +169,19 @@ def test_one_file_behind_another_is_no_file(
     bad.write_bytes(first + b"\n")
     with pytest.raises(DamagedFileError):
         list(inspect.verify(bad))
+
+
+def test_zeros_behind_the_end_are_no_damage(whole: Path, tmp_path: Path) -> None:
+    """As tapes and disks fill their blocks with."""
+    padded, data = tmp_path / "padded.stp", whole.read_bytes()
+    for count in (1, 500, 3 << 20):
+        padded.write_bytes(data + bytes(count))
+        assert inspect.info(padded).frames == 60
+        assert sum(chunk.frames for chunk in inspect.verify(padded)) == 60
+        with stcodec.open(padded) as video:
+            assert len(video) == 60
+    done = run("decode", padded, tmp_path / "a.y4m", "--salvage")
+    assert (done.returncode, "lost" in done.stderr) == (0, False), done.stderr
+    padded.write_bytes(data + bytes(500) + b"x" + bytes(500))
+    with pytest.raises(DamagedFileError, match=f"follows its end at byte {len(data) + 500}"):
+        list(inspect.verify(padded))

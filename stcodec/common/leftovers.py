@@ -6,7 +6,9 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +72,26 @@ def claimed(path: Path) -> Iterator[int | None]:
         yield handle if claim(handle) else None
     finally:
         os.close(handle)
+
+
+def is_written(path: Path) -> bool:
+    """Whether a process of this machine has a file open to write into it, as one that copies it
+    has; False where the system cannot tell, which Linux alone can."""
+    if sys.platform != "linux":
+        return False
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        # Who opens the file in this moment waits, and a signal says so: one that does nothing.
+        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
 
 
 def clear(folder: Path) -> None:

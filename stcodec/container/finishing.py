@@ -57,14 +57,15 @@ def _write(path: PathLike, offset: int, tail: bytes) -> None:
 
 def _whole(stream: BinaryIO) -> int:
     """How many chunks and packets are whole. DamagedFileError where more follows upon what is
-    not."""
+    not, other than zeros: what a loss of power leaves of blocks that were not written yet."""
     reader, items = Reader(stream), 0
     try:
         for _ in reader:
             items += 1
     except DamagedFileError:
-        if stream.read(1):
-            raise
+        while block := stream.read(1 << 20):
+            if block.strip(b"\0"):
+                raise
     return items
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import zstandard
 from stcodec.common.values import Packet, StreamInfo
 from stcodec.container import checks
 from stcodec.container.checks import MAX_TERM, MAX_TEXT, MAX_UNPACKED, MAX_VALUES, parse_json
-from stcodec.errors import DamagedFileError
+from stcodec.errors import DamagedFileError, UnsupportedFileError
 
 VERSION = 2
 SECTION = struct.Struct("<4sII")
@@ -25,6 +26,12 @@ MAX_PICTURES = 255
 """Of a chunk, by the size of its field."""
 MAX_STREAMS = 1 << 16
 """By the size of the field of a packet."""
+# What an id of a model does not hold: parts of paths, and what is not printed.
+_PATH = re.compile(r"[/\\:\x00-\x1f\x7f]|\.safetensors$")
+# With its ending it is the name of a file.
+_LONGEST_ID = 255 - len(".safetensors")
+# Of earlier versions of the format, which stcodec reads them.
+_READERS = {1: "0.1"}
 STREAM_KINDS = ("audio", "subtitle", "data")
 T = TypeVar("T")
 
@@ -148,6 +155,34 @@ def unpack_fields(record: type[T], body: bytes, **more: Any) -> T:
         if "low" in f.metadata and not f.metadata["low"] <= values[f.name] <= f.metadata["high"]:
             raise DamagedFileError(f"the {record.__name__.lower()} has an impossible {f.name}")
     return record(**values, **more)
+
+
+def unpack_header(body: bytes) -> Header:
+    """Body of the HEAD section. UnsupportedFileError for another version, DamagedFileError for
+    impossible values."""
+    version = struct.unpack_from("<H", body)[0] if len(body) >= 2 else 0
+    if version > VERSION:
+        raise UnsupportedFileError(
+            f"format version {version} needs a newer stcodec: this one reads version {VERSION}"
+        )
+    if version in _READERS:
+        raise UnsupportedFileError(
+            f"format version {version} is read by stcodec {_READERS[version]}, not by later ones"
+        )
+    size = layout(Header).size
+    name = body[size:]
+    if len(name) > _LONGEST_ID:
+        raise DamagedFileError("the model's name is too long")
+    try:
+        header = unpack_fields(Header, body, model_id=name.decode())
+    except UnicodeDecodeError as error:
+        raise DamagedFileError("the model's name is not UTF-8") from error
+    # A file never says which file is opened: an id names an installed model, and no path.
+    if _PATH.search(header.model_id) or header.model_id in ("", ".", ".."):
+        raise DamagedFileError(f"{header.model_id!r} is not the id of a model")
+    if header.bit_depth not in (8, 10):
+        raise DamagedFileError("the header has an impossible bit_depth")
+    return header
 
 
 def dump_json(value: object) -> bytes:

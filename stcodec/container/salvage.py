@@ -94,6 +94,9 @@ class Salvage:
             if section.tag in (stp.HEAD, *_TABLES) and reader is None:
                 self._tables.append(section)
                 continue
+            if section.tag == _DAMAGE and self.index is not None and self._is_padding(section):
+                self.size = section.at
+                break
             if section.tag == _DAMAGE:
                 self.damage[section.at] = section.end
                 damaged, self.incomplete = True, self.incomplete or reader is None
@@ -120,6 +123,12 @@ class Salvage:
         self.size, self.another = begin, True
         self.damage = {a: min(end, begin) for a, end in self.damage.items() if a < begin}
         return True
+
+    def _is_padding(self, section: _Section) -> bool:
+        """Whether there are zeros alone up to the end of the file."""
+        pieces = range(section.at, section.end, _WINDOW)
+        blocks = (self._source.read(at, min(_WINDOW, section.end - at)) for at in pieces)
+        return section.end == self.size and not any(b.strip(b"\0") for b in blocks)
 
     def _add(self, at: int, end: int, chunk: VideoChunk | None, damaged: bool) -> None:
         """A piece has ended. That before the first chunk is never out of place."""

@@ -8,8 +8,6 @@ that does not know one refuses the file; others are skipped. All numbers are lit
 
 from __future__ import annotations
 
-import re
-import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -24,7 +22,6 @@ from stcodec.container import checks
 from stcodec.container.checks import BlobBudget
 from stcodec.container.records import (
     SECTION,
-    VERSION,
     Footer,
     Header,
     Index,
@@ -40,6 +37,7 @@ from stcodec.container.records import (
     stream_to_json,
     unpack_chunk,
     unpack_fields,
+    unpack_header,
     unpack_index,
     unpack_json,
     unpack_packet,
@@ -49,13 +47,8 @@ from stcodec.container.tally import Tally
 from stcodec.errors import DamagedFileError, StcodecError, UnsupportedFileError
 
 SIGNATURE = b"\x8bSTP\r\n\x1a\n"
-# What an id of a model does not hold: parts of paths, and what is not printed.
-_PATH = re.compile(r"[/\\:\x00-\x1f\x7f]|\.safetensors$")
-# With its ending it is the name of a file.
-_LONGEST_ID = 255 - len(".safetensors")
 MAX_SECTION = 1 << 30
-# Of earlier versions of the format, which stcodec reads them.
-_READERS = {1: "0.1"}
+_BLOCK = 1 << 20  # bytes that are read at a time
 HEAD, STREAMS, CHUNK, PACKET, META, BLOB, INDEX, FOOT = (
     b"HEAD", b"STRM", b"CHNK", b"PCKT", b"meta", b"blob", b"indx", b"foot",
 )  # fmt: skip
@@ -152,7 +145,7 @@ class Reader:
         tag, body = self._section()
         if tag != HEAD:
             raise DamagedFileError("the file does not start with its header")
-        self.header = _read_header(body)
+        self.header = unpack_header(body)
         self.base = _base(self.header)
         self._pending: tuple[int, bytes, bytes] | None = None
         self._read_tables()
@@ -163,7 +156,7 @@ class Reader:
         """Up to `size` bytes, in pieces, so that a wrong length costs no memory."""
         parts = []
         while size > 0:
-            part = self._stream.read(min(size, 1 << 20))
+            part = self._stream.read(min(size, _BLOCK))
             if not part:
                 break
             parts.append(part)
@@ -282,11 +275,18 @@ class Reader:
             raise DamagedFileError(f"section {tag!r} at byte {at} is out of place")
         footer = unpack_fields(Footer, fields)
         self._tally.end(footer, index_offset, self._index(body, footer))
-        at = self.offset
-        # Who keeps a pipe open behind the end keeps nobody waiting.
-        if not self.would_wait and (following := self._read(len(SIGNATURE))):
-            raise checks.followed(following == SIGNATURE, at)
+        self._check_behind()
         self.complete = True
+
+    def _check_behind(self) -> None:
+        """Nothing but zeros stands behind the end, with which tapes and disks fill their blocks."""
+        size = _BLOCK if self._stream.seekable() else 512
+        # Who keeps a pipe open behind the end keeps nobody waiting.
+        while not self.would_wait and (data := self._read(size)):
+            if following := data.lstrip(b"\0"):
+                at = self.offset - len(following)
+                following += self._read(len(SIGNATURE))
+                raise checks.followed(following.startswith(SIGNATURE), at)
 
     def _index(self, body: bytes, footer: Footer) -> Index:
         """The index, which stands where the footer says."""
@@ -318,6 +318,9 @@ class Reader:
         end = self._stream.seek(0, 2) - size
         footer = self._footer(end)
         if footer is None:
+            end = self._last_footer(size)
+            footer = self._footer(end)
+        if footer is None:
             return None
         if footer.index_offset >= end:
             raise DamagedFileError("the footer holds impossible values")
@@ -339,6 +342,19 @@ class Reader:
         except DamagedFileError:
             return None
         return unpack_fields(Footer, body) if tag == FOOT else None
+
+    def _last_footer(self, size: int) -> int:
+        """Where a footer of `size` bytes may stand that has zeros alone behind it; -1: nowhere."""
+        end, block = self._stream.seek(0, 2), b""
+        while end > 0 and not block:
+            begin = max(0, end - _BLOCK)
+            self._stream.seek(begin)
+            block = self._stream.read(end - begin).rstrip(b"\0")
+            end = begin + len(block)
+        first = max(0, end - size)
+        self._stream.seek(first)
+        found = self._stream.read(size).rfind(FOOT)
+        return first + found if found >= 0 else -1
 
     def seek(self, offset: int) -> None:
         """Go on reading at a section boundary, as given by the index or `first_packet`."""
@@ -371,29 +387,3 @@ def check_chunk(chunk: VideoChunk, base: Fraction) -> None:
 def check_packet(packet: Packet, base: Fraction) -> None:
     """As `check_chunk`."""
     checks.check_times("a packet", base, packet.pts, packet.dts, packet.duration)
-
-
-def _read_header(body: bytes) -> Header:
-    version = struct.unpack_from("<H", body)[0] if len(body) >= 2 else 0
-    if version > VERSION:
-        raise UnsupportedFileError(
-            f"format version {version} needs a newer stcodec: this one reads version {VERSION}"
-        )
-    if version in _READERS:
-        raise UnsupportedFileError(
-            f"format version {version} is read by stcodec {_READERS[version]}, not by later ones"
-        )
-    size = layout(Header).size
-    name = body[size:]
-    if len(name) > _LONGEST_ID:
-        raise DamagedFileError("the model's name is too long")
-    try:
-        header = unpack_fields(Header, body, model_id=name.decode())
-    except UnicodeDecodeError as error:
-        raise DamagedFileError("the model's name is not UTF-8") from error
-    # A file never says which file is opened: an id names an installed model, and no path.
-    if _PATH.search(header.model_id) or header.model_id in ("", ".", ".."):
-        raise DamagedFileError(f"{header.model_id!r} is not the id of a model")
-    if header.bit_depth not in (8, 10):
-        raise DamagedFileError("the header has an impossible bit_depth")
-    return header

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stcodec.common.files import named
-from stcodec.common.leftovers import claimed
+from stcodec.common.leftovers import claimed, is_written
 from stcodec.common.values import PathLike
 from stcodec.container import stp
 from stcodec.container.finishing import finish
@@ -23,7 +23,7 @@ _DATES = ({"Y", "m", "d"}, {"y", "m", "d"}, {"Y", "j"}, {"y", "j"})
 _NAMES_TRIED = 3000
 _SECONDS_OF_GRACE = 60
 """Since something was written into a file, which a copy of a recording may be, or one of another
-machine: nothing says that they are in use."""
+machine: not everywhere does the system say that they are in use."""
 
 
 class Recordings:
@@ -124,8 +124,9 @@ class Recordings:
             with contextlib.suppress(OSError, StcodecError):
                 if path in self._finished or now - path.stat().st_mtime < _SECONDS_OF_GRACE:
                     continue
-                self._finished.add(path)
-                if not _is_ours(path) or _is_complete(path):
+                if not is_written(path):
+                    self._finished.add(path)
+                if path not in self._finished or not _is_ours(path) or _is_complete(path):
                     continue
                 with claimed(path) as handle:
                     if handle is not None:
