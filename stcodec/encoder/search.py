@@ -34,9 +34,11 @@ class SearchSettings:
     effort: int = 1
 
 
-def _reach(distance: int, per_frame: int) -> int:
-    """Samples that the full search looks around, over a distance of so many pictures."""
-    return min(tuning.MOST_REACH, tuning.REACH + per_frame * abs(distance))
+def _reach(distance: int, per_frame: int, width: int = 0) -> int:
+    """Samples that the full search looks around, over a distance of so many pictures, which are so
+    wide if that matters. At an eighth of the size it stays within margins."""
+    most = max(tuning.MOST_REACH, width // tuning.REACHES_ACROSS)
+    return min(most, 8 * sample_kernels.MARGIN, tuning.REACH + per_frame * abs(distance))
 
 
 def in_bytes(pictures: Tensor) -> np.ndarray:
@@ -113,9 +115,9 @@ class _Search:
     def pair(self, frame: int, reference: int) -> np.ndarray:
         """Vectors int32 [2, H / 8, W / 8] of a frame from a reference, in quarter samples."""
         current, other = self.pictures[frame], self.pictures[reference]
-        vectors, _ = self.coarse(
-            frame, reference, _reach(frame - reference, tuning.REACH_PER_FRAME), (2, 1)
-        )
+        width = current.sizes[0].shape[1]
+        reach = _reach(frame - reference, tuning.REACH_PER_FRAME, width)
+        vectors, _ = self.coarse(frame, reference, reach, (2, 1))
         vectors *= 2
         self._sweep(current, other, 1, vectors, (1,))
         vectors *= 8

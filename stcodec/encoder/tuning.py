@@ -41,6 +41,9 @@ SPLIT_BITS, ALONE_BITS = 6.0, 1.5
 against both."""
 REACH, REACH_PER_FRAME, MOST_REACH = 16, 12, 64
 """Samples that the full search looks around: a base, more by the distance in time, at most."""
+REACHES_ACROSS = 15
+"""Pictures that are wider than so many times the most are searched further, up to that part of
+their width."""
 TREE_REACH_PER_FRAME = 24
 """The same by distance in time where trees are compared, which looks at every second picture."""
 
