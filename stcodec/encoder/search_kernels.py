@@ -66,29 +66,26 @@ def bit_table() -> np.ndarray:
 
 @inner
 def _difference(
-    reference: np.ndarray,
-    p: int,
-    width: int,
-    current: np.ndarray,
-    q: int,
-    stride: int,
-    size: int,
-    most: float,
+    reference: np.ndarray, p: int, width: int, current: np.ndarray, q: int, stride: int, size: int
 ) -> int:
     """Sum of absolute differences of size x size samples (16, 8 or 4) at the offsets p and q of two
-    flat pictures; where it is more than `most`, perhaps not the whole sum."""
+    flat pictures. It is not left early: to foresee where would take longer than the rest."""
     total = int32(0)
-    for y in range(size):
-        if size == 16:
-            total += differences_of_16(reference, uint64(p), current, uint64(q))
-        elif size == 8:
-            total += differences_of_8(reference, uint64(p), current, uint64(q))
-        else:
-            total += differences_of_4(reference, uint64(p), current, uint64(q))
-        if y & 3 == 3 and total > most:
-            break
-        p += width
-        q += stride
+    if size == 16:
+        for y in range(16):
+            total += differences_of_16(
+                reference, uint64(p + y * width), current, uint64(q + y * stride)
+            )
+    elif size == 8:
+        for y in range(8):
+            total += differences_of_8(
+                reference, uint64(p + y * width), current, uint64(q + y * stride)
+            )
+    else:
+        for y in range(4):
+            total += differences_of_4(
+                reference, uint64(p + y * width), current, uint64(q + y * stride)
+            )
     return total
 
 
@@ -128,6 +125,12 @@ def _median_around(component: np.ndarray, y: int, x: int) -> int:
     return _median5(up, down, before, after, component[y, x])
 
 
+@inner
+def _within(i: int, count: int) -> int:
+    """How many of a row or column of `count` and of those beside it there are."""
+    return 1 + (i > 0) + (i < count - 1)
+
+
 @compiled
 def full_search(
     current: np.ndarray, reference: np.ndarray, reach: int, price: np.float32
@@ -140,39 +143,44 @@ def full_search(
     height, width = current.shape
     rows, columns = height // 2, width // 2
     best = np.full((rows, columns), np.float32(1e30))
-    vectors = np.zeros((2, rows, columns), np.int32)
+    which = np.zeros((rows, columns), np.int32)
     own = np.zeros((rows + 2, columns + 2), np.int32)
-    row = np.empty(width, np.int32)
-    for dy in range(-reach, reach + 1):
-        for dx in range(-reach, reach + 1):
-            rate = (
-                np.float32(np.log2(1.0 + np.hypot(float32(dy), float32(dx)))) * price / float32(32)
-            )
-            for y in range(rows):
-                for x in range(width):
-                    a = reference[2 * y + dy + MARGIN, x + dx + MARGIN]
-                    b = reference[2 * y + 1 + dy + MARGIN, x + dx + MARGIN]
-                    row[x] = abs(int32(a) - int32(current[2 * y, x])) + abs(
-                        int32(b) - int32(current[2 * y + 1, x])
-                    )
-                for x in range(columns):
-                    own[y + 1, x + 1] = row[2 * x] + row[2 * x + 1]
-            for y in range(rows):
-                high = (3 if 0 < y < rows - 1 else 2) if rows > 1 else 1
-                for x in range(columns):
-                    total = int32(0)
-                    for j in range(3):
-                        total += own[y + j, x] + own[y + j, x + 1] + own[y + j, x + 2]
-                    wide = (3 if 0 < x < columns - 1 else 2) if columns > 1 else 1
-                    cost = (
-                        float32(total) / float32(4 * high * wide)
-                        + float32(own[y + 1, x + 1]) * float32(0.25)
-                        + rate
-                    )
-                    if cost < best[y, x]:
-                        best[y, x] = cost
-                        vectors[0, y, x] = dy
-                        vectors[1, y, x] = dx
+    row, high = np.empty(width, np.int32), np.empty(columns + 2, np.int32)
+    cost, wide = np.empty(columns, np.float32), np.empty(columns, np.float32)
+    for x in range(columns):
+        wide[x] = _within(x, columns)
+    count = 2 * reach + 1
+    for n in range(count * count):
+        dy, dx = n // count - reach, n % count - reach
+        rate = np.float32(np.log2(1.0 + np.hypot(float32(dy), float32(dx)))) * price / float32(32)
+        left = uint64(dx + MARGIN)
+        for y in range(rows):
+            top = 2 * y + dy + MARGIN
+            for x in range(width):
+                a = int32(reference[top, left + uint64(x)])
+                b = int32(reference[top + 1, left + uint64(x)])
+                upper = int32(abs(int32(a - int32(current[2 * y, x]))))
+                row[x] = upper + int32(abs(int32(b - int32(current[2 * y + 1, x]))))
+            for x in range(columns):
+                own[y + 1, x + 1] = row[2 * x] + row[2 * x + 1]
+        for y in range(rows):
+            for x in range(columns + 2):
+                high[x] = own[y, x] + own[y + 1, x] + own[y + 2, x]
+            inside = float32(4 * _within(y, rows))
+            for x in range(columns):
+                total = float32(int32(int32(high[x] + high[x + 1]) + high[x + 2]))
+                here = float32(own[y + 1, x + 1]) * float32(0.25)
+                # Not `/`, which looks for zeros, one after the other.
+                cost[x] = np.divide(total, inside * wide[x]) + here + rate
+            for x in range(columns):
+                which[y, x] = int32(n) if cost[x] < best[y, x] else which[y, x]
+            for x in range(columns):
+                best[y, x] = min(best[y, x], cost[x])
+    vectors = np.empty((2, rows, columns), np.int32)
+    for y in range(rows):
+        for x in range(columns):
+            vectors[0, y, x] = which[y, x] // count - reach
+            vectors[1, y, x] = which[y, x] % count - reach
     return vectors
 
 
@@ -195,11 +203,9 @@ def _cost(reference: Reference, block: Block, rate: Rate, vy: int, vx: int, best
     if price >= best:
         return best
     p = _start(reference, block.y, block.x, vy, vx, block.size)
-    q, stride, size = block.y * block.stride + block.x, block.stride, uint64(block.size)
-    sad = _difference(
-        reference.planes, p, reference.width, block.samples, q, stride, size, best - price
-    )
-    return float32(sad) + price
+    q = block.y * block.stride + block.x
+    own = block.samples, q, block.stride, block.size
+    return float32(_difference(reference.planes, p, reference.width, *own)) + price
 
 
 @inner
