@@ -190,7 +190,7 @@ class LatentCoder:
                 values[some.rows, some.columns] = some.values
                 if divisions is None:
                     parts.append((these.at, some))
-            rows = torch.nonzero(values.any(1))[:, 0]
+            rows = torch.nonzero(frame.some[these.at])[:, 0]
             if divisions is not None and chosen is not None:
                 self._code_divisions(coder, divisions, these, rows, values, chosen)
                 parts.append((these.at, _sparse(values)))
@@ -219,7 +219,7 @@ class LatentCoder:
                 values = torch.zeros(len(these.at), channels)
                 for _, some in parts[before:]:
                     values[some.rows, some.columns] = some.values
-                rows = torch.nonzero(values.any(1))[:, 0]
+                rows = torch.nonzero(frame.some[these.at])[:, 0]
                 self._code_divisions(coder, divisions, these, rows, values, None)
                 parts[before:] = [(these.at, _sparse(values))]
         return ReadLatents(SparseValues.of_passes(parts, channels), frame.grid())
