@@ -250,11 +250,12 @@ def choose_tree(pictures: Sequence[SourcePicture], settings: SearchSettings) -> 
 
 
 def is_steady(pictures: Sequence[SourcePicture], settings: SearchSettings) -> bool:
-    """Whether two chunks suit one tree: whether motion is predicted over 16 frames nearly as well
-    as over 8. pictures: the one before the chunks, and their 16."""
+    """Whether two chunks suit one tree: whether pictures are predicted well over 16 frames, and
+    nearly as well as over 8. pictures: the one before the chunks, and their 16."""
     found = _Search(pictures[::8], settings)
     reach = _reach(8, tuning.TREE_REACH_PER_FRAME)
     far, first, second = (
         float(np.sum(found.coarse(a, b, reach, (1,))[1])) for a, b in ((2, 0), (1, 0), (2, 1))
     )
-    return far <= tuning.LONGER_STEP * (first + second) / 2
+    well = far <= tuning.LONGER_ERROR * pictures[0].sizes[2].size
+    return well and far <= tuning.LONGER_STEP * (first + second) / 2

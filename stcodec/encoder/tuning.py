@@ -29,8 +29,10 @@ SHORTER_STEPS = (1.0, 1.8, 2.8)
 0, 1, 2."""
 KEY_REFERENCES = 2
 """How many frames a key frame is predicted from, 1 or 2, where there are as many."""
-LONGER_STEP = 1.3
-"""How much worse a step of 16 frames may predict than one of 8 where two chunks become one tree."""
+LONGER_STEP, LONGER_ERROR = 1.5, 6.5
+"""How much worse a step of 16 frames may predict than one of 8 where two chunks become one tree,
+and how far a sample of a quarter of the size may be off on the mean, of 255: what motion does not
+predict looks alike over both."""
 FOCUS_BITS = 16.0
 """A 16x16 block is not searched further if its whole difference is worth less than so many bits."""
 VECTOR_BITS, VECTOR_UNIT = 1.7, 3.0
