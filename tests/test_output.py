@@ -166,6 +166,15 @@ def test_a_full_device_is_named(source: Path, tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].startswith("stcodec: /dev/full: ")
 
 
+def test_a_pipe_or_device_without_an_ending_takes_raw_video(bee_stp: Path, tmp_path: Path) -> None:
+    pipe, got = tmp_path / "pipe", tmp_path / "got"
+    os.mkfifo(pipe)
+    with open(got, "wb") as file, subprocess.Popen(["cat", pipe], stdout=file):
+        assert run("decode", bee_stp, pipe).returncode == 0
+    assert got.read_bytes().count(b"FRAME\n") == 20
+    assert pipe.is_fifo()
+
+
 def test_without_arguments_the_help_is_shown() -> None:
     done = run()
     assert done.returncode == 2
