@@ -315,6 +315,18 @@ def test_a_chunk_ends_while_the_next_one_begins() -> None:
     assert [*found, two.finish(run).payload] == wanted
 
 
+def test_the_end_of_a_scene_has_no_finer_key_frame() -> None:
+    model, source = load_model("dct"), pictures(16)
+    sizes = []
+    for ends in (False, True):
+        encoder = ChunkEncoder(model, 96, 64, 8, CodecSettings(30))
+        chunks = encoder.prepare(source[:8], True) + encoder.prepare(source[8:], False, ends=ends)
+        payloads = [encoder.encode_prepared(chunk).payload for chunk in chunks]
+        assert (payloads[1][2] >> 4 & 7 == tuning.ENDING_CASCADE) == ends
+        sizes.append(len(payloads[1]))
+    assert sizes[1] < 0.95 * sizes[0]
+
+
 def test_sixteen_pictures_make_one_chunk_or_two() -> None:
     model, slow, fast = load_model("dct"), pictures(1) * 24, pictures(24)
     for source, counts, lengths in ((slow, [8, 16], [8, 16]), (fast, [8, 8, 8], [8, 8, 8])):

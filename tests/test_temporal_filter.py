@@ -160,6 +160,8 @@ def test_groups_know_what_follows_in_their_segment(monkeypatch: pytest.MonkeyPat
     assert [[p.pts for p in g.following] for g in groups] == [
         [8, 9, 10, 11], [], [32], [], [41, 42, 43, 44], [],
     ]  # fmt: skip
+    # A segment that is long enough is no end of a scene.
+    assert [g.ends for g in groups] == [False, False, False, True, False, True]
     # A packet comes after the group that was complete before it.
     order = [item.pictures[-1].pts if isinstance(item, Cut) else 100 + item.pts for item in found]
     assert order == [7, 107, 108, 23, 123, 130, 31, 32, 40, 44]

@@ -99,9 +99,10 @@ CASCADES = (
     (2, 2, -1, -2, -3),
     (2, 2, -2, -4, -6),
     (3, 3, -2, -5, -8),
+    (0, -8, -2, 0, 0),
 )
 """What may be added to the quality of each kind of frame in a chunk: the longer a scene stays as it
-is, the longer key frames last."""
+is, the longer key frames last. The last one is for the end of a segment, where none does."""
 QUICK_SHAPES = (1, 2)
 """Trees with more than one key frame, as are those with SHAPES more."""
 LONG_SHAPE = 3

@@ -67,8 +67,8 @@ class EncodedChunk:
 @dataclass(frozen=True)
 class PreparedChunk:
     """Source pictures (as many as its tree has frames; `count` of them are shown), how many chunks
-    of the segment come before it, tree, the motion of each predicted frame, and what changes in key
-    frames (see `propagation`)."""
+    of the segment come before it, tree, the motion of each predicted frame, what changes in key
+    frames (see `propagation`), and whether it ends a scene."""
 
     source: SourceChunk
     count: int
@@ -76,6 +76,7 @@ class PreparedChunk:
     tree: int
     fields: dict[int, Fields]
     changes: dict[int, Tensor]
+    ends: bool
 
     @property
     def first(self) -> bool:
@@ -141,14 +142,19 @@ class ChunkEncoder:
         return self.encode_prepared(prepared)
 
     def prepare(
-        self, pictures: Sequence[Planes], first: bool, following: Sequence[Planes] = ()
+        self,
+        pictures: Sequence[Planes],
+        first: bool,
+        following: Sequence[Planes] = (),
+        ends: bool = False,
     ) -> list[PreparedChunk]:
         """The part of encoding that looks at source pictures alone, of 1..16 pictures that come in
         order: the one or two chunks that they make. It may run in a thread of its own, ahead of
         `encode_prepared`.
 
         following: up to `temporal_filter.AHEAD` pictures with which the next call goes on in the
-        same segment; without them key frames are filtered less well."""
+        same segment; without them key frames are filtered less well. ends: whether these pictures
+        are the last ones of a scene, so that no later ones need fine key frames."""
         if not 1 <= len(pictures) <= LONGEST:
             raise ValueError(f"1 to {LONGEST} pictures make chunks, not {len(pictures)}")
         pictures, count = [*pictures, *following[:AHEAD]], len(pictures)
@@ -156,13 +162,13 @@ class ChunkEncoder:
             whole = self._source(pictures)
             seen = [search.SourcePicture(whole.luma_bytes(i)) for i in range(len(pictures))]
             if self._is_long(seen[:count], first):
-                return [self._prepare(pictures, seen, count, first)]
+                return [self._prepare(pictures, seen, count, first, ends)]
             short = min(CHUNK_FRAMES, count)
-            most = short + AHEAD
-            chunks = [self._prepare(pictures[:most], seen[:most], short, first)]
-            if count > short:
+            most, alone = short + AHEAD, count == short
+            chunks = [self._prepare(pictures[:most], seen[:most], short, first, ends and alone)]
+            if not alone:
                 rest = pictures[short:], seen[short:], count - short
-                chunks.append(self._prepare(*rest, False))
+                chunks.append(self._prepare(*rest, False, ends))
             return chunks
 
     def _source(self, pictures: Sequence[Planes]) -> SourceChunk:
@@ -175,7 +181,12 @@ class ChunkEncoder:
         return search.is_steady([self._before.picture, *seen], self._search_settings())
 
     def _prepare(
-        self, pictures: Sequence[Planes], seen: list[search.SourcePicture], count: int, first: bool
+        self,
+        pictures: Sequence[Planes],
+        seen: list[search.SourcePicture],
+        count: int,
+        first: bool,
+        ends: bool,
     ) -> PreparedChunk:
         """Prepare one chunk of 1..8 or of 16 pictures, `count` of those that are given: the others
         come after it."""
@@ -189,7 +200,7 @@ class ChunkEncoder:
         chunks = 0 if before is None else before.chunks
         tree, fields = 0, dict[int, Fields]()
         if self.settings.motion:
-            tree, fields = self._find_motion(seen, length, before)
+            tree, fields = self._find_motion(seen, length, before, quick=not missing)
         after = {i - length + 1: fields.pop(i).vectors[0, 0] for i in [*fields] if i >= length}
         # Nothing is predicted from a picture that is alone.
         alone = first and count == 1
@@ -203,7 +214,7 @@ class ChunkEncoder:
         planes = list(pictures[:length])
         if not alone:
             self._filter(planes, pictures, steps, fields, after)
-        return PreparedChunk(self._source(planes), count, chunks, tree, fields, lasting)
+        return PreparedChunk(self._source(planes), count, chunks, tree, fields, lasting, ends)
 
     def _filter(
         self,
@@ -234,7 +245,9 @@ class ChunkEncoder:
     def start(self, chunk: PreparedChunk, quality: int | None = None) -> ChunkRun:
         """The part of `encode_prepared` that the next chunk depends on. Chunks come in order."""
         quality = self.settings.quality if quality is None else quality
-        cascade = 0 if chunk.tree % SHAPES in QUICK_SHAPES else self._cascade(chunk, quality)
+        cascade, changes = self._cascade(chunk, quality), chunk.changes
+        if chunk.ends and not chunk.first and tuning.ENDING_CASCADE:
+            cascade, changes = tuning.ENDING_CASCADE, {}
         plan = Plan(chunk.count, quality, chunk.tree, self.settings.motion, chunk.before, cascade)
         guide = ChunkGuide(
             self._model,
@@ -242,7 +255,7 @@ class ChunkEncoder:
             plan,
             chunk.source,
             chunk.fields,
-            chunk.changes,
+            changes,
             tuning.ACTIVITY_SSIM if self.settings.ssim else tuning.ACTIVITY_PSNR,
         )
         return self._chunks.start(plan, guide, SymbolWriter())
@@ -259,7 +272,7 @@ class ChunkEncoder:
 
     def _cascade(self, chunk: PreparedChunk, quality: int) -> int:
         """How much finer key frames are than others: the more of them lasts, the more."""
-        if not chunk.changes:
+        if not chunk.changes or chunk.tree % SHAPES in QUICK_SHAPES:
             return 0
         network, kind = self._model.network, INTRA if chunk.first else KEY
         steps = network.luma_steps(network.quality_of(quality, kind), kind).square().mean()
@@ -269,15 +282,20 @@ class ChunkEncoder:
         return max(found, tuning.FIRST_CASCADE) if chunk.first else found
 
     def _find_motion(
-        self, pictures: list[search.SourcePicture], length: int, before: _Before | None
+        self,
+        pictures: list[search.SourcePicture],
+        length: int,
+        before: _Before | None,
+        quick: bool,
     ) -> tuple[int, dict[int, Fields]]:
         """The tree of a chunk of so many frames, and the motion of each of its predicted frames and
-        of the pictures after it from its last frame, found on source pictures."""
+        of the pictures after it from its last frame, found on source pictures. quick: whether trees
+        with more than one key frame are looked at."""
         settings, numbered = self._search_settings(), dict(enumerate(pictures))
         tree, known = SHAPES * (tuning.KEY_REFERENCES - 1), dict[tuple[int, int], np.ndarray]()
         if length > CHUNK_FRAMES:
             tree += LONG_SHAPE
-        elif before is not None:
+        elif before is not None and quick:
             tree += search.choose_tree([before.picture, *pictures[:length]], settings)
         if before is not None:
             numbered[BEFORE] = before.picture

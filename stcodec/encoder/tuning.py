@@ -90,6 +90,9 @@ and greatest factor."""
 
 CASCADE_SHARES = (0.74, 0.82, 0.90)
 """How much of the key frames of a chunk must last for each of `tree.CASCADES` after the first."""
+ENDING_CASCADE = 5
+"""That of the last chunk of a scene, from whose key frames nothing later is predicted; 0: as of any
+other."""
 FIRST_CASCADE = 1
 """The least of `tree.CASCADES` that the first chunk of a segment has: all others inherit from its
 intra frame."""

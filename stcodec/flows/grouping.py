@@ -21,17 +21,18 @@ from stcodec.encoder.temporal_filter import AHEAD
 class Cut:
     """Pictures that are coded together, one chunk or two, and whether they start a segment. last:
     of a part, whether it is the last one; following: the pictures with which the segment goes on,
-    as far as the encoder wants to know them."""
+    as far as the encoder wants to know them; ends: whether a scene ends with it."""
 
     pictures: list[Picture]
     first: bool
     last: bool = True
     following: Sequence[Picture] = ()
+    ends: bool = False
 
     def prepare(self, encoder: ChunkEncoder) -> list[PreparedChunk]:
         """What the encoder makes of it before it codes."""
         planes, following = ([p.planes for p in some] for some in (self.pictures, self.following))
-        return encoder.prepare(planes, self.first, following)
+        return encoder.prepare(planes, self.first, following, self.ends)
 
     def parts(self, chunks: Sequence[PreparedChunk]) -> Iterator[tuple[Cut, PreparedChunk]]:
         """The chunks that were made of it, each with its pictures."""
@@ -65,9 +66,7 @@ def chunks(items: Iterable[Picture | Packet | Pause]) -> Iterator[Cut | Packet |
             yield item
             continue
         if isinstance(item, Pause):
-            yield from _complete(waiting, pictures)
-            if pictures:
-                yield Cut(pictures, in_segment == 0)
+            yield from _end(waiting, pictures, in_segment == 0)
             pictures, in_segment, detector = [], 0, SceneCutDetector()
             continue
         if isinstance(item, Packet):
@@ -77,9 +76,7 @@ def chunks(items: Iterable[Picture | Packet | Pause]) -> Iterator[Cut | Packet |
                 yield item
             continue
         if detector.is_cut(item.planes[0]) and (pictures or in_segment):
-            yield from _complete(waiting, pictures)
-            if pictures:
-                yield Cut(pictures, in_segment == 0)
+            yield from _end(waiting, pictures, in_segment == 0)
             pictures, in_segment = [], 0
         pictures.append(item)
         if len(pictures) == AHEAD:
@@ -91,16 +88,25 @@ def chunks(items: Iterable[Picture | Packet | Pause]) -> Iterator[Cut | Packet |
             pictures, in_segment = [], (in_segment + most) % tuning.MAX_SEGMENT
             if not in_segment:
                 yield from _complete(waiting, ())
-    yield from _complete(waiting, pictures)
+    yield from _end(waiting, pictures, in_segment == 0)
+
+
+def _end(
+    waiting: list[Cut | Packet], pictures: list[Picture], first: bool
+) -> Iterator[Cut | Packet]:
+    """What waits, and the last pictures of a scene, if there are more."""
+    yield from _complete(waiting, pictures, ends=not pictures)
     if pictures:
-        yield Cut(pictures, in_segment == 0)
+        yield Cut(pictures, first, ends=True)
 
 
-def _complete(waiting: list[Cut | Packet], following: Sequence[Picture]) -> Iterator[Cut | Packet]:
+def _complete(
+    waiting: list[Cut | Packet], following: Sequence[Picture], ends: bool = False
+) -> Iterator[Cut | Packet]:
     """A group that waits for the pictures after it, with these, and what has come since; no more
-    waits then."""
+    waits then. ends: whether the scene does."""
     for item in waiting:
         if isinstance(item, Cut):
-            item = dataclasses.replace(item, following=tuple(following[:AHEAD]))
+            item = dataclasses.replace(item, following=tuple(following[:AHEAD]), ends=ends)
         yield item
     waiting.clear()

@@ -53,7 +53,7 @@ class Decoder:
         require(len(chunk.payload) >= 7, "a payload is too short")
         count, quality, how, crc = struct.unpack_from("<BBBI", chunk.payload)
         vectors_coded, cascade, tree = bool(how & 128), how >> 4 & 7, how & 15
-        require(quality < 64 and tree < 8 and cascade < 5, "head of a payload")
+        require(quality < 64 and tree < 8 and cascade < 6, "head of a payload")
         require(count == len(chunk.pts) and 1 <= count <= motion.LENGTHS[tree], "pictures")
         if not chunk.first:
             require(bool(self.before), "a chunk before its segment")

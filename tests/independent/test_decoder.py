@@ -122,7 +122,7 @@ PLANS: dict[str, list[Plan]] = {
         (False, 8, 35, 5, True, 1),
         (False, 8, 28, 6, True, 0),
         (False, 16, 22, 7, True, 2),
-        (False, 1, 30, 4, True, 0),
+        (False, 1, 30, 4, True, 5),
     ],
     "one": [(True, 8, 33, 0, True, 2)],
     "short": [(True, 8, 20, 5, True, 0), (False, 5, 45, 0, True, 1)],
