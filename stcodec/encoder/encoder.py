@@ -68,7 +68,7 @@ class EncodedChunk:
 class PreparedChunk:
     """Source pictures (as many as its tree has frames; `count` of them are shown), how many chunks
     of the segment come before it, tree, the motion of each predicted frame, what changes in key
-    frames (see `propagation`), and whether it ends a scene."""
+    frames (see `propagation`), and whether it is coded as the end of a scene."""
 
     source: SourceChunk
     count: int
@@ -206,7 +206,10 @@ class ChunkEncoder:
         alone = first and count == 1
         luma = functools.partial(_luma, source, before)
         steps = tree_steps(tree, chunks)
-        lasting = {} if alone else changes(luma, steps, fields, self._geometry.patch)
+        ends = ends and not first and bool(tuning.ENDING_CASCADE)
+        lasting = {}
+        if not alone and not ends:
+            lasting = changes(luma, steps, fields, self._geometry.patch)
         earlier = None if before is None else before.picture
         self._before = _Before(
             source.luma(length - 1), seen[length - 1], earlier, after, chunks + 1
@@ -245,9 +248,7 @@ class ChunkEncoder:
     def start(self, chunk: PreparedChunk, quality: int | None = None) -> ChunkRun:
         """The part of `encode_prepared` that the next chunk depends on. Chunks come in order."""
         quality = self.settings.quality if quality is None else quality
-        cascade, changes = self._cascade(chunk, quality), chunk.changes
-        if chunk.ends and not chunk.first and tuning.ENDING_CASCADE:
-            cascade, changes = tuning.ENDING_CASCADE, {}
+        cascade = tuning.ENDING_CASCADE if chunk.ends else self._cascade(chunk, quality)
         plan = Plan(chunk.count, quality, chunk.tree, self.settings.motion, chunk.before, cascade)
         guide = ChunkGuide(
             self._model,
@@ -255,7 +256,7 @@ class ChunkEncoder:
             plan,
             chunk.source,
             chunk.fields,
-            changes,
+            chunk.changes,
             tuning.ACTIVITY_SSIM if self.settings.ssim else tuning.ACTIVITY_PSNR,
         )
         return self._chunks.start(plan, guide, SymbolWriter())

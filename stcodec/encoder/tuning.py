@@ -89,13 +89,13 @@ and greatest factor."""
 # --- Propagation
 
 CASCADE_SHARES = (0.74, 0.82, 0.90)
-"""How much of the key frames of a chunk must last for each of `tree.CASCADES` after the first."""
-ENDING_CASCADE = 5
-"""That of the last chunk of a scene, from whose key frames nothing later is predicted; 0: as of any
-other."""
+"""How much of the key frames of a chunk must last for numbers 1, 2 and 3 of `tree.CASCADES`."""
 FIRST_CASCADE = 1
 """The least of `tree.CASCADES` that the first chunk of a segment has: all others inherit from its
 intra frame."""
+ENDING_CASCADE = 5
+"""Which of `tree.CASCADES` the last chunk of a scene has, from whose key frames nothing later is
+predicted; 0: the one that any other chunk would have."""
 LASTING_PRICE = 0.5
 """The price of a bit where nothing changes, against where everything does."""
 HALF_WAY = 0.1
