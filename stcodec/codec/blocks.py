@@ -138,9 +138,14 @@ class Condition(nn.Module):
 
     def forward(self, x: Tensor, quality: Tensor, kind: Tensor) -> Tensor:
         """x [N, W, ...]; quality float [N] in 0..63; kind int64 [N]."""
+        scale, shift = self.of(quality, kind)
+        return x * scale[:, :, None, None] + shift[:, :, None, None]
+
+    def of(self, quality: Tensor, kind: Tensor) -> tuple[Tensor, Tensor]:
+        """By what features are multiplied, and what is added to them, each [N, W]."""
         vector = between_knots(self.quality, quality) + self.kind[kind]
-        scale, shift = vector[:, :, None, None].chunk(2, dim=1)
-        return x * (1 + scale) + shift
+        scale, shift = vector.chunk(2, dim=1)
+        return 1 + scale, shift
 
 
 class Memory(nn.Module):

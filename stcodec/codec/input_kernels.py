@@ -1,12 +1,15 @@
-"""What the floating-point networks see of coefficients, in a compiled loop; `network.compress` says
-what is computed, and does the same with tensors, which pass over their memory eight times."""
+"""What the floating-point networks see of the coefficients of a patch, in compiled loops;
+`network.compress` says what is computed, and does the same with tensors, which pass over their
+memory eight times."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import float32, int32
 
-from stcodec.common.compiled import compiled, inner
+from stcodec.common.compiled import inner
 
 # Of a float32: bits of the fraction, 1.0, and the fraction of the square root of 2.
 _FRACTION, _ONE, _ROOT = 23, 0x3F800000, 0x3504F3
@@ -52,30 +55,24 @@ def _logarithms(
         out[i] = float32(power[i]) * _LN2 + (f + rest)
 
 
-@compiled
-def compressed(
-    a: np.ndarray, b: np.ndarray, inverse: np.ndarray, start: int, out: np.ndarray
-) -> None:
-    """Write what a network sees of a - b, or of `a` where `b` has no rows, into the columns of
-    `out` float32 [p, D] from `start` on.
+class Room(NamedTuple):
+    """Room for the numbers of a patch, [C] each: values, sizes and fractions float32, powers int32;
+    and the bits of sizes and fractions."""
 
-    a and b: coefficients float32 [p, C]; inverse [C]: one by the steps.
-    """
-    channels = a.shape[1]
-    value, size = np.empty(channels, np.float32), np.empty(channels, np.float32)
-    part, power = np.empty(channels, np.float32), np.empty(channels, np.int32)
-    bits, bits_of_part = size.view(np.int32), part.view(np.int32)
-    for i in range(len(a)):
-        row = a[i]
-        for c in range(channels):
-            value[c] = row[c] * inverse[c]
-        if len(b):
-            less = b[i]
-            for c in range(channels):
-                value[c] = (row[c] - less[c]) * inverse[c]
-        for c in range(channels):
-            size[c] = abs(value[c]) + np.sqrt(value[c] * value[c] + float32(1))
-        to = out[i, start : start + channels]
-        _logarithms(bits, power, part, bits_of_part, to)
-        for c in range(channels):
-            to[c] = to[c] if value[c] >= 0 else -to[c]
+    value: np.ndarray
+    size: np.ndarray
+    part: np.ndarray
+    power: np.ndarray
+    bits: np.ndarray
+    bits_of_part: np.ndarray
+
+
+@inner
+def compress(room: Room, out: np.ndarray) -> None:
+    """Write what a network sees of room.value into `out` float32 [C]."""
+    value, size = room.value, room.size
+    for c in range(len(value)):
+        size[c] = abs(value[c]) + np.sqrt(value[c] * value[c] + float32(1))
+    _logarithms(room.bits, room.power, room.part, room.bits_of_part, out)
+    for c in range(len(value)):
+        out[c] = np.copysign(out[c], value[c])

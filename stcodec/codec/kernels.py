@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Loops(NamedTuple):
     ans: ModuleType
     compensation: ModuleType
     indices: ModuleType
-    inputs: ModuleType
+    networks: ModuleType
     symbols: ModuleType
     vectors: ModuleType
 
@@ -62,7 +62,7 @@ def _modules() -> Loops | None:
             ans_kernels,
             compensation_kernels,
             index_kernels,
-            input_kernels,
+            network_kernels,
             symbol_kernels,
             vector_kernels,
         )
@@ -72,7 +72,7 @@ def _modules() -> Loops | None:
         ans_kernels,
         compensation_kernels,
         index_kernels,
-        input_kernels,
+        network_kernels,
         symbol_kernels,
         vector_kernels,
     )
@@ -87,7 +87,7 @@ def cached() -> bool:
 
     outer = found.compensation.add_prediction, found.indices.band_sums, found.indices.gather
     inner = found.indices.find, found.ans.read, found.symbols.take, found.vectors.code_field
-    return all(is_cached(f) for f in (*outer, *inner, found.inputs.compressed))
+    return all(is_cached(f) for f in (*outer, *inner, found.networks.correct))
 
 
 def cache_folder() -> Path | None:
@@ -116,8 +116,7 @@ def warm_up() -> None:
     _warm_up_ans(found.ans)
     _warm_up_compensation(found.compensation)
     _warm_up_index(found.indices)
-    rows = np.zeros((1, 2), np.float32)
-    found.inputs.compressed(rows, rows[:0], rows[0], 0, rows.copy())
+    _warm_up_networks(found.networks)
     _warm_up_symbols(found.symbols)
     _warm_up_vectors(found.vectors)
     _State.ready = True
@@ -149,6 +148,21 @@ def _warm_up_index(module: ModuleType) -> None:
     first = np.zeros((60, 32), np.float32), np.zeros(32, np.float32)
     second = np.zeros((16, 8, 2), np.int16), np.zeros(8, np.int32)
     module.find(frame, at, inputs, 6, first, second, (6, 8), (255, 63), np.zeros((1, 8), np.uint8))
+
+
+def _warm_up_networks(module: ModuleType) -> None:
+    rows, one = np.zeros((1, module.LANES), np.float32), np.zeros(module.LANES, np.float32)
+
+    def layer(inputs: int, outputs: int) -> Any:
+        return module.Layer(np.zeros(inputs * outputs, np.float32), one.repeat(2), inputs, outputs)
+
+    same = layer(module.LANES, module.LANES)
+    layers = module.Layers(
+        same, same, one.repeat(10)[None], same, layer(module.LANES, 2 * module.LANES), same, same
+    )
+    seen = module.Seen(rows, rows[:0], rows[:0], np.zeros((1, 0), np.float32), one, 1)
+    features = np.zeros((module.TILE, module.LANES), np.float32)
+    module.correct(seen, 1, layers, features[:2].copy(), one, features, rows.copy())
 
 
 def _warm_up_symbols(module: ModuleType) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +25,7 @@ from stcodec.codec.blocks import (
     concatenate,
     zeroed,
 )
+from stcodec.codec.corrector import Corrector
 from stcodec.codec.patches import Frames, PatchSize, patchify, unpatchify
 from stcodec.codec.scales import FRAME_KINDS, INTRA_LATTICES, PREDICTORS, SCALE_COUNT
 from stcodec.codec.transform import LINES, transform_of
@@ -174,33 +175,20 @@ def compress(x: Tensor) -> Tensor:
     return (x * x).add_(1.0).sqrt_().add_(x.abs()).log_().copysign_(x)
 
 
-def _compressed(dc: Tensor, parts: list[tuple[Tensor, Tensor | None]], step: Tensor) -> Tensor:
-    """What the networks see of coefficients, or of their differences from others: each [N, C, rows,
-    columns], one after the other along the channels; instead of the first ones `dc`, and all in
-    units of the step [N, C, 1, 1]."""
-    on_cpu = dc.device.type == "cpu" and len(dc) == 1 and not torch.is_grad_enabled()
-    loops = kernels.loops() if on_cpu else None
-    if loops is None:
-        first, _ = parts[0]
-        own = concatenate([dc, first[:, dc.shape[1] :]])
-        others = [a if b is None else a - b for a, b in parts[1:]]
-        return concatenate([compress(part / step) for part in (own, *others)])
-    channels, (rows, columns) = step.shape[1], dc.shape[2:]
-    out = np.empty((rows * columns, channels * len(parts)), np.float32)
-    inverse = (1.0 / step).view(-1).numpy()
-    for number, (a, b) in enumerate(parts):
-        more = _rows(a)
-        less = more[:0] if b is None else _rows(b)
-        loops.inputs.compressed(more, less, inverse, number * channels, out)
-    lowest = _rows(dc)
-    loops.inputs.compressed(lowest, lowest[:0], inverse[: lowest.shape[1]], 0, out)
-    return torch.from_numpy(out).view(1, rows, columns, -1).permute(0, 3, 1, 2)
+def _compressed(dc: Tensor, parts: list[Tensor], step: Tensor) -> Tensor:
+    """What the networks see of coefficients and differences of these, each [N, C, rows, columns],
+    one after the other along the channels; instead of the first ones `dc`, and all in units of the
+    step [N, C, 1, 1]."""
+    own = concatenate([dc, parts[0][:, dc.shape[1] :]])
+    return concatenate([compress(part / step) for part in (own, *parts[1:])])
 
 
-def _rows(grid: Tensor) -> np.ndarray:
-    """[1, C, rows, columns] -> [rows * columns, C], where that lies in one piece without a copy."""
-    rows: np.ndarray = grid.permute(0, 2, 3, 1).reshape(-1, grid.shape[1]).contiguous().numpy()
-    return rows
+def _loops(coefficients: Tensor) -> ModuleType | None:
+    """The loops of `Corrector`, where they can take these coefficients [N, C, rows, columns]."""
+    if coefficients.device.type != "cpu" or len(coefficients) > 1 or torch.is_grad_enabled():
+        return None
+    loops = kernels.loops()
+    return None if loops is None else loops.networks
 
 
 class Network(nn.Module):
@@ -234,6 +222,8 @@ class Network(nn.Module):
             shape = config.width, config.filter_blocks, config.block
             self.filter = Trunk(3 * channels, *shape)
             self.filter_out = zeroed(Pointwise(config.width, channels))
+            self._correct_prior = Corrector(self.prior, self.prior_out)
+            self._correct_decoded = Corrector(self.filter, self.filter_out)
             if config.memory:
                 self.memory = Memory(config.width, config.memory)
         if config.intra_width:
@@ -330,8 +320,14 @@ class Network(nn.Module):
         if not self.config.width:
             return predicted
 
+        loops = _loops(predicted)
+        if loops is not None and self._correct_prior.fits:
+            condition = self.prior.condition.of(quality, kind)
+            seen = predicted, None, None
+            return self._correct_prior(loops, seen, state, self._dc, step, condition)[0]
+
         def inputs(dc: Tensor, predicted: Tensor, state: Tensor) -> Tensor:
-            return concatenate([_compressed(dc, [(predicted, None)], step), state])
+            return concatenate([_compressed(dc, [predicted], step), state])
 
         grids = self._contrast(predicted), predicted, state
         features = self.prior(inputs, grids, quality, kind)
@@ -351,9 +347,14 @@ class Network(nn.Module):
         if not self.config.width:
             return decoded, None
 
+        loops = _loops(decoded)
+        if loops is not None and self._correct_decoded.fits:
+            condition = self.filter.condition.of(quality, kind)
+            seen = decoded, mean, predicted
+            return self._correct_decoded(loops, seen, None, self._dc, step, condition)
+
         def inputs(dc: Tensor, decoded: Tensor, mean: Tensor, predicted: Tensor) -> Tensor:
-            parts = [(decoded, None), (decoded, mean), (decoded, predicted)]
-            return _compressed(dc, parts, step)
+            return _compressed(dc, [decoded, decoded - mean, decoded - predicted], step)
 
         grids = self._contrast(decoded), decoded, mean, predicted
         features = self.filter(inputs, grids, quality, kind)

@@ -44,6 +44,10 @@ class _Writer:
         first = self.builder.insert_element(none, number, ir.Constant(_INT, 0))
         return self.builder.shuffle_vector(first, none, _numbers([0] * count))
 
+    def times(self, start: Any, step: Any, count: int) -> Any:
+        """A place so many steps behind another one."""
+        return self.builder.add(start, self.builder.mul(step, ir.Constant(_LONG, count)))
+
     def sum_up(self, array: int, at: Any, kind: Any, work: Callable[[Any], None]) -> None:
         """Let `work` change a vector of a kind, given where it is, and then write it to an array,
         where it came from. Meanwhile it is in registers."""
@@ -160,6 +164,47 @@ def _add_pairs_of(count: int) -> Any:
     return add
 
 
+def _products_of(high: int, count: int) -> Any:
+    """multiply(out, to, next, rows, at, width, panel, first, bias, start, length): write to `high`
+    rows float32 of `out`, each `next` numbers behind the one before and the first from the place
+    `to` on, `count` products: of as many rows of `length` numbers float32, `width` from each other
+    and the first from the place `at` on, and a matrix float32 [length, count] at the place `first`
+    of `panel`. They start from as many numbers of `bias`, from the place `start` on."""
+    lanes, place = ir.VectorType(_FLOAT, count), types.int64
+
+    @intrinsic
+    def multiply(
+        _typing: Any, out: Any, to: Any, next_: Any, rows: Any, at: Any, width: Any, panel: Any,
+        first: Any, bias: Any, start: Any, length: Any,
+    ) -> Any:  # fmt: skip
+        def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            w = _Writer(context, builder, signature, arguments)
+            _, to, next_, _, at, width, _, first, _, start, length = arguments
+            begin = w.load(8, start, lanes)
+            sums = [cgutils.alloca_once_value(builder, begin) for _ in range(high)]
+            with cgutils.for_range(builder, length, intp=_LONG) as loop:
+                row = builder.mul(loop.index, ir.Constant(_LONG, count))
+                factors = w.load(6, builder.add(first, row), lanes)
+                for n, total in enumerate(sums):
+                    here = builder.add(w.times(at, width, n), loop.index)
+                    number = w.everywhere(w.load(3, here, _FLOAT), count)
+                    more = builder.fmul(number, factors, _ONCE)
+                    builder.store(builder.fadd(builder.load(total), more, _ONCE), total)
+            for n, total in enumerate(sums):
+                target = w.place(0, w.times(to, next_, n), lanes)
+                builder.store(builder.load(total), target).align = 1
+            return context.get_dummy_value()
+
+        signature = types.void(
+            out, place, place, rows, place, place, panel, place, bias, place, place
+        )
+        return signature, write
+
+    return multiply
+
+
 differences_of_4, differences_of_8, differences_of_16 = (_differences_of(n) for n in (4, 8, 16))
 add_rows_of_32, add_rows_of_64 = _add_rows_of(32), _add_rows_of(64)
 add_pairs_of_8 = _add_pairs_of(8)
+# As many sums as a CPU of 16 registers holds, and enough for it to wait for none of them.
+multiply_5_by_16 = _products_of(5, 16)
