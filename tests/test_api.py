@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -9,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import stcodec
 from tests.conftest import make_video
@@ -26,6 +30,13 @@ def test_encode_decode_open(bee: Path, tmp_path: Path) -> None:
         stcodec.encode(bee, tmp_path / "b.stp", quality=99)
     with pytest.raises(stcodec.UsageError, match="effort must be from 0 to 2, not 3"):
         stcodec.encode(bee, tmp_path / "b.stp", effort=3)
+    for quality in (26.5, "26"):
+        with pytest.raises(
+            stcodec.UsageError, match=f"quality must be a whole number, not {quality!r}"
+        ):
+            stcodec.encode(bee, tmp_path / "b.stp", quality=quality)
+    with pytest.raises(stcodec.UsageError, match="start must be a number, not '0:01'"):
+        stcodec.decode(coded, tmp_path / "b.y4m", start="0:01")
     assert stcodec.decode(coded, tmp_path / "a.y4m").frames == 20
     with stcodec.open(coded) as video:
         pictures = list(video)
@@ -48,6 +59,32 @@ def test_files_do_not_depend_on_what_is_coded_at_the_same_time(
     monkeypatch.setattr("stcodec.flows.coding.run_ahead", alone)
     stcodec.encode(bee, tmp_path / "alone.stp", quality=20)
     assert (tmp_path / "beside.stp").read_bytes() == (tmp_path / "alone.stp").read_bytes()
+
+
+def _all_over_again(video: Path, coded: Path) -> None:
+    assert len(stcodec.open(coded).to_numpy()) == 20
+    stcodec.encode(video, coded.with_suffix(".new.stp"), model="dct", effort=0)
+    stcodec.decode(coded, coded.with_suffix(".mkv"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_fork_of_a_process_that_has_decoded(bee: Path, bee_stp: Path, tmp_path: Path) -> None:
+    shutil.copy(bee_stp, tmp_path / "bee.stp")
+    # From here on there are threads of torch, which the fork has not and must not wait for.
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        stcodec.open(bee_stp, threads=2).to_numpy()
+        fork = multiprocessing.get_context("fork").Process(
+            target=_all_over_again, args=(bee, tmp_path / "bee.stp")
+        )
+        fork.start()
+    finally:
+        torch.set_num_threads(before)
+    fork.join(60)
+    fork.kill()
+    assert fork.exitcode == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"bee.stp", "bee.new.stp", "bee.mkv"}
 
 
 def test_decoding_needs_no_compiler(bee_stp: Path, tmp_path: Path) -> None:

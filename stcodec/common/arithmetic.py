@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import os
 import sys
 from collections.abc import Generator, Iterator
 from typing import NamedTuple, TypeVar
@@ -50,21 +51,47 @@ class _State(NamedTuple):
         torch.backends.cudnn.allow_tf32 = self.convolution_tf32
 
 
+class _Threads:
+    """Threads of torch's operations, which a fork does not have: in a process that is forked from
+    one in which they were, an operation of several threads would wait for them for ever."""
+
+    used = False
+    lost = False
+
+    @classmethod
+    def left(cls) -> int:
+        """1 in such a process, also for operations outside of `Arithmetic`; 0 elsewhere."""
+        if cls.lost and torch.get_num_threads() != 1:
+            torch.set_num_threads(1)
+        return int(cls.lost)
+
+    @classmethod
+    def forked(cls) -> None:
+        """This process is a fork."""
+        cls.lost = cls.used
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Threads.forked)
+
+
 class Arithmetic:
     """Torch's settings for the codec within `with` blocks, and what they were before after those.
 
-    CPU threads (0: one for every core that this process may use), denormals taken for zero, and no
-    TF32: integer networks run as floating point, and nothing may round behind their back. Blocks
-    may lie within each other. What a process keeps of freed memory (`keep_memory`) stays set.
+    CPU threads (0: one for every core that this process may use; one alone in a fork of a process
+    in which there was such a block), denormals taken for zero, and no TF32: integer networks run as
+    floating point, and nothing may round behind their back. Blocks may lie within each other. What
+    a process keeps of freed memory (`keep_memory`) stays set.
     """
 
     def __init__(self, device: torch.device, threads: int = 0) -> None:
         self.device = device
-        self._inside = _State(threads or cores(), True, False, False)
+        self._inside = _State(_Threads.left() or threads or cores(), True, False, False)
         self._outside: list[_State] = []
 
     def __enter__(self) -> Arithmetic:
         keep_memory()
+        _Threads.used = True
         self._outside.append(_State.now())
         self._inside.set()
         return self
