@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Integral, Real
 from typing import Any
 
 from stcodec.common.files import Overwrite
@@ -23,19 +24,22 @@ def _option(default: Any, help: str, low: float | None = None, high: float | Non
 
 
 class _Checked:
-    """Checks the declared ranges of a dataclass's fields."""
+    """Checks the declared types and ranges of a dataclass's numbers."""
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
             value, low, high = getattr(self, f.name), f.metadata.get("low"), f.metadata.get("high")
-            if value is not None and low is not None and not low <= value <= high:
+            if value is None or low is None:
+                continue
+            whole = "int" in str(f.type)
+            if not isinstance(value, Integral if whole else Real):
+                raise UsageError(f"{f.name} must be a {'whole ' * whole}number, not {value!r}")
+            if not low <= value <= high:
                 raise UsageError(f"{f.name} must be from {low} to {high}, not {value}")
 
 
 _START = "Leave out what comes before this time (seconds, or [h:]m:s)."
 _END = "Leave out what comes after this time."
-
-
 _MAX_PIXELS = "Largest pictures, in pixels, instead of 4K or what the file's size allows."
 _KEEP_TIME = "Give the output the times (of change and of access) that the input has."
 
@@ -55,8 +59,8 @@ def flag(name: str) -> str:
 
 
 def check_goals(given: Collection[str], spell: Callable[[str], str] = str) -> None:
-    """UsageError where more than one of the quality and the results to reach is `given`, spelled
-    as the user did."""
+    """UsageError where more than one of the quality and the results to reach is `given`, spelled as
+    the user did."""
     goals = [name for name in (*TARGETS, "quality") if name in given]
     if len(goals) > 1:
         raise UsageError(f"{spell(goals[0])} and {spell(goals[1])} exclude each other")
@@ -229,8 +233,8 @@ class EncodeOptions(_Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_part(self.start, self.end)
-        names = (*TARGETS, "quality")
-        check_goals([n for n in names if getattr(self, n) != default(EncodeOptions, n)])
+        goals = (*TARGETS, "quality")
+        check_goals([n for n in goals if getattr(self, n) != default(EncodeOptions, n)])
         if self.remove_source and (self.start is not None or self.end is not None):
             raise UsageError("the source of a part is not removed: the rest would be lost")
         if self.resume and (self.target_size is not None or self.target_bitrate is not None):
@@ -308,8 +312,7 @@ class DecodeOptions(_Checked):
     threads: int = _option(0, "CPU threads; 0 takes all.", 0, 1024)
     max_pixels: int | None = _option(None, _MAX_PIXELS, 1, 1 << 32)
     rate: str = _option(
-        "1",
-        "Share of the pictures: 1, 1/2, 1/4 or 1/8. The others are not decoded at all.",
+        "1", "Share of the pictures: 1, 1/2, 1/4 or 1/8. The others are not decoded at all."
     )
     interpolate: str = _option(
         "1",
@@ -380,11 +383,8 @@ class CompareOptions(_Checked):
 
     def metric_names(self) -> tuple[str, ...]:
         """The metrics, each once."""
-        names = (
-            METRICS
-            if self.metrics == "all"
-            else tuple(n.strip() for n in self.metrics.split(",") if n.strip())
-        )
+        chosen = tuple(n.strip() for n in self.metrics.split(",") if n.strip())
+        names = METRICS if self.metrics == "all" else chosen
         if not names:
             raise UsageError(f"no metric is named: choose from all, {', '.join(METRICS)}")
         return tuple(dict.fromkeys(names))

@@ -287,6 +287,14 @@ def test_what_cannot_be_read(scenes: Path, decoded: list[bytes], tmp_path: Path)
         stcodec.open(tmp_path / "missing.stp")
     with pytest.raises(stcodec.DamagedFileError, match=r"bee\.mp4: not a \.stp file"):
         stcodec.open(DATA / "bee.mp4")
+    with pytest.raises(stcodec.UsageError, match="pipe"):
+        stcodec.open("-")
+    shutil.copy(scenes, tmp_path / "gone.stp")
+    gone = stcodec.open(tmp_path / "gone.stp")
+    (tmp_path / "gone.stp").unlink()
+    for use in (lambda: gone[0], gone.times):
+        with pytest.raises(stcodec.InputError, match=r"gone\.stp: no such file"):
+            use()
     for dtype in ("complex64", "nonsense", torch.bool):
         with pytest.raises(stcodec.UsageError, match="dtype"):
             stcodec.open(scenes, dtype=dtype)

@@ -4,13 +4,14 @@ segment on, kept in a cache."""
 from __future__ import annotations
 
 import bisect
+import contextlib
 import functools
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from stcodec.codec.model_files import load_model
 from stcodec.codec.patches import integers_from_frames
 from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.devices import choose_device
-from stcodec.common.files import check_input, input_size, named
+from stcodec.common.files import input_size, is_standard_stream, named, open_input
 from stcodec.common.shape import Box
 from stcodec.common.threads import run_ahead
 from stcodec.container.extras import video_info
@@ -84,11 +85,12 @@ class ChunkAccess:
         self._decoding: _Decoding | None = None
         self._process = os.getpid()
         self._lock = threading.RLock()
-        check_input(path)
+        if is_standard_stream(path):
+            raise UsageError("a pipe cannot be read here and there: name a file")
         self.path = path
         self._arguments = (path, device, threads, cache, max_pixels, crop)
         self._device, self._threads, self._cache_bytes = device, threads, cache
-        with open(path, "rb") as stream, named(self.path):
+        with open_input(path) as stream, named(self.path):
             reader = Reader(stream)
             self.header, self.streams, self.blobs = reader.header, reader.streams, reader.blobs
             whole = video_info(reader.header, reader.blobs)
@@ -124,7 +126,7 @@ class ChunkAccess:
         if segment not in self._stamps:
             pts: list[int] = []
             durations: list[int] = []
-            with open(self.path, "rb") as stream, named(self.path):
+            with open_input(self.path) as stream, named(self.path):
                 reader = Reader(stream)
                 reader.seek(self._offsets[segment])
                 for item in reader:
@@ -196,7 +198,8 @@ class _Decoding:
         max_pixels: int | None,
         crop: Box | None,
     ) -> None:
-        self._stream: BinaryIO = open(path, "rb")  # noqa: SIM115
+        self._opened = contextlib.ExitStack()
+        self._stream = self._opened.enter_context(open_input(path))
         try:
             self._reader = Reader(self._stream)
             check_pixels(self._reader.header, input_size(path), max_pixels)
@@ -205,7 +208,7 @@ class _Decoding:
             compile_decoder()
             self._decoder = new_decoder(self._reader.header, self._work, load_model_once, crop)
         except BaseException:
-            self._stream.close()
+            self._opened.close()
             raise
         self._run_on = False
         self._source: Iterator[DecodedChunk] | None = None
@@ -253,7 +256,7 @@ class _Decoding:
     def close(self) -> None:
         """Close the file."""
         self.stop()
-        self._stream.close()
+        self._opened.close()
 
     def _keep(self, chunk: DecodedChunk) -> None:
         self._cache[chunk.first] = chunk
