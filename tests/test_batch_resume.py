@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from stcodec.batch import worker
 from stcodec.batch.run import Batch
 from stcodec.batch.settings import Settings
+from stcodec.common import files
 from stcodec.common.values import Progress
 from stcodec.flows.proof import Proof
+from stcodec.terminal.failures import Interrupts
 from tests.media import clip, frame_of, write_clip
 
 SCENES, LENGTH = 4, 16
@@ -128,3 +131,25 @@ def test_what_is_of_no_use_is_removed(
     coded.clear()
     do(film, out, quality=30)  # other options: from the start
     assert len(coded) == CHUNKS and left(out) == []
+
+
+def test_an_interrupt_while_an_output_gets_its_name(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as while the disk is asked to hold it: what has its name is done, now and later."""
+    settings = Settings((str(film),), str(tmp_path / "out"), options=OPTIONS)
+    listening, real = Interrupts(), files._flush
+
+    def come(path: Path) -> None:
+        real(path)
+        if path == tmp_path / "out":
+            listening._come(signal.SIGINT, None)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "_flush", come)
+        with pytest.raises(KeyboardInterrupt):
+            list(Batch(settings).run(InThisProcess))
+    listening.ignore()
+    [entry] = Batch(settings).entries
+    assert (entry.state, entry.reason) == ("skipped", "done and intact")
+    assert not (tmp_path / "out" / ".stcodec-batch" / "work").exists()

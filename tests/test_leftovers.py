@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from stcodec.common import leftovers
+from stcodec.common import files, leftovers
 from stcodec.common.files import Overwrite, open_output, temporary_folder, temporary_output
+from stcodec.terminal.failures import Interrupts
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no locks here")
 
@@ -39,6 +42,31 @@ def write(folder: Path) -> None:
     leftovers._cleared.clear()
     with open_output(folder / "out.stp", Overwrite.YES) as stream:
         stream.write(b"done")
+
+
+def test_an_interrupt_leaves_nothing_whenever_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a signal: while the file is made, and while it gets its name."""
+    for name in ("claim", "_rename"):
+        target, listening = tmp_path / f"{name}.stp", Interrupts()
+        with monkeypatch.context() as patched:
+            real = getattr(files, name)
+
+            def come(*given: Any, real: Any = real, listening: Interrupts = listening) -> Any:
+                done = real(*given)
+                listening._come(signal.SIGINT, None)
+                return done
+
+            patched.setattr(files, name, come)
+            with pytest.raises(KeyboardInterrupt):
+                with open_output(target) as stream:
+                    stream.write(b"done")
+        listening.ignore()
+        assert listening.came
+        assert [p for p in tmp_path.iterdir() if p != target] == []
+        assert target.exists() == (name == "_rename")
+        target.unlink(missing_ok=True)
 
 
 def test_files_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -> None:

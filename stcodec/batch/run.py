@@ -15,6 +15,7 @@ from stcodec.batch.ray_pool import RayPool
 from stcodec.batch.settings import CORES_PER_JOB, Settings, remembered
 from stcodec.batch.state import State, digest
 from stcodec.common.files import Overwrite, check_output, give_name
+from stcodec.common.interrupts import held_back
 from stcodec.common.signatures import Signature, signature
 from stcodec.common.threads import cores
 from stcodec.errors import DamagedFileError, InputError, OutputExistsError
@@ -190,7 +191,8 @@ class Batch:
                     yield Event("started", entry, {n: v for n, v in record.items() if n == "node"})
         finally:
             workers.close()
-            state.close(ended=all(entry.state != "waiting" for entry in self.waiting))
+            with held_back():
+                state.close(ended=all(entry.state != "waiting" for entry in self.waiting))
 
     def _job(self, entry: Entry, threads: int) -> dict[str, Any]:
         target = entry.task.target
@@ -207,20 +209,21 @@ class Batch:
         output is this batch's. OutputExistsError, OSError."""
         target, overwrite = self._place(entry)
         sha256 = entry.result.pop("sha256")
-        self._state.add(
-            "done",
-            output_bytes=entry.result["output_bytes"],
-            sha256=sha256,
-            removes=self._removes(entry),
-            **self._known(entry),
-            **before,
-        )
-        try:
-            give_name(Path(made), target, overwrite)
-        except BaseException:
-            self._state.add("undone", output=entry.task.target)
-            raise
-        entry.state = "done"
+        with held_back():
+            self._state.add(
+                "done",
+                output_bytes=entry.result["output_bytes"],
+                sha256=sha256,
+                removes=self._removes(entry),
+                **self._known(entry),
+                **before,
+            )
+            try:
+                give_name(Path(made), target, overwrite)
+            except BaseException:
+                self._state.add("undone", output=entry.task.target)
+                raise
+            entry.state = "done"
 
     def _failure(self, entry: Entry, made: str, record: dict[str, Any]) -> Event:
         """A file has failed. What is left of a damaged one still gets its name, but the next run

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stcodec.common.addresses import is_address, without_secrets
+from stcodec.common.interrupts import held_back
 from stcodec.common.leftovers import PARTIAL, RESUMABLE, claim, claimed, clear
 from stcodec.common.pipes import CountedReader
 from stcodec.common.sequences import existing_pictures, find_sequence, is_picture_output
@@ -174,17 +175,16 @@ def temporary_output(
         except OSError as error:
             raise StcodecError(f"{where}: cannot be written ({error.strerror or error})") from error
         return
+    handle, name = -1, ""
     try:
         clear(where.parent)
         prefix, suffix = _hidden(where, key, keep)
-        handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=where.parent)
-    except OSError as error:
-        raise StcodecError(f"{where}: cannot be written ({error.strerror})") from error
-    temporary = Path(name)
-    if not claim(handle):
-        os.close(handle)
-        handle = -1
-    try:
+        with held_back():
+            handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=where.parent)
+            if not claim(handle):
+                os.close(handle)
+                handle = -1
+        temporary = Path(name)
         yield temporary
         keep = False
         mask = os.umask(0)
@@ -194,14 +194,15 @@ def temporary_output(
     except OSError as error:
         raise StcodecError(f"{where}: cannot be written ({error.strerror or error})") from error
     except StcodecError as error:
-        if name not in str(error):
+        if not name or name not in str(error):
             raise
         raise type(error)(str(error).replace(name, str(where))) from error
     finally:
-        if not keep:
-            temporary.unlink(missing_ok=True)
-        if handle >= 0:
-            os.close(handle)
+        with held_back():
+            if name and not keep:
+                Path(name).unlink(missing_ok=True)
+            if handle >= 0:
+                os.close(handle)
 
 
 class Broken:
@@ -270,12 +271,13 @@ def _flush(path: Path) -> None:
 def give_name(temporary: Path, where: Path, overwrite: Overwrite) -> None:
     """Rename a file that is complete, once the disk holds its bytes; when this returns, it holds
     the name, too. What has the name and may not be replaced stays. OutputExistsError, OSError."""
-    _give_name(temporary, where, overwrite)
+    _flush(temporary)
+    with held_back():
+        _rename(temporary, where, overwrite)
     _flush(where.parent)
 
 
-def _give_name(temporary: Path, where: Path, overwrite: Overwrite) -> None:
-    _flush(temporary)
+def _rename(temporary: Path, where: Path, overwrite: Overwrite) -> None:
     if overwrite is Overwrite.YES:
         temporary.replace(where)
         return
@@ -315,9 +317,11 @@ def temporary_pictures(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> 
             try:
                 for picture in sorted(folder.iterdir()):
                     target = where.parent / picture.name
-                    there = os.path.lexists(target)
-                    _give_name(picture, target, overwrite)
-                    new += [] if there else [target]
+                    _flush(picture)
+                    with held_back():
+                        there = os.path.lexists(target)
+                        _rename(picture, target, overwrite)
+                        new += [] if there else [target]
                 _flush(where.parent)
             except BaseException:
                 for target in new:

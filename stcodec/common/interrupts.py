@@ -1,15 +1,45 @@
-"""An interrupt that a library has lost, in a call back from C for one, is raised again."""
+"""Interrupts that come where they may not be heard: lost by a library, in a call back from C for
+one, or in the middle of what must not be left half done."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 
 _come = threading.Event()
 
 
-def interrupt_came() -> None:
-    """Say that there is one: whatever listens to signals, which raises KeyboardInterrupt, too."""
+class _Held:
+    """How many blocks the main thread is in that hold interrupts back, and whether one waits."""
+
+    blocks = 0
+    waits = False
+
+
+def interrupt_came() -> bool:
+    """Say that there is one: whatever listens to signals, which raises KeyboardInterrupt, too,
+    unless this is False: then the block does that at its end (`held_back`)."""
     _come.set()
+    _Held.waits = _Held.blocks > 0
+    return not _Held.waits
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """A moment that an interrupt waits for, if this is the main thread: making a file and noting
+    its name, for one. For what is quick alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _Held.blocks += 1
+    try:
+        yield
+    finally:
+        _Held.blocks -= 1
+        if _Held.waits and not _Held.blocks:
+            _Held.waits = False
+            raise KeyboardInterrupt
 
 
 def check_interrupt() -> None:

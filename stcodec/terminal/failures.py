@@ -123,5 +123,5 @@ class Interrupts:
         if self._last is not None and now - self._last < _SECONDS_OF_GRACE:
             return
         self._last = now
-        interrupt_came()
-        raise KeyboardInterrupt
+        if interrupt_came():
+            raise KeyboardInterrupt
