@@ -203,8 +203,118 @@ def _products_of(high: int, count: int) -> Any:
     return multiply
 
 
+def _filter_of(count: int) -> Any:
+    """filter(out, to, next, source, at, width, step, taps, first, rows): write `count` numbers
+    float32 of each of some rows to `out`, each row `next` numbers behind the one before and the
+    first from the place `to` on: the sum of 8 times as many numbers of `source`, each time `step`
+    further, times 8 of `taps`, from the place `first` on. The first row is at the place `at` of
+    `source`, the others `width` behind each other."""
+    lanes, place = ir.VectorType(_FLOAT, count), types.int64
+
+    @intrinsic
+    def filtered(
+        _typing: Any, out: Any, to: Any, next_: Any, source: Any, at: Any, width: Any, step: Any,
+        taps: Any, first: Any, rows: Any,
+    ) -> Any:  # fmt: skip
+        def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            w = _Writer(context, builder, signature, arguments)
+            _, to, next_, _, at, width, step, _, first, rows = arguments
+            one = ir.Constant(_LONG, 1)
+            factors = [
+                w.everywhere(w.load(7, w.times(first, one, k), _FLOAT), count) for k in range(8)
+            ]
+            with cgutils.for_range(builder, rows, intp=_LONG) as loop:
+                start = builder.add(at, builder.mul(loop.index, width))
+                terms = [
+                    builder.fmul(factor, w.load(3, w.times(start, step, k), lanes), _ONCE)
+                    for k, factor in enumerate(factors)
+                ]
+                # Two sums, so that one need not wait for the other.
+                halves = []
+                for half in (terms[:4], terms[4:]):
+                    total = half[0]
+                    for term in half[1:]:
+                        total = builder.fadd(total, term, _ONCE)
+                    halves.append(total)
+                total = builder.fadd(*halves, _ONCE)
+                target = w.place(0, builder.add(to, builder.mul(loop.index, next_)), lanes)
+                builder.store(total, target).align = 1
+            return context.get_dummy_value()
+
+        signature = types.void(out, place, place, source, place, place, place, taps, place, place)
+        return signature, write
+
+    return filtered
+
+
+def _halves(w: _Writer, lanes: Any) -> Any:
+    """The sum of a vector of numbers float32, halves upon each other."""
+    size = lanes.type.count
+    while size > 1:
+        size //= 2
+        none = ir.Constant(lanes.type, ir.Undefined)
+        low, high = (
+            w.builder.shuffle_vector(lanes, none, _numbers([*range(start, start + size)]))
+            for start in (0, size)
+        )
+        lanes = w.builder.fadd(low, high)
+    return w.builder.extract_element(lanes, ir.Constant(_INT, 0))
+
+
+def _sum_by(count: int) -> Any:
+    """sum(array, at, numbers): the sum of so many numbers float32, a multiple of `count`, from a
+    place on."""
+    lanes = ir.VectorType(_FLOAT, count)
+
+    @intrinsic
+    def added(_typing: Any, array: Any, at: Any, numbers: Any) -> Any:
+        def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            w = _Writer(context, builder, signature, arguments)
+            _, at, numbers = arguments
+            total = cgutils.alloca_once_value(builder, ir.Constant(lanes, [0.0] * count))
+            step, start = ir.Constant(_LONG, count), ir.Constant(_LONG, 0)
+            with cgutils.for_range_slice(builder, start, numbers, step, _LONG) as (n, _):
+                more = w.load(0, builder.add(at, n), lanes)
+                builder.store(builder.fadd(builder.load(total), more), total)
+            return _halves(w, builder.load(total))
+
+        return types.float32(array, types.int64, types.int64), write
+
+    return added
+
+
+def _squares_of(count: int) -> Any:
+    """squares(a, i, width, b, j, next, rows): the sum of squared differences of `count` numbers
+    float32 of each of some rows of a and b, the first from the places i and j on, the others
+    `width` and `next` behind each other."""
+    lanes, place = ir.VectorType(_FLOAT, count), types.int64
+
+    @intrinsic
+    def squares(
+        _typing: Any, a: Any, i: Any, width: Any, b: Any, j: Any, next_: Any, rows: Any
+    ) -> Any:
+        def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            w = _Writer(context, builder, signature, arguments)
+            _, i, width, _, j, next_, rows = arguments
+            total = cgutils.alloca_once_value(builder, ir.Constant(lanes, [0.0] * count))
+            with cgutils.for_range(builder, rows, intp=_LONG) as loop:
+                one = w.load(0, builder.add(i, builder.mul(loop.index, width)), lanes)
+                other = w.load(3, builder.add(j, builder.mul(loop.index, next_)), lanes)
+                apart = builder.fsub(one, other)
+                square = builder.fmul(apart, apart, _ONCE)
+                builder.store(builder.fadd(builder.load(total), square, _ONCE), total)
+            return _halves(w, builder.load(total))
+
+        return types.float32(a, place, place, b, place, place, place), write
+
+    return squares
+
+
 differences_of_4, differences_of_8, differences_of_16 = (_differences_of(n) for n in (4, 8, 16))
 add_rows_of_32, add_rows_of_64 = _add_rows_of(32), _add_rows_of(64)
 add_pairs_of_8 = _add_pairs_of(8)
 # As many sums as a CPU of 16 registers holds, and enough for it to wait for none of them.
 multiply_5_by_16 = _products_of(5, 16)
+multiply_4_by_16, multiply_8_by_8 = _products_of(4, 16), _products_of(8, 8)
+filter_8, filter_16 = _filter_of(8), _filter_of(16)
+sum_by_16, squares_of_8 = _sum_by(16), _squares_of(8)

@@ -123,18 +123,16 @@ class Prices:
             torch.arange(_TRANSFORM) * h // _TRANSFORM,
             torch.arange(_TRANSFORM) * w // _TRANSFORM,
         )
-        inverse = 1.0 / (255.0 * steps[row][:, column].cpu().numpy())
         basis = dct_matrix(_TRANSFORM).astype(np.float32)
         filters = filter_taps(LUMA_TAPS, LUMA_PHASES).numpy()
-        ordered = unit_kernels.in_order(inverse.astype(np.float32))
-        return cls(bit, unit_kernels.Transform(basis, ordered, _coding_costs(bit), filters))
+        own = 255.0 * steps[row][:, column].cpu().numpy()
+        return cls(bit, unit_kernels.transform(basis, own, _coding_costs(bit), filters))
 
 
 def _padded(picture: Tensor) -> np.ndarray:
     """Luma [H, W] in [0, 1] as `unit_kernels.Pictures` wants a reference."""
     before = sample_kernels.MARGIN + LUMA_TAPS // 2 - 1
-    down, right = (before, before + 1), (before, before + 1 + unit_kernels.BEYOND - 7)
-    return np.pad(in_bytes(picture).astype(np.float32), (down, right), mode="edge")
+    return np.pad(in_bytes(picture).astype(np.float32), (before, before + 1), mode="edge")
 
 
 def choose_fields(

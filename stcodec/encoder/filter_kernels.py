@@ -12,6 +12,7 @@ import numpy as np
 from numba import float32, int64, uint64
 
 from stcodec.common.compiled import compiled, inner
+from stcodec.common.simd_kernels import filter_8, squares_of_8
 
 BLOCK = 8
 _CANDIDATES = 8
@@ -42,7 +43,7 @@ class Weights(NamedTuple):
 
 
 class Taps(NamedTuple):
-    """Interpolation filters: luma float32 [4, 8], chroma float32 [8, 4]."""
+    """Interpolation filters: luma float32 [32], 8 taps each, chroma float32 [8, 4]."""
 
     luma: np.ndarray
     chroma: np.ndarray
@@ -87,21 +88,21 @@ def _luma(
     plane: np.ndarray, top: int, left: int, vy: int, vx: int, taps: np.ndarray, w: Room
 ) -> None:
     """8x8 samples of luma at (top, left), moved by a vector, into w.moved."""
-    a, lines, out = w.window, w.lines, w.moved
-    _window(plane, top + (vy >> 2) - 3, left + (vx >> 2) - 3, 15, a)
-    t = taps[vx & 3]
-    t0, t1, t2, t3, t4, t5, t6, t7 = t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]
-    for n in range(15 * _ROW):
-        first = t0 * a[n] + t1 * a[n + 1] + t2 * a[n + 2] + t3 * a[n + 3]
-        last = t4 * a[n + 4] + t5 * a[n + 5] + t6 * a[n + 6] + t7 * a[n + 7]
-        lines[n] = first + last
-    t = taps[vy & 3]
-    t0, t1, t2, t3, t4, t5, t6, t7 = t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]
-    for n in range(BLOCK * _ROW):
-        first = t0 * lines[n] + t1 * lines[n + _ROW]
-        first += t2 * lines[n + 2 * _ROW] + t3 * lines[n + 3 * _ROW]
-        last = t4 * lines[n + 4 * _ROW] + t5 * lines[n + 5 * _ROW]
-        out[n] = first + (last + (t6 * lines[n + 6 * _ROW] + t7 * lines[n + 7 * _ROW]))
+    y, x = top + (vy >> 2) - 3, left + (vx >> 2) - 3
+    rows, wide = plane.shape
+    down, across = 8 * (vy & 3), 8 * (vx & 3)
+    if min(y, x) >= 0 and y + 15 <= rows and x + 15 <= wide:
+        flat, at = plane.reshape(-1), y * wide + x
+    else:
+        _window(plane, y, x, 15, w.window)
+        flat, at, wide = w.window, 0, _ROW
+    if down and across:
+        filter_8(w.lines, 0, _ROW, flat, at, wide, 1, taps, across, 15)
+        filter_8(w.moved, 0, _ROW, w.lines, 0, _ROW, _ROW, taps, down, 8)
+    elif down:
+        filter_8(w.moved, 0, _ROW, flat, at + 3, wide, wide, taps, down, 8)
+    else:
+        filter_8(w.moved, 0, _ROW, flat, at + 3 * wide, wide, 1, taps, across, 8)
 
 
 @inner
@@ -156,6 +157,11 @@ def _candidates(vectors: np.ndarray, r: int, k: int, w: Room) -> int:
 def _error(own: np.ndarray, top: int, left: int, moved: np.ndarray) -> float:
     """Mean squared difference of a block of luma from what has moved here."""
     high, wide = min(BLOCK, own.shape[0] - top), min(BLOCK, own.shape[1] - left)
+    if wide == BLOCK:
+        columns = own.shape[1]
+        at = top * columns + left
+        whole = squares_of_8(own.reshape(-1), at, columns, moved, 0, _ROW, high)
+        return float(whole / float32(high * wide))
     total = float32(0)
     for y in range(high):
         row = own[top + y, left : left + wide]

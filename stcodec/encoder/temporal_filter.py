@@ -96,7 +96,7 @@ def _floats(planes: Planes, scale: float) -> filter_kernels.Planes:
 @functools.cache
 def _taps() -> filter_kernels.Taps:
     luma, chroma = filter_taps(LUMA_TAPS, LUMA_PHASES), filter_taps(CHROMA_TAPS, CHROMA_PHASES)
-    return filter_kernels.Taps(luma.numpy(), chroma.numpy())
+    return filter_kernels.Taps(luma.numpy().reshape(-1), chroma.numpy())
 
 
 def warm_up() -> None:

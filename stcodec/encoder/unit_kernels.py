@@ -15,25 +15,28 @@ from numba import float32
 
 from stcodec.codec.motion import BI, FIRST, SECOND
 from stcodec.common.compiled import inner
+from stcodec.common.simd_kernels import (
+    filter_8,
+    filter_16,
+    multiply_4_by_16,
+    multiply_8_by_8,
+    sum_by_16,
+)
 from stcodec.encoder.sample_kernels import MARGIN
 
 _MOVED, _PRICED = 16, 48  # kept of a unit
 UNITS = 16  # in a block of 64x64
-# Samples of a unit lie in rows so far apart; the last 8 of a row are anything. Loops over the whole
-# of it, or over a row of it, have lengths and indices that a compiler makes vector instructions of,
-# on every CPU; it unrolls shorter ones, and takes one sample at a time then.
-_ROW = 24
-_AREA = 16 * _ROW
-BEYOND = 15  # samples that a reference has on the right of its margin: 7 for taps, 8 for such a row
+_ROW, _AREA = 16, 256  # samples of a unit
 
 
 class Transform(NamedTuple):
-    """basis float32 [8, 8] of the orthonormal DCT; inverse float32 [256]: one by the steps, for
-    coefficients as `_transformed` leaves them; lines float32 [6]: what coding takes is the least of
-    three lines, each (at zero, slope), over the size in steps; filters float32 [4, 8]: luma at
-    quarter samples."""
+    """basis float32 [64] of the orthonormal DCT, vector by vector, and turned: sample by sample;
+    inverse float32 [256]: one by the steps, for each coefficient of a unit; lines float32 [6]: what
+    coding takes is the least of three lines, each (at zero, slope), over the size in steps; filters
+    float32 [32]: luma at quarter samples, 8 taps each."""
 
     basis: np.ndarray
+    turned: np.ndarray
     inverse: np.ndarray
     lines: np.ndarray
     filters: np.ndarray
@@ -41,7 +44,7 @@ class Transform(NamedTuple):
 
 class Pictures(NamedTuple):
     """current: bytes [H, W]; first and second reference: float32 in 0..255 [H + 2 MARGIN + 7, W + 2
-    MARGIN + BEYOND]."""
+    MARGIN + 7]."""
 
     current: np.ndarray
     first: np.ndarray
@@ -53,8 +56,7 @@ class Work(NamedTuple):
     [2, UNITS, n, _AREA], what either reference predicts by the vectors `moved_by` int64 [2, UNITS,
     n, 2], of which there are `moved_count` int64 [2, UNITS]; costs float32 [UNITS, m] of the motion
     `priced` int64 [UNITS, m, 5] (mode and both vectors), in number `priced_count` int64 [UNITS].
-    Then room: lines [23 _ROW], part [_AREA], residual [_AREA], both [2, _AREA], half [_AREA],
-    turned [256]."""
+    Then room: lines [23 _ROW], residual [_AREA], both [2, _AREA], half [_AREA]; and zeros [16]."""
 
     own: np.ndarray
     moved: np.ndarray
@@ -64,11 +66,10 @@ class Work(NamedTuple):
     priced: np.ndarray
     priced_count: np.ndarray
     lines: np.ndarray
-    part: np.ndarray
     residual: np.ndarray
     both: np.ndarray
     half: np.ndarray
-    turned: np.ndarray
+    zeros: np.ndarray
 
 
 def work() -> Work:
@@ -83,17 +84,20 @@ def work() -> Work:
         np.zeros(UNITS, np.int64),
         np.zeros(23 * _ROW, np.float32),
         np.zeros(_AREA, np.float32),
-        np.zeros(_AREA, np.float32),
         np.zeros((2, _AREA), np.float32),
         np.zeros(_AREA, np.float32),
-        np.zeros(256, np.float32),
+        np.zeros(16, np.float32),
     )
 
 
-def in_order(steps: np.ndarray) -> np.ndarray:
-    """Values [8, 8] by vertical and horizontal frequency, for the coefficients of a unit as
-    `_transformed` leaves them, [256]."""
-    return np.ascontiguousarray(np.tile(steps.T, (1, 4)).reshape(-1))
+def transform(
+    basis: np.ndarray, steps: np.ndarray, lines: np.ndarray, filters: np.ndarray
+) -> Transform:
+    """The transform of units by a basis float32 [8, 8] of lines, for steps [8, 8] by vertical and
+    horizontal frequency; lines and filters: see `Transform`, filters [4, 8]."""
+    inverse = np.tile(1.0 / steps, (2, 2)).astype(np.float32)
+    by_vector, by_sample = basis.reshape(-1), np.ascontiguousarray(basis.T).reshape(-1)
+    return Transform(by_vector, by_sample, inverse.reshape(-1), lines, filters.reshape(-1))
 
 
 @inner
@@ -107,105 +111,82 @@ def begin(w: Work, current: np.ndarray, unit: int, top: int, left: int) -> None:
 
 
 @inner
-def _across(
-    plane: np.ndarray, top: int, left: int, high: int, t: np.ndarray, out: np.ndarray
-) -> None:
-    """Filter rows of a plane from (top, left) on along the rows."""
-    t0, t1, t2, t3, t4, t5, t6, t7 = t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]
-    for y in range(high):
-        row = plane[top + y, left : left + _ROW + 7]
-        for x in range(_ROW):
-            first = t0 * row[x] + t1 * row[x + 1] + t2 * row[x + 2] + t3 * row[x + 3]
-            last = t4 * row[x + 4] + t5 * row[x + 5] + t6 * row[x + 6] + t7 * row[x + 7]
-            out[y * _ROW + x] = first + last
+def _corner(
+    padded: np.ndarray, top: int, left: int, vy: int, vx: int, size: int
+) -> tuple[int, int]:
+    """Where the window is in a reference that size x size samples at (top, left), moved by a vector
+    in quarter samples, are filtered from: three samples above and to the left of them."""
+    height, width = padded.shape[0] - 7, padded.shape[1] - 7
+    y = min(max(top + (vy >> 2) + MARGIN, 0), height - size)
+    x = min(max(left + (vx >> 2) + MARGIN, 0), width - size)
+    return y, x
 
 
 @inner
-def _down(a: np.ndarray, t: np.ndarray, out: np.ndarray) -> None:
-    """Filter rows of samples down the columns."""
-    t0, t1, t2, t3, t4, t5, t6, t7 = t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]
-    for n in range(_AREA):
-        first = t0 * a[n] + t1 * a[n + _ROW] + t2 * a[n + 2 * _ROW] + t3 * a[n + 3 * _ROW]
-        n += 4 * _ROW
-        last = t4 * a[n] + t5 * a[n + _ROW] + t6 * a[n + 2 * _ROW] + t7 * a[n + 3 * _ROW]
-        out[n - 4 * _ROW] = first + last
-
-
-@inner
-def _move(
+def _move_unit(
     padded: np.ndarray,
-    top: int,
-    left: int,
+    place: tuple[int, int],
     vy: int,
     vx: int,
-    size: int,
     filters: np.ndarray,
     lines: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """size x size samples at (top, left) of a reference, moved by a vector in quarter samples, into
-    the first rows of `out`."""
-    height, width = padded.shape[0] - 7, padded.shape[1] - BEYOND
-    y0 = min(max(top + (vy >> 2) + MARGIN, 0), height - size)
-    x0 = min(max(left + (vx >> 2) + MARGIN, 0), width - size)
-    if vy & 3:
-        _across(padded, y0, x0, size + 7, filters[vx & 3], lines)
-        _down(lines, filters[vy & 3], out)
+    """16x16 samples at (top, left) of a reference, moved by a vector, into `out`."""
+    y, x = _corner(padded, place[0], place[1], vy, vx, 16)
+    plane, wide = padded.reshape(-1), padded.shape[1]
+    down, across = 8 * (vy & 3), 8 * (vx & 3)
+    if down and across:
+        filter_16(lines, 0, _ROW, plane, y * wide + x, wide, 1, filters, across, 23)
+        filter_16(out, 0, _ROW, lines, 0, _ROW, _ROW, filters, down, 16)
+    elif down:
+        filter_16(out, 0, _ROW, plane, y * wide + x + 3, wide, wide, filters, down, 16)
     else:
-        _across(padded, y0 + 3, x0, size, filters[vx & 3], out)
+        filter_16(out, 0, _ROW, plane, (y + 3) * wide + x, wide, 1, filters, across, 16)
 
 
 @inner
-def _transform(a: np.ndarray, basis: np.ndarray, out: np.ndarray) -> None:
-    """The vertical transform of a unit."""
-    for block in range(0, _AREA, _AREA // 2):
-        for u in range(8):
-            t0, t1, t2, t3 = basis[u, 0], basis[u, 1], basis[u, 2], basis[u, 3]
-            t4, t5, t6, t7 = basis[u, 4], basis[u, 5], basis[u, 6], basis[u, 7]
-            for i in range(_ROW):
-                n = block + i
-                first = t0 * a[n] + t1 * a[n + _ROW] + t2 * a[n + 2 * _ROW] + t3 * a[n + 3 * _ROW]
-                n += 4 * _ROW
-                last = t4 * a[n] + t5 * a[n + _ROW] + t6 * a[n + 2 * _ROW] + t7 * a[n + 3 * _ROW]
-                out[block + u * _ROW + i] = first + last
+def _move_part(
+    padded: np.ndarray,
+    place: tuple[int, int],
+    vy: int,
+    vx: int,
+    filters: np.ndarray,
+    lines: np.ndarray,
+    out: np.ndarray,
+    to: int,
+) -> None:
+    """8x8 samples at (top, left) of a reference, moved by a vector, into those of a unit from the
+    place `to` on."""
+    y, x = _corner(padded, place[0], place[1], vy, vx, 8)
+    plane, wide = padded.reshape(-1), padded.shape[1]
+    down, across = 8 * (vy & 3), 8 * (vx & 3)
+    if down and across:
+        filter_8(lines, 0, _ROW, plane, y * wide + x, wide, 1, filters, across, 15)
+        filter_8(out, to, _ROW, lines, 0, _ROW, _ROW, filters, down, 8)
+    elif down:
+        filter_8(out, to, _ROW, plane, y * wide + x + 3, wide, wide, filters, down, 8)
+    else:
+        filter_8(out, to, _ROW, plane, (y + 3) * wide + x, wide, 1, filters, across, 8)
 
 
 @inner
-def _transformed(w: Work, basis: np.ndarray) -> None:
-    """The coefficients of w.residual, [256] in w.half: by horizontal frequency, the four blocks
-    beside each other (left, upper and lower, right, upper and lower), by vertical frequency."""
-    half, turned = w.half, w.turned
-    _transform(w.residual, basis, half)
-    for side in range(2):
-        for y in range(16):
-            for x in range(8):
-                turned[x * 32 + side * 16 + y] = half[y * _ROW + side * 8 + x]
-    for u in range(8):
-        t0, t1, t2, t3 = basis[u, 0], basis[u, 1], basis[u, 2], basis[u, 3]
-        t4, t5, t6, t7 = basis[u, 4], basis[u, 5], basis[u, 6], basis[u, 7]
-        for i in range(32):
-            first = t0 * turned[i] + t1 * turned[32 + i] + t2 * turned[64 + i] + t3 * turned[96 + i]
-            last = t4 * turned[128 + i] + t5 * turned[160 + i]
-            half[u * 32 + i] = first + (last + (t6 * turned[192 + i] + t7 * turned[224 + i]))
-
-
-@inner
-def _residual_cost(w: Work, transform: Transform) -> float:
-    """Cost of w.residual."""
-    _transformed(w, transform.basis)
-    half, costs, inverse, lines = w.half, w.turned, transform.inverse, transform.lines
+def _residual_cost(w: Work, t: Transform) -> float:
+    """Cost of w.residual: that of the coefficients of its four blocks of 8x8."""
+    half, costs = w.half, w.residual
+    for n in range(4):
+        at = 8 * (n & 1) + 8 * _ROW * (n >> 1)
+        multiply_8_by_8(half, at, _ROW, w.residual, at, _ROW, t.turned, 0, w.zeros, 0, 8)
+    for n in range(4):
+        block = 8 * _ROW * (n >> 1)
+        at = block + 4 * _ROW * (n & 1)
+        multiply_4_by_16(costs, at, _ROW, t.basis, 32 * (n & 1), 8, half, block, w.zeros, 0, 8)
+    lines, inverse = t.lines, t.inverse
     a0, a1, b0, b1, c0, c1 = lines[0], lines[1], lines[2], lines[3], lines[4], lines[5]
-    for n in range(256):
-        c = inverse[n] * abs(half[n])
-        costs[n] = min(min(c * c, a0 + a1 * c), min(b0 + b1 * c, c0 + c1 * c))
-    for n in range(128):
-        half[n] = costs[n] + costs[n + 128]
-    for n in range(64):
-        half[n] += half[n + 64]
-    total = float32(0)
-    for n in range(64):
-        total += half[n]
-    return float(total)
+    for n in range(_AREA):
+        c = inverse[n] * abs(costs[n])
+        half[n] = min(min(c * c, a0 + a1 * c), min(b0 + b1 * c, c0 + c1 * c))
+    return float(sum_by_16(half, 0, _AREA))
 
 
 @inner
@@ -228,7 +209,7 @@ def _moved(
     i = count % _MOVED
     keys[side, unit, i, 0], keys[side, unit, i, 1] = vy, vx
     w.moved_count[side, unit] = count + 1
-    _move(padded, top, left, vy, vx, 16, filters, w.lines, w.moved[side, unit, i])
+    _move_unit(padded, (top, left), vy, vx, filters, w.lines, w.moved[side, unit, i])
     return i
 
 
@@ -236,7 +217,7 @@ def _moved(
 def unit_cost(
     w: Work,
     pictures: Pictures,
-    transform: Transform,
+    t: Transform,
     place: tuple[int, int, int],
     block: np.ndarray,
 ) -> float:
@@ -259,7 +240,7 @@ def unit_cost(
             and keys[i, 4] == x1
         ):
             return float(w.costs[unit, i])
-    filters, one, two = transform.filters, 0, 0
+    filters, one, two = t.filters, 0, 0
     if mode != SECOND:
         one = _moved(w, pictures.first, 0, place, y0, x0, filters)
     if mode != FIRST:
@@ -270,7 +251,7 @@ def unit_cost(
     at = count % _PRICED
     w.priced_count[unit] = count + 1
     keys[at, 0], keys[at, 1], keys[at, 2], keys[at, 3], keys[at, 4] = mode, y0, x0, y1, x1
-    w.costs[unit, at] = _residual_cost(w, transform)
+    w.costs[unit, at] = _residual_cost(w, t)
     return float(w.costs[unit, at])
 
 
@@ -278,7 +259,7 @@ def unit_cost(
 def parts_cost(
     w: Work,
     pictures: Pictures,
-    transform: Transform,
+    t: Transform,
     place: tuple[int, int, int],
     block: np.ndarray,
 ) -> float:
@@ -293,14 +274,12 @@ def parts_cost(
                 y, x = (q >> 1) * 8, (q & 1) * 8
                 at = 1 + 8 * side + 2 * q
                 vy, vx = block[at], block[at + 1]
-                _move(padded, top + y, left + x, vy, vx, 8, transform.filters, w.lines, w.part)
-                for i in range(8):
-                    for j in range(8):
-                        out[(y + i) * _ROW + x + j] = w.part[i * _ROW + j]
+                at = y * _ROW + x
+                _move_part(padded, (top + y, left + x), vy, vx, t.filters, w.lines, out, at)
     first = 0 if mode != 2 else 1
     second = 1 if mode != 1 else 0
     _mean_residual(w.own[unit], w.both[first], w.both[second], w.residual)
-    return _residual_cost(w, transform)
+    return _residual_cost(w, t)
 
 
 @inner
