@@ -123,6 +123,27 @@ def test_a_disk_that_takes_nothing_is_no_error(tmp_path: Path, loops: Callable[[
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_what_is_kept_is_read_without_all_that_a_compiler_knows(
+    tmp_path: Path, loops: Callable[[], Any]
+) -> None:
+    """Which is there as soon as something has to be compiled."""
+    compiling = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from total_kernels import total\n"
+        "def ready(): return 'numba.np.polynomial.polynomial_core' in sys.modules\n"
+        "assert total(5) == 10\n"
+    )
+    loading = (
+        "assert sum(total.stats.cache_hits.values()) == 1 and not ready()\n"
+        "assert total(True) == 0 and ready()\n"
+    )
+    for program in (compiling, compiling + loading):
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_room(tmp_path: Path) -> None:
     assert room(tmp_path / "new" / "folder")
     (tmp_path / "file").touch()

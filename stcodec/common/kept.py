@@ -6,22 +6,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Callable
 from typing import Any
 
 _DIGEST = 32
 
 
-def _numbas_files() -> Any:
-    """The class of the files of a function, which is not one of numba's public parts; None where
-    there is none."""
+def _of_numba() -> tuple[Any, Any]:
+    """The class of the files of a function, and what gives compiled code its memory, which are not
+    among numba's public parts; None where there are none."""
     try:
         from numba.core.caching import IndexDataCacheFile
+        from numba.core.runtime.nrt import rtsys
     except ImportError:
-        return None
-    return IndexDataCacheFile
+        return None, None
+    return IndexDataCacheFile, rtsys
 
 
-_Files: Any = _numbas_files()
+_parts = _of_numba()
+_Files: Any = _parts[0]
+_memory: Any = _parts[1]
 
 
 def keep(function: Any, stamp: str) -> None:
@@ -29,9 +33,25 @@ def keep(function: Any, stamp: str) -> None:
     if _Files is None:
         return
     with contextlib.suppress(AttributeError):
-        before = function._cache._cache_file
+        cache = function._cache
+        before = cache._cache_file
         base = before._index_name.removesuffix(".nbi")
-        function._cache._cache_file = _Checked(before._cache_path, base, stamp)
+        cache._cache_file = _Checked(before._cache_path, base, stamp)
+        cache.load_overload = _loading(
+            cache._load_overload, cache._guard_against_spurious_io_errors
+        )
+
+
+def _loading(load: Callable[..., Any], guard: Callable[[], Any]) -> Callable[..., Any]:
+    """How a function's code is loaded, without what numba does first: it imports and registers all
+    that its compiler knows. Only compiling asks for that, and does it, too."""
+
+    def loaded(signature: Any, target: Any) -> Any:
+        _memory.initialize(target)
+        with guard():
+            return load(signature, target)
+
+    return loaded
 
 
 def is_kept(function: Any) -> bool:
