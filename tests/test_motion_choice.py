@@ -16,7 +16,7 @@ from stcodec.codec.motion import BI, FIRST, SECOND, Fields
 from stcodec.codec.range_kernels import PRICE, SPENT
 from stcodec.codec.vectors import FieldShape, MotionContexts, MotionStream, open_field
 from stcodec.encoder import tuning
-from stcodec.encoder.choice import Prices, choose_fields
+from stcodec.encoder.choice import Prices, choose_fields, padded
 from stcodec.encoder.search import in_bytes
 
 START = load_model("dct").motion_start
@@ -38,7 +38,8 @@ def chosen_fields(
 ) -> Fields:
     """What is chosen for a picture in [0, 1]."""
     counter = new_stream().counter(KIND)
-    return choose_fields(in_bytes(current), references, found, hints, counter, prices)
+    first, second = (None if r is None else padded(r[None, None]) for r in references)
+    return choose_fields(in_bytes(current), (first, second), found, hints, counter, prices)
 
 
 def texture(seed: int, rows: int = ROWS, columns: int = COLUMNS) -> torch.Tensor:

@@ -194,6 +194,9 @@ def predict_luma(reference: Tensor, vectors: Tensor) -> Tensor:
     `predict`."""
     if not bool(vectors.any()):
         return reference
+    out = _in_loops_alone(reference, vectors, 0)
+    if out is not None:
+        return out
     modes = torch.ones(vectors.shape[1:], device=vectors.device)
     return _plane([reference, None], _parts(torch.stack([vectors, vectors]), modes), modes.shape, 0)
 
@@ -201,16 +204,24 @@ def predict_luma(reference: Tensor, vectors: Tensor) -> Tensor:
 def predict_half(reference: Tensor, vectors: Tensor) -> Tensor:
     """Motion-compensated picture [1, 1, H / 2, W / 2] of half the size from another one by vectors
     [2, H / 8, W / 8] in quarter samples of the full size; the way of a plane of chroma."""
-    modes = torch.full((1, vectors.shape[1] // 2, vectors.shape[2] // 2), FIRST, dtype=torch.uint8)
-    loops = kernels.loops() if reference.device.type == "cpu" else None
-    if loops is not None:
-        out = torch.zeros_like(reference)
-        _add(loops.compensation, out, reference, vectors.numpy(), _share(modes[0].numpy(), 0), 1)
+    out = _in_loops_alone(reference, vectors, 1)
+    if out is not None:
         return out
-    modes = modes[0].repeat_interleave(2, 0).repeat_interleave(2, 1)
+    modes = torch.ones(vectors.shape[1:], device=reference.device)
     both = torch.stack([vectors, vectors]).to(reference.device)
-    parts = _parts(both, modes.to(reference.device))
-    return _plane([reference, None], parts, modes.shape, 1)
+    return _plane([reference, None], _parts(both, modes), modes.shape, 1)
+
+
+def _in_loops_alone(reference: Tensor, vectors: Tensor, index: int) -> Tensor | None:
+    """What plane `index` (0 luma) of one picture predicts of another one by compiled loops; None
+    where there are none."""
+    loops = kernels.loops() if reference.device.type == "cpu" else None
+    if loops is None:
+        return None
+    out = torch.zeros_like(reference)
+    share = np.ones((vectors.shape[1] // 2, vectors.shape[2] // 2), np.float32)
+    _add(loops.compensation, out, reference, vectors.cpu().numpy(), share, index)
+    return out
 
 
 def _share(modes: np.ndarray, side: int) -> np.ndarray:

@@ -101,18 +101,27 @@ def frames_from_planes(
     pictures: Sequence[Planes], bit_depth: int, patch: PatchSize, device: torch.device | str = "cpu"
 ) -> Frames:
     """Stack pictures (uint8 or uint16 planes) into float Frames, padded by edge replication."""
-    height, width = pictures[0][0].shape
-    padded_h, padded_w = patch.padded(height, width)
+    return Frames(*(plane_of(pictures, index, bit_depth, patch, device) for index in range(3)))
+
+
+def plane_of(
+    pictures: Sequence[Planes],
+    index: int,
+    bit_depth: int,
+    patch: PatchSize,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Plane `index` (0 luma) of what `frames_from_planes` gives."""
+    high, wide = patch.padded(*pictures[0][0].shape)
+    if index > 0:
+        high, wide = high // 2, wide // 2
+    stack = np.stack([picture[index] for picture in pictures])
+    if stack.dtype == np.uint16:
+        stack = stack.astype(np.int32)
     scale = 1.0 / ((1 << bit_depth) - 1)
-    planes = []
-    for index, (h, w) in enumerate([(padded_h, padded_w)] + [(padded_h // 2, padded_w // 2)] * 2):
-        stack = np.stack([picture[index] for picture in pictures])
-        if stack.dtype == np.uint16:
-            stack = stack.astype(np.int32)
-        tensor = torch.from_numpy(stack).to(device).to(torch.float32).mul_(scale).unsqueeze(1)
-        pad = (0, w - tensor.shape[-1], 0, h - tensor.shape[-2])
-        planes.append(F.pad(tensor, pad, mode="replicate") if any(pad) else tensor)
-    return Frames(*planes)
+    tensor = torch.from_numpy(stack).to(device).to(torch.float32).mul_(scale).unsqueeze(1)
+    pad = (0, wide - tensor.shape[-1], 0, high - tensor.shape[-2])
+    return F.pad(tensor, pad, mode="replicate") if any(pad) else tensor
 
 
 def integers_from_frames(

@@ -84,7 +84,7 @@ def warm_up() -> None:
     found = search.search(pictures, [(1, 0, 0)], search.SearchSettings(1.0))[0]
     choose_fields(
         in_bytes(pictures[1, 0]),
-        (pictures[0, 0], None),
+        (padded(pictures[:1]), None),
         found,
         np.zeros((0, 1, 1, 4), np.int32),
         MotionContexts(default_start()).stream(None).counter(1),
@@ -129,15 +129,15 @@ class Prices:
         return cls(bit, unit_kernels.transform(basis, own, _coding_costs(bit), filters))
 
 
-def _padded(picture: Tensor) -> np.ndarray:
-    """Luma [H, W] in [0, 1] as `unit_kernels.Pictures` wants a reference."""
+def padded(picture: Tensor) -> np.ndarray:
+    """Luma [1, 1, H, W] in [0, 1] as `choose_fields` wants a reference."""
     before = sample_kernels.MARGIN + LUMA_TAPS // 2 - 1
-    return np.pad(in_bytes(picture).astype(np.float32), (before, before + 1), mode="edge")
+    return np.pad(in_bytes(picture[0, 0]).astype(np.float32), (before, before + 1), mode="edge")
 
 
 def choose_fields(
     current: np.ndarray,
-    references: tuple[Tensor | None, Tensor | None],
+    references: tuple[np.ndarray | None, np.ndarray | None],
     found: Fields,
     hints: np.ndarray,
     counter: Stream,
@@ -145,11 +145,11 @@ def choose_fields(
 ) -> Fields:
     """The motion to code for one frame.
 
-    current: source luma, uint8 [H, W]; references: decoded luma, at least one; found: what the
+    current: source luma, uint8 [H, W]; references: of `padded`, at least one; found: what the
     search found, batch size 1, of which modes do not matter; hints: of `vectors.frame_hints`;
     counter: of `vectors.MotionStream.counter`.
     """
-    first, second = (np.zeros((1, 1), np.float32) if r is None else _padded(r) for r in references)
+    first, second = (np.zeros((1, 1), np.float32) if r is None else r for r in references)
     available = references[0] is not None, references[1] is not None
     field = open_field(FieldShape(1, *found.modes.shape[1:]), available, hints)
     task = choice_kernels.Task(

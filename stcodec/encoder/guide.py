@@ -3,6 +3,7 @@ worth. Nothing here is normative."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,10 +16,12 @@ from stcodec.codec.payload import Plan
 from stcodec.codec.range_kernels import Stream
 from stcodec.codec.tree import Step
 from stcodec.encoder import activity, tuning
-from stcodec.encoder.choice import Prices, choose_fields
+from stcodec.encoder.choice import Prices, choose_fields, padded
 from stcodec.encoder.propagation import price_factors
 from stcodec.encoder.quantiser import RateDistortionQuantiser, frequency_factors
 from stcodec.encoder.source import SourceChunk
+
+_KEPT = 3  # references: frames next to each other in time share one
 
 
 class ChunkGuide:
@@ -44,6 +47,7 @@ class ChunkGuide:
         self._source, self._found, self._changes = source, found, changes
         self._activity = activity
         self._factors = frequency_factors(model.config)
+        self._padded = functools.lru_cache(_KEPT)(padded)
 
     def source(self, step: Step) -> Frames:
         """The source picture of the one frame of a step."""
@@ -56,7 +60,7 @@ class ChunkGuide:
         frame = step.frames[0]
         bit = tuning.RATE_WEIGHTS[step.kind]
         prices = Prices.of(self._luma_steps(step), bit)
-        first, second = (None if r is None else luma[r][0, 0] for r in step.references[0])
+        first, second = (None if r is None else self._padded(luma[r]) for r in step.references[0])
         current = self._source.luma_bytes(frame)
         return choose_fields(current, (first, second), self._found[frame], hints, counter, prices)
 

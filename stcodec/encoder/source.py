@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from stcodec.codec.patches import Frames, PatchSize, frames_from_planes
+from stcodec.codec.patches import Frames, PatchSize, frames_from_planes, plane_of
 from stcodec.common.values import Planes
 
 
@@ -24,7 +24,7 @@ class SourceChunk:
 
     def luma(self, number: int) -> Tensor:
         """Luma of one picture [1, 1, H, W] in [0, 1]."""
-        return self.frames(number).y
+        return plane_of([self._planes[number]], 0, self._bit_depth, self._patch)
 
     def luma_bytes(self, number: int) -> np.ndarray:
         """Luma of one picture, uint8 [H, W]."""
