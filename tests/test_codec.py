@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 import torch
 
-from stcodec.codec.decoder import ChunkDecoder
+from stcodec.codec.chunk import FrameSymbols
+from stcodec.codec.decoder import ChunkDecoder, PictureMaker
 from stcodec.codec.model_files import Model, load_model, model_folders
 from stcodec.codec.network import ModelConfig, Network
 from stcodec.codec.patches import (
+    Frames,
     PatchSize,
     frames_from_planes,
     patchify,
@@ -295,6 +298,36 @@ def test_frames_at_the_same_time_give_the_same_bytes() -> None:
         a, b = (e.encode(source[start : start + 8], start == 0) for e in (together, apart))
         assert a.payload == b.payload
         assert a.stats.total_bits == pytest.approx(b.stats.total_bits)
+
+
+def test_key_frames_are_made_before_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside frames of the chunk before, whether they go on with its segment or start another."""
+    model, source = load_model("stc-1"), pictures(24)
+    firsts = [True, False, True]
+    encoder = ChunkEncoder(model, 96, 64, 8, CodecSettings(30))
+    parts = [source[i : i + 8] for i in (0, 8, 16)]
+    payloads = [encoder.encode(p, first).payload for p, first in zip(parts, firsts, strict=True)]
+    plain, early = (ChunkDecoder(model, 96, 64, 8, workers=n) for n in (1, 2))
+    wanted = [plain.decode(*chunk) for chunk in zip(payloads, firsts, strict=True)]
+    read = [early.read(*chunk) for chunk in zip(payloads, firsts, strict=True)]
+    made: list[tuple[int, int]] = []
+    make = PictureMaker._picture
+
+    def noted(self: PictureMaker, frame: FrameSymbols, *rest: Any) -> Frames:
+        chunk = next(i for i, s in enumerate(read) if any(f is frame for f in s.frames))
+        made.append((chunk, frame.step.level))
+        return make(self, frame, *rest)
+
+    monkeypatch.setattr(PictureMaker, "_picture", noted)
+    for i, symbols in enumerate(read):
+        # The second one has not been read when the first one is made.
+        following = next(iter(read[i + 1 : i + 2]), None) if i else None
+        found = early.pictures(symbols, None, lambda found=following: found)
+        for one, other in zip(found, wanted[i], strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    last_level = max(level for _, level in made)
+    assert made.index((2, 0)) < made.index((1, last_level))
+    assert made.index((1, 0)) > made.index((0, last_level)) and len(made) == 24
 
 
 def test_a_chunk_ends_while_the_next_one_begins() -> None:

@@ -1,9 +1,9 @@
-"""Payloads -> pictures, in two halves: symbols need no pictures, so those of the next chunk can be
+"""Payloads -> pictures, in two halves: symbols need no pictures, so those of the next chunks can be
 read at the same time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -25,6 +25,8 @@ from stcodec.common.values import Planes
 
 _MOST_WORKERS = 4  # frames of the widest level of a tree
 Made = TypeVar("Made")
+Following = Callable[[], ChunkSymbols | None]
+"""Gives the chunk behind the one that is made, once it has been read; until then None."""
 
 
 class PictureMaker:
@@ -32,8 +34,9 @@ class PictureMaker:
     owns it.
 
     Frames of one level are made side by side by its `workers` on a CPU, which keeps only those that
-    others are predicted from. Another device takes them as one batch; what was read of them goes
-    there in one copy, and nothing comes back until a chunk is complete."""
+    others are predicted from, and beside them the key frames of the next chunk, which depend on
+    other key frames alone. Another device takes them as one batch; what was read of them goes there
+    in one copy, and nothing comes back until a chunk is complete."""
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class PictureMaker:
         self._patch, self._part = geometry.patch, part
         self._canvas = Canvas.of(geometry.width, geometry.height, geometry.patch)
         self._reconstruction = Reconstruction(model, geometry, device)
+        self._begun: tuple[ChunkSymbols, dict[int, Frames]] | None = None
 
     @torch.no_grad()
     def make(
@@ -56,22 +60,41 @@ class PictureMaker:
         symbols: ChunkSymbols,
         finish: Callable[[Frames], list[Made]],
         places: Sequence[int] | None = None,
+        following: Following | None = None,
     ) -> list[Made]:
         """What `finish` makes of the pictures of a chunk at these places (0..; None: those that are
         shown), padded, or of the part of them that is wanted. A CPU makes little around that, and
         gives `finish` each picture as it comes; other devices make frames of a level together,
-        whole, and give it all pictures at the end."""
+        whole, and give it all pictures at the end. following: what comes next."""
         places = range(symbols.plan.count) if places is None else places
-        done = self._reconstruction.start(symbols.plan.first)
+        begun, self._begun = self._begun, None
+        if begun is None or begun[0] is not symbols:
+            begun = self._begin(symbols)
+        done = begun[1]
         if self._device.type == "cpu":
-            made = self._one_by_one(symbols, finish, places, done)
-        else:
-            for frames in _levels(symbols.frames):
-                for frame, picture in zip(frames, self._together(frames, done), strict=True):
-                    done[frame.step.frames[0]] = picture
-            made = finish(Frames.join([self._shown(done[i]) for i in places]))
+            return self._one_by_one(symbols, finish, places, done, following)
+        for frames in _levels(symbols.frames):
+            self._keep(frames, self._together(frames, done), done)
+        return finish(Frames.join([self._shown(done[i]) for i in places]))
+
+    @torch.no_grad()
+    def _begin(self, symbols: ChunkSymbols) -> tuple[ChunkSymbols, dict[int, Frames]]:
+        """A chunk, its key frames and those before it that others are predicted from."""
+        done = self._reconstruction.start(symbols.plan.first)
+        for key in (f for f in symbols.frames if f.step.level == 0):
+            on_cpu = self._device.type == "cpu"
+            made = [self._picture(key, done, None)] if on_cpu else self._together([key], done)
+            self._keep([key], made, done)
         self._reconstruction.keep(done, symbols.plan.length)
-        return made
+        return symbols, done
+
+    @staticmethod
+    def _keep(
+        frames: Sequence[FrameSymbols], pictures: Iterable[Frames | None], done: dict[int, Frames]
+    ) -> None:
+        for frame, picture in zip(frames, pictures, strict=True):
+            if picture is not None:
+                done[frame.step.frames[0]] = picture
 
     def _one_by_one(
         self,
@@ -79,27 +102,36 @@ class PictureMaker:
         finish: Callable[[Frames], list[Made]],
         places: Sequence[int],
         done: dict[int, Frames],
+        following: Following | None,
     ) -> list[Made]:
         parts = None if self._part is None else self._parts(symbols, places, self._part)
         references = {r for f in symbols.frames for pair in f.step.references for r in pair}
-        kept, shown = references | {symbols.plan.length - 1}, set(places)
+        shown = set(places)
+        finished = {i: finish(self._shown(done[i])) for i in shown if i in done}
 
-        def make(frame: FrameSymbols) -> tuple[Frames | None, list[Made]]:
+        def make(frame: FrameSymbols | None) -> Frames | None:
+            if frame is None:
+                self._begin_next(following)
+                return None
             number = frame.step.frames[0]
             with torch.no_grad():
                 picture = self._picture(frame, done, parts)
-                made = finish(self._shown(picture)) if number in shown else []
-            return picture if number in kept else None, made
+                if number in shown:
+                    finished[number] = finish(self._shown(picture))
+            return picture if number in references else None
 
-        finished: dict[int, list[Made]] = {}
         wanted = [f for f in symbols.frames if parts is None or f.step.frames[0] in parts]
         for frames in _levels(wanted):
-            for frame, (picture, made) in zip(frames, self._workers.map(make, frames), strict=True):
-                number = frame.step.frames[0]
-                finished[number] = made
-                if picture is not None:
-                    done[number] = picture
+            # Last, so that it fills what the frames leave.
+            *made, _ = self._workers.map(make, [*frames, None])
+            self._keep(frames, made, done)
         return [one for place in places for one in finished[place]]
+
+    def _begin_next(self, following: Following | None) -> None:
+        """Begin the next chunk, if it has been read and has not begun yet."""
+        found = following() if following is not None and self._begun is None else None
+        if found is not None:
+            self._begun = self._begin(found)
 
     def _shown(self, picture: Frames) -> Frames:
         """What is wanted of a picture."""
@@ -147,11 +179,9 @@ class PictureMaker:
 
 
 def _levels(frames: Sequence[FrameSymbols]) -> list[list[FrameSymbols]]:
-    """Frames that depend on none of each other: those of a level, and key frames one by one, which
-    follow from each other through pictures and memory."""
-    keys = [[f] for f in frames if f.step.level == 0]
+    """The frames between keys, those of a level together: they depend on none of each other."""
     levels = sorted({f.step.level for f in frames} - {0})
-    return keys + [[f for f in frames if f.step.level == level] for level in levels]
+    return [[f for f in frames if f.step.level == level] for level in levels]
 
 
 def _region(crop: Box) -> Region:
@@ -193,6 +223,8 @@ class ChunkDecoder:
         self._maker = PictureMaker(
             model, geometry, device, Workers(min(workers, _MOST_WORKERS), flush_denormals), part
         )
+        # Of large pictures one is made at a time, for the sake of memory.
+        self._early = device.type == "cpu" and workers > 1
 
     def decode(self, payload: bytes, first: bool) -> list[Planes]:
         """The pictures of a chunk; DamagedFileError where the symbols are not those that were
@@ -209,15 +241,21 @@ class ChunkDecoder:
         DamagedFileError where they are not those that were encoded."""
         return self._reader.read(payload, first, levels)
 
-    def pictures(self, symbols: ChunkSymbols, places: Sequence[int] | None = None) -> list[Planes]:
+    def pictures(
+        self,
+        symbols: ChunkSymbols,
+        places: Sequence[int] | None = None,
+        following: Following | None = None,
+    ) -> list[Planes]:
         """The pictures of a chunk whose symbols have been read, those shown or those at `places`
-        of its tree. Chunks come in order."""
+        of its tree. Chunks come in order. following: gives the next one, once that has been read,
+        so that its key frames can be made where a core has nothing else to do."""
         height, width, bit_depth = self.height, self.width, self.bit_depth
 
         def finish(frames: Frames) -> list[Planes]:
             return planes_from_frames(frames, height, width, bit_depth)
 
-        return self._maker.make(symbols, finish, places)
+        return self._maker.make(symbols, finish, places, following if self._early else None)
 
     def frames(self, symbols: ChunkSymbols) -> Frames:
         """The same as `pictures`, padded and on the device, before they are rounded to samples."""

@@ -48,11 +48,12 @@ def run_ahead(
     items: Iterable[Item],
     work: Callable[[Item], Callable[[], Made] | Ahead | None],
     initializer: Callable[[], None],
+    most: int = 1,
 ) -> Iterator[tuple[Item, Made | None]]:
     """Yield every item with what `work(item)()` made in a thread; `work` gives None for items
     without work, which keep their place, or DRAIN.
 
-    At most one item with work waits while another is being used. An error of `items` comes after
+    At most `most` items with work wait while another is being used. An error of `items` comes after
     what was read before it; an error of the work when its item is due.
     """
     waiting: deque[tuple[Item, Future[Made] | None]] = deque()
@@ -79,7 +80,7 @@ def run_ahead(
             task = None if call is None or isinstance(call, Ahead) else pool.submit(call)
             waiting.append((item, task))
             ahead += task is not None
-            while waiting if drain else ahead > 1:
+            while waiting if drain else ahead > most:
                 done, made = waiting.popleft()
                 ahead -= made is not None
                 yield done, made.result() if made else None

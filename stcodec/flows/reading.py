@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,6 +32,8 @@ from stcodec.flows.cropping import cropped
 from stcodec.flows.interpolating import Interpolation
 from stcodec.flows.thinning import Thinning, from_start, stretched
 from stcodec.options import EncodeOptions
+
+_READ_AHEAD = 2  # chunks: while one is made the key frames of the next one are, too
 
 
 @dataclass(frozen=True)
@@ -196,13 +200,23 @@ def _decoded(source: StpInput, work: Arithmetic) -> Iterator[Picture | Packet]:
     if entry is not None:
         source.reader.seek(entry.offset)
 
-    def read(item: Packet | Pause | Chunk) -> Callable[[], ChunkSymbols] | Ahead | None:
+    ready = deque[ChunkSymbols]()  # what has been read, and of which no picture is made yet
+
+    def read(chunk: Chunk) -> ChunkSymbols:
+        ready.append(chunk.symbols(decoder, thinning.levels))
+        return ready[-1]
+
+    def task(item: Packet | Pause | Chunk) -> Callable[[], ChunkSymbols] | Ahead | None:
         if isinstance(item, Pause):
             return Ahead.DRAIN
-        return None if isinstance(item, Packet) else lambda: item.symbols(decoder, thinning.levels)
+        return None if isinstance(item, Packet) else functools.partial(read, item)
+
+    def following() -> ChunkSymbols | None:
+        return ready[0] if ready else None
 
     with named(source.name):
-        for item, symbols in run_ahead(_wanted(source.reader, entry, base), read, flush_denormals):
+        wanted = _wanted(source.reader, entry, base)
+        for item, symbols in run_ahead(wanted, task, flush_denormals, _READ_AHEAD):
             if isinstance(item, Pause):
                 continue
             if isinstance(item, Packet):
@@ -210,7 +224,9 @@ def _decoded(source: StpInput, work: Arithmetic) -> Iterator[Picture | Packet]:
                 continue
             chunk = item.chunk
             assert symbols is not None
-            for picture in thinning.pictures(decoder, symbols, chunk.pts, chunk.durations):
+            ready.popleft()
+            times = chunk.pts, chunk.durations
+            for picture in thinning.pictures(decoder, symbols, *times, following):
                 seen = picture if entry is None else entry.window.inside(picture, base)
                 if seen is None:
                     continue

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from stcodec.codec.chunk import ChunkSymbols
-from stcodec.codec.decoder import ChunkDecoder
+from stcodec.codec.decoder import ChunkDecoder, Following
 from stcodec.codec.tree import LEVELS
 from stcodec.common.values import Packet, Picture, VideoInfo
 
@@ -36,17 +36,20 @@ class Thinning:
         symbols: ChunkSymbols,
         pts: Sequence[int],
         durations: Sequence[int],
+        following: Following | None = None,
     ) -> list[Picture]:
         """Those of the pictures of a chunk that are wanted.
 
         A chunk of fewer than its tree has ends with copies of its last picture: the first one that
-        is wanted stands for it."""
+        is wanted stands for it. following: see `ChunkDecoder.pictures`."""
         if self.nth == 1:
-            return list(map(Picture, decoder.pictures(symbols), pts, durations))
+            every = decoder.pictures(symbols, None, following)
+            return list(map(Picture, every, pts, durations))
         places = range(self.nth - 1, symbols.plan.length, self.nth)
         last = len(pts) - 1
         found: dict[int, Picture] = {}
-        for place, planes in zip(places, decoder.pictures(symbols, places), strict=True):
+        some = decoder.pictures(symbols, places, following)
+        for place, planes in zip(places, some, strict=True):
             at = min(place, last)
             found.setdefault(at, Picture(planes, pts[at], durations[at]))
         return list(found.values())
