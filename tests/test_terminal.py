@@ -11,11 +11,14 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stcodec.common import interrupts
+from stcodec.common.pipes import InterruptibleReader
 from stcodec.container import records, stp
+from stcodec.media.reader import VideoReader
 from stcodec.terminal import summaries
 from stcodec.terminal.failures import Interrupts, describe
 from stcodec.terminal.report import Reporter, to_line
@@ -251,6 +254,33 @@ def test_an_interrupt_that_a_library_drops_is_not_lost() -> None:
     )
     assert (done.returncode, done.stdout) == (130, "(0, None)\n")
     assert done.stderr == "stcodec: interrupted\n"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_pyav_loses_is_no_end_of_a_video(tmp_path: Path) -> None:
+    """It may come when the function that FFmpeg calls has begun, and not yet come to its `try`."""
+    picture = b"FRAME\n" + bytes(96 * 64 * 3 // 2)
+    (tmp_path / "a.y4m").write_bytes(b"YUV4MPEG2 W96 H64 F25:1\n" + 12 * picture)
+    armed = False
+
+    def come(frame: Any, event: str, _: object) -> None:
+        if armed and frame.f_code is InterruptibleReader.read.__code__:
+            sys.settrace(None)
+            interrupts.interrupt_came()
+            raise KeyboardInterrupt
+
+    before = sys.gettrace()
+    with open(tmp_path / "a.y4m", "rb") as stream, VideoReader(stream) as video:
+        sys.settrace(come)
+        try:
+            for _ in video:
+                armed = True
+        except KeyboardInterrupt:
+            armed = False
+        finally:
+            sys.settrace(before)
+            interrupts.forget_interrupt()
+    assert not armed
 
 
 def test_an_interrupt_ends_the_main_thread_alone_and_once() -> None:

@@ -8,6 +8,8 @@ import select
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+from stcodec.common.interrupts import check_interrupt, interrupt_came
+
 _SECONDS_BETWEEN_LOOKS = 0.1
 
 
@@ -56,7 +58,8 @@ class InterruptibleReader:
     and shows what it gives to `seen`; everything else is the stream's.
 
     PyAV passes errors of reading on, but loses KeyboardInterrupt, which is not one: the video would
-    seem to end there.
+    seem to end there. One that is raised before the first line of `read` is lost all the same; the
+    next `read` hears of it.
     """
 
     def __init__(
@@ -70,8 +73,10 @@ class InterruptibleReader:
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes."""
         try:
+            check_interrupt()
             data = self._stream.read(size)
         except KeyboardInterrupt as error:
+            interrupt_came()  # a demultiplexer may pass over the error, too
             raise ReadInterruptedError from error
         if self._seen is not None:
             self._seen(data)

@@ -14,6 +14,7 @@ import av
 from av.error import ExitError, FFmpegError, InvalidDataError
 
 from stcodec.common.files import stream_name
+from stcodec.common.interrupts import check_interrupt
 from stcodec.common.pipes import CountedReader, InterruptibleReader, ReadInterruptedError
 from stcodec.common.sequences import find_sequence
 from stcodec.common.tracks import TrackChoice
@@ -153,6 +154,7 @@ class Demuxer:
             for frame in self._decoded(packet):
                 yield from order.before(frame.pts)
                 yield frame
+        check_interrupt()  # one that PyAV has lost looks like the end, or like damage
         if self.broken is not None:
             with contextlib.suppress(FFmpegError):
                 yield from self.video.codec_context.decode(None)
