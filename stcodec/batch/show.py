@@ -40,7 +40,8 @@ def run(planned: Batch, pool: Callable[[int], Pool], said: Reporter) -> None:
     except KeyboardInterrupt:
         left = sum(e.state == "waiting" for e in planned.entries)
         what = "1 file is" if left == 1 else f"{left} files are"
-        said.note(f"{what} left: stcodec batch --resume -o {planned.settings.output}")
+        if left:
+            said.note(f"{what} left: stcodec batch --resume -o {planned.settings.output}")
         raise
     said.event("batch_ended", **messages.ended_fields(planned, time.monotonic() - begun))
     said.result("\n".join(messages.table(planned.entries)))

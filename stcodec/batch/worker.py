@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stcodec.batch.state import digest, from_json, to_json
+from stcodec.common.interrupts import interrupt_came
 from stcodec.errors import DamagedFileError, LargerError, StcodecError
 from stcodec.terminal.failures import describe
 
@@ -136,4 +137,5 @@ def _interrupt(signum: int, frame: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # Nobody cares any more what else goes wrong.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    raise KeyboardInterrupt
+    if interrupt_came():
+        raise KeyboardInterrupt
