@@ -5,17 +5,23 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import stcodec
 from stcodec.codec import kernels
 from stcodec.common.compiled import apart
 from stcodec.encoder import choice
 from stcodec.flows import compiling
+from stcodec.flows.activity import moments
+from stcodec.flows.compare import compare_steps
 from stcodec.flows.compiling import compile_decoder, compile_once
-from stcodec.options import EncodeOptions
+from stcodec.flows.inspect import verify
+from stcodec.flows.targets import sample
+from stcodec.options import CompareOptions, EncodeOptions
 
 
 class Compiler:
@@ -61,6 +67,33 @@ def test_a_user_who_waits_is_told_once(tmp_path: Path, monkeypatch: pytest.Monke
         compile_once(EncodeOptions(), compiler.said.append)
     assert len(compiler.said) == compiler.runs == 1
     assert len(other.said) == other.runs == 1
+
+
+def test_nobody_waits_for_an_input_that_is_none(
+    bee: Path, bee_stp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compilers = [Compiler(monkeypatch, tmp_path, of) for of in (choice, kernels)]
+    empty, text, target = tmp_path / "empty.stp", tmp_path / "text.mp4", tmp_path / "out.stp"
+    empty.touch()
+    text.write_text("no video")
+    uses: list[Callable[[], object]] = [
+        lambda: stcodec.encode(text, target),
+        lambda: sample(text, EncodeOptions()),
+        lambda: stcodec.decode(empty, tmp_path / "out.mkv"),
+        lambda: list(verify(empty)),
+        lambda: list(moments(empty)),
+        *(
+            lambda pair=pair: list(compare_steps(*pair, CompareOptions(metrics="psnr")))
+            for pair in [(bee_stp, empty), (empty, bee_stp), (bee_stp, text), (bee_stp, target)]
+        ),
+    ]
+    for use in uses:
+        with pytest.raises(stcodec.InputError):
+            use()
+    with pytest.raises(stcodec.UsageError, match="nonsense"):
+        stcodec.decode(bee_stp, tmp_path / "out.mkv", codec="nonsense")
+    assert [compiler.runs for compiler in compilers] == [0, 0]
+    assert not list(tmp_path.glob("*out*"))
 
 
 def test_no_lock_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,8 +70,8 @@ def moments(
     """What is seen of each chunk of a `.stp` file ("-": standard input), in order. InputError and
     its kinds name the file."""
     work = Arithmetic(torch.device("cpu"), threads)
-    compile_decoder()
     with open_stp(path, max_pixels=max_pixels) as source:
+        compile_decoder()
         yield from work.steps(_moments(source, work))
 
 

@@ -31,33 +31,43 @@ def tell_who_waits(tell: Tell) -> None:
     _Listener.tell = tell
 
 
-def compile_once(options: EncodeOptions, tell: Tell | None = None) -> None:
+def compile_once(
+    options: EncodeOptions, tell: Tell | None = None, before: Callable[[], None] | None = None
+) -> None:
     """See to it that encoding with `options` finds its loops compiled.
 
     They are compiled in a process of their own, and by one process at a time: others wait for it;
     where the result cannot be kept, in this process. `tell`, or else the one of `tell_who_waits`,
-    is called with a line for a user who has to wait. Nothing is raised: what could not be compiled
-    here the first chunk compiles.
+    is called with a line for a user who has to wait; `before`, whose errors end it, comes first.
+    Nothing else is raised: what could not be compiled here the first chunk compiles.
     """
     if options.motion == "none":
-        compile_decoder(tell)
+        compile_decoder(tell, before)
         return
     from stcodec.encoder import choice
 
     line = "compiling the motion search for this machine: half a minute to a minute"
-    _compile(choice, choice.compiled, line, tell)
+    _compile(choice, choice.compiled, line, tell, before)
 
 
-def compile_decoder(tell: Tell | None = None) -> None:
+def compile_decoder(tell: Tell | None = None, before: Callable[[], None] | None = None) -> None:
     """As `compile_once`, for decoding."""
     line = "compiling the decoder's loops for this machine: up to half a minute"
-    _compile(kernels, kernels.cached, line, tell)
+    _compile(kernels, kernels.cached, line, tell, before)
 
 
-def _compile(of: ModuleType, ready: Callable[[], bool], line: str, tell: Tell | None) -> None:
+def _compile(
+    of: ModuleType,
+    ready: Callable[[], bool],
+    line: str,
+    tell: Tell | None,
+    before: Callable[[], None] | None,
+) -> None:
     """of: the module with `cache_folder`, `compile_apart` and `warm_up`."""
     if of in _here or ready():
         return
+    if before is not None:
+        before()
     folder = of.cache_folder()
     tell = tell or _Listener.tell
     if tell is not None:

@@ -275,10 +275,10 @@ def _verified(
     from stcodec.flows.compiling import compile_decoder
     from stcodec.flows.reading import new_decoder
 
-    compile_decoder()
     with open_input(path) as stream, named(path):
         reader = stp.Reader(stream)
         check_pixels(reader.header, input_size(path), max_pixels)
+        compile_decoder()
         decoder = new_decoder(reader.header, work)
         usable = False
         for item in reader:

@@ -85,8 +85,11 @@ class StpInput:
 
     def decoded(self, device: str, threads: int) -> Generator[Picture | Packet, None, None]:
         """Pictures and packets in the file's order; of a window only, whose start becomes time
-        zero. DamagedFileError, ModelError; UsageError for a window without pictures."""
-        work = Arithmetic(choose_device(device), threads)
+        zero; nothing happens before the first is asked for. DamagedFileError, ModelError;
+        UsageError for a window without pictures."""
+        return self._decoded(Arithmetic(choose_device(device), threads))
+
+    def _decoded(self, work: Arithmetic) -> Generator[Picture | Packet, None, None]:
         compile_decoder()
         items = _decoded(self, work)
         if self.thinning.nth > 1:
@@ -94,7 +97,7 @@ class StpInput:
         if self.interpolation.times > 1:
             compile_once(EncodeOptions())  # motion is searched for as it is there
             items = self.interpolation.pictures(items, self.info.bit_depth)
-        return work.steps(items)
+        yield from work.steps(items)
 
 
 @contextlib.contextmanager

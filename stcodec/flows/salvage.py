@@ -283,12 +283,15 @@ class SalvagedInput(StpInput):
 
     def decoded(self, device: str, threads: int) -> Generator[Picture | Packet, None, None]:
         """Pictures and packets; where pictures are lost the last one again, at the start black
-        ones. DamagedFileError where neither a picture nor sound is left; ModelError."""
-        work = Arithmetic(choose_device(device), threads)
-        compile_decoder()
-        return work.steps(self._decoded(work))
+        ones; nothing happens before the first is asked for. DamagedFileError where neither a
+        picture nor sound is left; ModelError."""
+        return self._decoded(Arithmetic(choose_device(device), threads))
 
-    def _decoded(self, work: Arithmetic) -> Iterator[Picture | Packet]:
+    def _decoded(self, work: Arithmetic) -> Generator[Picture | Packet, None, None]:
+        compile_decoder()
+        yield from work.steps(self._left(work))
+
+    def _left(self, work: Arithmetic) -> Iterator[Picture | Packet]:
         decoder = new_decoder(self.reader.header, work)
         recovery = Recovery(self.left, decoder.read)
         shown, packets, times = _black(self), False, False

@@ -31,7 +31,7 @@ from stcodec.common.values import PathLike, Progress
 from stcodec.errors import TargetError
 from stcodec.flows import sources
 from stcodec.flows.compiling import compile_once
-from stcodec.flows.encode import EncodeResult, check_larger, encode_steps
+from stcodec.flows.encode import EncodeResult, check_larger, encode_steps, opened_video
 from stcodec.flows.forecast import Forecast
 from stcodec.flows.rate_control import QUALITIES, Control
 from stcodec.flows.sampling import Survey, Trial, survey, try_quality
@@ -82,7 +82,7 @@ def search_steps(
     for name in ("keep_time", "remove_source"):
         if getattr(options, name):
             sources.check_plain(source, target, flag(name))
-    compile_once(options, tell)
+    compile_once(options, tell, lambda: _look(source, options))
     before = signature(source)
     forecast = Forecast(input_size(source), options.quality)
     for step in _steps(source, target, options, notes):
@@ -93,6 +93,13 @@ def search_steps(
             if tell is not None and line is not None:
                 tell(f"{os.fspath(source)}: {line}")
         yield step
+
+
+def _look(source: PathLike, options: EncodeOptions) -> None:
+    """InputError where a file is no video: nobody should have to wait for that."""
+    if not is_standard_stream(source) and input_size(source) is not None:
+        with opened_video(source, options):
+            pass
 
 
 def _ended(
@@ -150,7 +157,7 @@ def sample(
     """What `source` will come to at `options.quality`, by samples. `tell`: see `compile_once`.
     InputError, ModelError, UsageError."""
     check_input(source)
-    compile_once(options, tell)
+    compile_once(options, tell, lambda: _look(source, options))
     device = choose_device(options.device)
     model = load_model(options.model)
     with _rereadable(source) as again, Arithmetic(device, options.threads):
