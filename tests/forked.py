@@ -16,6 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _CONTEXT: Any = None
+_SIGNALS: dict[str, Any] = {
+    "SIGINT": signal.default_int_handler,
+    "SIGTERM": signal.SIG_DFL,
+    "SIGHUP": signal.SIG_DFL,
+}
 
 
 def available() -> bool:
@@ -176,6 +181,10 @@ def _child(
         if handle > 2:
             os.close(handle)
     _open_streams()
+    # The server may have been started by a process that passed over them.
+    for name, handler in _SIGNALS.items():
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), handler)
     os.environ.clear()
     os.environ.update(what.environment)
     os.chdir(what.folder)
