@@ -96,6 +96,20 @@ def test_sample_aspect_ratio_in_and_out(tmp_path: Path, ending: str) -> None:
         assert container.streams.video[0].sample_aspect_ratio == Fraction(16, 11)
 
 
+@pytest.mark.parametrize(
+    ("codec", "ending", "kept"),
+    [("libvpx-vp9", "webm", False), ("ffv1", "mkv", False), ("libvpx-vp9", "mp4", True)],
+)
+def test_a_sample_aspect_ratio_that_is_lost_is_said(
+    codec: str, ending: str, kept: bool, tmp_path: Path
+) -> None:
+    source = write_clip(tmp_path / "a.mp4", clip(2), "libx264", sample_aspect_ratio=Fraction(4, 3))
+    notes = copy(source, tmp_path / f"b.{ending}", codec=codec, crf=None)
+    assert ("samples are 4:3, not square" in "".join(notes)) == (not kept)
+    with av.open(str(tmp_path / f"b.{ending}")) as container:
+        assert (container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)) == kept
+
+
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
 def test_metadata_in_and_out(tmp_path: Path, ending: str) -> None:
     tags = {"title": "A day öut", "comment": "none", "creation_time": "2024-05-06T07:08:09.000000Z"}

@@ -98,6 +98,10 @@ def _add_chapters(container: Any, format: str, extras: Extras) -> None:
     )
 
 
+# Encoders whose streams say the shape of samples, and so need no container that does.
+_SAY_ASPECT = ("libx264", "libx265", "mpeg4")
+
+
 def _cover_stream(container: Any, cover: Attachment) -> Any:
     """A stream for a cover, None where MP4 cannot hold its kind of picture."""
     try:
@@ -122,9 +126,17 @@ def mux_covers(container: Any, covers: Sequence[tuple[Any, bytes]]) -> None:
         container.mux(packet)
 
 
-def encoder_settings(codec: str, info: VideoInfo, notes: list[str]) -> dict[str, str]:
+def encoder_settings(codec: str, format: str, info: VideoInfo, notes: list[str]) -> dict[str, str]:
     """Options by which an encoder writes HDR metadata and the field order into its stream; notes on
     what it cannot write."""
+    aspect = info.sample_aspect_ratio
+    if aspect != 1 and format in ("matroska", "webm") and codec not in _SAY_ASPECT:
+        # PyAV has no way to have the container say it.
+        notes.append(
+            f"{codec} cannot write that samples are {aspect.numerator}:{aspect.denominator}, not "
+            f"square, and {NAMES[format]} does not say it here: players will show the picture too "
+            "narrow or too wide (MP4 says it, and so does libx264)"
+        )
     display, light = info.mastering_display, info.content_light
     settings: list[str] = []
     if codec in ("libx264", "libx265"):

@@ -255,7 +255,7 @@ class MediaWriter:
         rate = info.frame_rate or Fraction(25)
         options = {
             **settings(codec, crf, preset),
-            **encoder_settings(codec, info, self.notes),
+            **encoder_settings(codec, format, info, self.notes),
             **more,
         }
         try:
