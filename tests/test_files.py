@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import socket
 import stat
@@ -19,6 +21,8 @@ from stcodec.common.files import (
     temporary_pictures,
 )
 from stcodec.errors import InputError, OutputExistsError, StcodecError
+from stcodec.flows.targets import search_steps
+from stcodec.options import EncodeOptions
 
 
 def left(folder: Path) -> list[str]:
@@ -133,3 +137,19 @@ def test_what_cannot_be_opened_is_an_error_of_the_input(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"too long|No such device"), open_input(path):
             pass
     listening.close()
+
+
+def test_a_copy_of_a_pipe_that_finds_no_room_names_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("stcodec.flows.targets.shutil.copyfileobj", full)
+    monkeypatch.setattr("stcodec.flows.targets.open_input", lambda _: contextlib.nullcontext())
+    os.mkfifo(tmp_path / "pipe")
+    steps = search_steps(tmp_path / "pipe", tmp_path / "a.stp", EncodeOptions(target_size=1000))
+    with pytest.raises(StcodecError, match=rf"{tmp_path}.*No space left.*TMPDIR"):
+        list(steps)
+    assert left(tmp_path) == ["pipe"]

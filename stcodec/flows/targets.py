@@ -28,7 +28,7 @@ from stcodec.common.files import (
 )
 from stcodec.common.signatures import Signature, signature
 from stcodec.common.values import PathLike, Progress
-from stcodec.errors import TargetError
+from stcodec.errors import StcodecError, TargetError
 from stcodec.flows import sources
 from stcodec.flows.compiling import compile_once
 from stcodec.flows.encode import EncodeResult, check_larger, encode_steps, opened_video
@@ -174,8 +174,15 @@ def _rereadable(source: PathLike) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="stcodec.") as folder:
         copy = Path(folder) / "input"
-        with open_input(source) as stream, open(copy, "wb") as out:
-            shutil.copyfileobj(stream, out)
+        with open_input(source) as stream:
+            try:
+                with open(copy, "wb") as out:
+                    shutil.copyfileobj(stream, out)
+            except OSError as error:
+                raise StcodecError(
+                    f"{folder}: cannot take the copy that is needed of a pipe ({error.strerror}; "
+                    "TMPDIR names another folder)"
+                ) from error
         yield copy
 
 
