@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from stcodec.codec.chunk import FrameSymbols
 from stcodec.codec.decoder import ChunkDecoder, PictureMaker
 from stcodec.codec.model_files import Model, load_model, model_folders
 from stcodec.codec.network import ModelConfig, Network
@@ -24,6 +23,7 @@ from stcodec.codec.patches import (
     planes_from_frames,
     unpatchify,
 )
+from stcodec.codec.symbols import FrameSymbols
 from stcodec.codec.tree import tree_length
 from stcodec.common.values import Planes
 from stcodec.encoder import tuning

@@ -77,7 +77,7 @@ def test_decoding_waits_once_a_chunk(name: str, source: list[list[Planes]]) -> N
             assert largest_difference(np.stack([p[0] for p in planes]), own) <= 1
 
 
-def test_encoding_waits_twice_a_level(source: list[list[Planes]]) -> None:
+def test_encoding_waits_three_times_a_level(source: list[list[Planes]]) -> None:
     with Pretended() as seen:
         encoder = ChunkEncoder(
             model("stc-1"), WIDTH, HEIGHT, 8, CodecSettings(40), DEVICE, every_picture=False
@@ -87,8 +87,8 @@ def test_encoding_waits_twice_a_level(source: list[list[Planes]]) -> None:
             (prepared,) = encoder.prepare(chunk, first)
             seen.waits.clear()
             payloads.append(encoder.encode_prepared(prepared).payload)
-            # Latents, and the luma of what others are predicted from.
-            assert seen.waits == ["download"] * (2 * LEVELS - 1)
+            # Latents, and of what others are predicted from pictures and then luma.
+            assert seen.waits == ["download"] * (3 * LEVELS - 2)
     wanted = decoded("stc-1", encoded("stc-1", source))
     assert largest_difference(decoded("stc-1", payloads), wanted) <= 1
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import stcodec
-from stcodec.codec.chunk import ChunkReader, ChunkSymbols
 from stcodec.codec.entropy import SymbolWriter
+from stcodec.codec.symbols import ChunkReader, ChunkSymbols
 from stcodec.container import stp
 from stcodec.errors import StcodecError
 from stcodec.flows import inspect

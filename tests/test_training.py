@@ -9,6 +9,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,6 +72,15 @@ def packed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     said, _ = training("pack", folder, target, "--frames", 16)
     assert "left out" in said and "broken.mp4" in said
     return target
+
+
+def test_loop_filters_are_fitted(packed: Path, tmp_path: Path) -> None:
+    target = tmp_path / "filtered.safetensors"
+    said, _ = training("filters", packed, target, "--model", "dct", "--crops", 8, *CROPS)
+    assert re.findall(r"(\d): 32 pictures, squared error -\d.* and -\d", said) == ["1", "2"]
+    model, start = load_model(str(target)), load_model("dct")
+    assert model.filter_start is not None and model.filter_start.any()
+    assert model.config == start.config and start.filter_start is None
 
 
 def test_a_pack_holds_the_planes_as_they_are(folder: Path, packed: Path) -> None:

@@ -1,37 +1,36 @@
-"""The way of a chunk: pictures -> payload (`ChunkWriter`), payload -> symbols (`ChunkReader`). No
-files, no printing.
+"""Pictures -> payload, the way of a chunk. No files, no printing.
 
-Both walk the same lifting tree. Of a step they code the motion of its frames, then, frame by frame,
-the latents, under what `Contexts` knows. The writer also makes the pictures, since later frames are
-predicted from decoded ones; a reader needs none, and `decoder.PictureMaker` makes them apart.
+Of each step of the lifting tree the motion of its frames is coded, then, frame by frame, the
+latents, under what `Contexts` knows. The writer also makes the pictures, since later frames are
+predicted from decoded ones; what reads a payload (`symbols`) needs none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from stcodec.codec.contexts import Contexts, Known
-from stcodec.codec.entropy import Coder, SymbolReader, SymbolWriter
+from stcodec.codec.entropy import Coder, SymbolWriter
 from stcodec.codec.latents import LatentCoder, Quantiser, SparseValues, WrittenLatents
+from stcodec.codec.loop_filter import Changes, LoopFilter, unchanged
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import Frames, Geometry
-from stcodec.codec.payload import Plan, pack, unpack
+from stcodec.codec.payload import Plan, pack
 from stcodec.codec.range_kernels import Stream
 from stcodec.codec.reconstruction import Reconstruction
 from stcodec.codec.transfers import download, upload
-from stcodec.codec.tree import BEFORE, EARLIER, LEVELS, TREES, Step
+from stcodec.codec.tree import BEFORE, EARLIER, Step
 from stcodec.codec.vectors import MotionStream
 from stcodec.common.threads import Workers
 from stcodec.common.timing import stage
-from stcodec.errors import DamagedFileError
 
 
 class Guide(Protocol):
@@ -54,11 +53,16 @@ class Guide(Protocol):
         """The choice of symbols for the one frame of a step."""
         ...
 
+    def filters(self, step: Step, picture: Frames, kept: Changes) -> Changes:
+        """The loop filters for the one frame of a step, whose decoded picture this is, on the CPU;
+        kept: those that hold."""
+        ...
+
 
 @dataclass
 class ChunkStats:
     """Ideal bits of one chunk by part: its vectors, and its latents by kind of frame (0 intra, 1
-    key, 2..4 levels)."""
+    key, 2..4 levels), with what these frames say of loop filters."""
 
     vector_bits: float = 0.0
     latent_bits: dict[int, float] = field(default_factory=dict)
@@ -84,13 +88,29 @@ class ChunkRun:
     stats: ChunkStats = field(default_factory=ChunkStats)
 
 
+OnPicture = Callable[[int, float, Frames, Frames], None]
+"""Takes a kind of frame, its quality, a decoded picture and its source."""
+
+
+class WrittenFrame(NamedTuple):
+    """A frame that has been coded, by a coder that holds it alone: magnitudes of its symbols, its
+    picture, if it has been made, and its filters."""
+
+    coder: Coder
+    magnitudes: Tensor
+    picture: Frames | None
+    changes: Changes
+
+
 class ChunkWriter:
     """Writes the chunks of a video in order; frames of one step are worked on side by side.
 
     Symbols and motion are chosen on the CPU. Another device predicts the frames of a step and makes
-    their pictures, in one batch; their latents come back in one copy, and then their luma.
+    their pictures, in one batch; what comes back, in a copy each, are their latents, the pictures
+    that loop filters are chosen by, and luma.
 
-    every_picture: make those of the last step, too, from which nothing is predicted."""
+    every_picture: make those of the last step, too, from which nothing is predicted. on_picture: is
+    told of each picture that is made, before its loop filters, for training."""
 
     def __init__(
         self,
@@ -99,9 +119,10 @@ class ChunkWriter:
         device: torch.device,
         workers: Workers,
         every_picture: bool = True,
+        on_picture: OnPicture | None = None,
     ) -> None:
         self._network, self._device = model.network, device
-        self._every_picture = every_picture
+        self._every_picture, self._on_picture = every_picture, on_picture
         self._workers = workers
         self._values = geometry.grid[0] * geometry.grid[1] * model.config.patch.channels
         self._on_cpu = device.type == "cpu"
@@ -110,6 +131,7 @@ class ChunkWriter:
         self.contexts = Contexts(model, geometry)
         self.reconstruction = Reconstruction(model, geometry, device)
         self.latents = LatentCoder(model.network, model.scale_networks, model.tables)
+        self._filters = LoopFilter(model.filter_start, model.tables)
 
     @torch.no_grad()
     def start(self, plan: Plan, guide: Guide, coder: SymbolWriter) -> ChunkRun:
@@ -148,20 +170,22 @@ class ChunkWriter:
         pictures, last = dict(run.pictures), step.level == run.plan.steps()[-1].level
         singles, whole = step.singles(), self._every_picture or not last
 
-        def write(start: int) -> Iterable[tuple[Coder, Tensor, Frames | None]]:
+        def write(start: int) -> Iterable[WrittenFrame]:
             some = singles[start : start + self._most]
             parts = [None if fields is None else fields.take(start + i) for i in range(len(some))]
             return self._write_frames(run, some, parts, magnitudes, pictures, whole)
 
         batches = range(0, len(singles), self._most)
-        written = self._workers.map(write, batches) if self._on_cpu else map(write, batches)
-        for frame, (own, magnitude, picture) in zip(step.frames, chain(*written), strict=True):
-            run.known.magnitudes[frame] = magnitude
-            if picture is not None:
-                run.pictures[frame] = picture
-            run.coder.join(own)
+        parts = self._workers.map(write, batches) if self._on_cpu else map(write, batches)
+        written = list(chain(*parts))
+        for frame, one in zip(step.frames, written, strict=True):
+            run.known.magnitudes[frame] = one.magnitudes
+            if one.picture is not None:
+                run.pictures[frame] = one.picture
+            run.coder.join(one.coder)
             bits = run.stats.latent_bits
-            bits[step.kind] = bits.get(step.kind, 0.0) + own.bits
+            bits[step.kind] = bits.get(step.kind, 0.0) + one.coder.bits
+        run.known.take(step, [one.changes for one in written])
         if not last:
             luma = [run.pictures[frame].y for frame in step.frames]
             luma = luma if self._on_cpu else list(download(torch.cat(luma)).split(1))
@@ -193,10 +217,9 @@ class ChunkWriter:
         magnitudes: Mapping[int, Tensor],
         pictures: Mapping[int, Frames],
         whole: bool,
-    ) -> Iterable[tuple[Coder, Tensor, Frames | None]]:
-        """Code the latents of frames of one step, whose steps and motion these are: the coders that
-        hold them, the magnitudes of their symbols and, if they are to be `whole`, their pictures.
-        """
+    ) -> Iterable[WrittenFrame]:
+        """Code the latents of frames of one step, whose steps and motion these are; their pictures
+        are made if they are to be `whole`."""
         quality = run.plan.quality_of(self._network, steps[0])
         motion = [] if fields[0] is None else [Fields.join([f for f in fields if f is not None])]
         source = Frames.join([run.guide.source(step) for step in steps])
@@ -227,100 +250,41 @@ class ChunkWriter:
             values = SparseValues.join([c.values() for _, c in coded], self._values)
             values = SparseValues(*upload([values.at, values.values], self._device))
             made = self.reconstruction.decode(values, quality, prediction).apart()
-        return [(own, c.magnitudes, m) for (own, c), m in zip(coded, made, strict=True)]
+        seen = self._seen(steps[0].kind, made)
+        written = []
+        for i, ((own, c), picture) in enumerate(zip(coded, made, strict=True)):
+            if picture is not None and self._on_picture is not None:
+                self._on_picture(steps[i].kind, quality, picture, run.guide.source(steps[i]))
+            changes = self._choose_filters(run, steps[i], own, seen[i])
+            if picture is not None:
+                filters = self._filters.filters(steps[i].kind, quality, changes)
+                filters = filters.replaced(upload(filters.given(), self._device))
+                picture = self.reconstruction.filtered(picture, filters)
+            written.append(WrittenFrame(own, c.magnitudes, picture, changes))
+        return written
 
+    def _seen(self, kind: int, made: Sequence[Frames | None]) -> Sequence[Frames | None]:
+        """The pictures of frames of a kind, on the CPU, where filters are chosen by them."""
+        if self._on_cpu or not self._filters.works_on(kind):
+            return made
+        some = [frame for frame in made if frame is not None]
+        planes = [plane.flatten(1) for plane in Frames.join(some)]
+        there = download(torch.cat(planes, 1)).split([p.shape[1] for p in planes], 1)
+        shapes = [plane.shape for plane in some[0]]
+        return [
+            Frames(*(plane[i].view(shape) for plane, shape in zip(there, shapes, strict=True)))
+            for i in range(len(some))
+        ]
 
-@dataclass(frozen=True)
-class FrameSymbols:
-    """What was read of one frame: its step (of this frame alone), motion and dequantised symbols;
-    `quality`: its own."""
-
-    step: Step
-    quality: int
-    fields: Fields | None
-    values: SparseValues
-
-
-@dataclass(frozen=True)
-class ChunkSymbols:
-    """What was read of a chunk: how it is coded, and its frames in the order of decoding."""
-
-    plan: Plan
-    frames: tuple[FrameSymbols, ...]
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """The two parts of a payload."""
-
-    motion: MotionStream
-    symbols: SymbolReader
-
-
-class ChunkReader:
-    """Reads the symbols of the chunks of a video in order, from the first chunk of any segment on.
-    One thread at a time owns it."""
-
-    def __init__(self, model: Model, geometry: Geometry) -> None:
-        self._network = model.network
-        self._contexts = Contexts(model, geometry)
-        self._latents = LatentCoder(model.network, model.scale_networks, model.tables)
-
-    @torch.no_grad()
-    def read(self, payload: bytes, first: bool, levels: int = LEVELS) -> ChunkSymbols:
-        """The symbols of a chunk; DamagedFileError where they are not those that were encoded.
-
-        levels: how many of the tree's, from the coarsest on; a longer tree has more at its coarse
-        end, which are read always. The next chunk needs no more than one.
-        With fewer than all, the checksum is not looked at: it is one of all symbols."""
-        known = self._contexts.start(first)
-        if known is None:
-            raise DamagedFileError("a segment does not start with its first chunk")
-        plan, crc, motion, words = unpack(payload, known.before)
-        reader = _Reader(self._contexts.motion.stream(motion), SymbolReader(words))
-        wanted, more = _steps_of(plan.steps(), levels)
-        frames = [frame for step in wanted for frame in self._read(reader, plan, step, known)]
-        for step in more:
-            self._read_fields(reader.motion, plan, step, known)
-        if levels >= LEVELS:
-            reader.motion.check_end()
-            reader.symbols.finish()
-            if reader.symbols.crc ^ reader.motion.crc != crc:
-                raise DamagedFileError("decoded symbols are not those that were encoded")
-        self._contexts.keep(known, plan.length)
-        return ChunkSymbols(plan, tuple(frames))
-
-    def _read(self, reader: _Reader, plan: Plan, step: Step, known: Known) -> list[FrameSymbols]:
-        """The symbols of the frames of a step."""
-        fields = self._read_fields(reader.motion, plan, step, known) if step.predicted else None
-        quality = plan.quality_of(self._network, step)
-        frames = []
-        for i, single in enumerate(step.singles()):
-            part = None if fields is None else fields.take(i)
-            context = self._contexts.of_frame(single, quality, part, known.magnitudes)
-            with stage("latents"):
-                read = self._latents.read(reader.symbols, context)
-            known.magnitudes[single.frames[0]] = read.magnitudes
-            frames.append(FrameSymbols(single, quality, part, read.values))
-        return frames
-
-    def _read_fields(self, motion: MotionStream, plan: Plan, step: Step, known: Known) -> Fields:
-        if not plan.vectors:
-            return self._contexts.still_fields(step, known)
-        with stage("vectors"):
-            return self._contexts.code_fields(motion, step, known, None)
-
-
-def _last_level(steps: Sequence[Step], levels: int) -> int:
-    """The finest of so many levels of a tree."""
-    return max(step.level for step in steps) - (LEVELS - levels)
-
-
-def _steps_of(steps: Sequence[Step], levels: int) -> tuple[list[Step], list[Step]]:
-    """The steps of a tree that have so many levels, and those behind them of which motion is read
-    nevertheless: frames of their kind are read in other trees, under what both have taught the
-    coder of motion."""
-    last = _last_level(steps, levels)
-    kinds = {s.of_kind for tree in TREES for s in tree if s.level <= _last_level(tree, levels)}
-    wanted = [step for step in steps if step.level <= last]
-    return wanted, [s for s in steps if s.level > last and s.of_kind in kinds]
+    def _choose_filters(
+        self, run: ChunkRun, step: Step, coder: Coder, seen: Frames | None
+    ) -> Changes:
+        """Choose and code the filters of the one frame of a step."""
+        if not self._filters.works_on(step.kind):
+            return Changes(None, None)
+        assert seen is not None
+        kept = run.known.filters if step.predicted else unchanged()
+        with stage("filter"):
+            changes = run.guide.filters(step, seen, kept)
+        self._filters.write(coder, kept, changes)
+        return changes

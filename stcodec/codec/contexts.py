@@ -3,7 +3,7 @@ what indices symbols are coded. Pictures are never looked at."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from stcodec.codec.candidate_kernels import Field
 from stcodec.codec.indices import StepContext
+from stcodec.codec.loop_filter import Changes, unchanged
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import FIRST, SECOND, Fields
 from stcodec.codec.patches import MOTION_BLOCK, Geometry
@@ -31,11 +32,23 @@ from stcodec.codec.vectors import (
 class Known:
     """Of the frames of a chunk that have been coded, by number (BEFORE: the last one of the chunk
     before): magnitudes of their symbols [1, rows, columns, C], and their motion; before: how many
-    chunks of the segment come before this one."""
+    chunks of the segment come before this one; filters: the changes of loop filters that
+    hold; lasting: those that will hold in the next chunk."""
 
     magnitudes: dict[int, Tensor] = field(default_factory=dict)
     fields: dict[int, CodedField] = field(default_factory=dict)
     before: int = 0
+    filters: Changes = field(default_factory=unchanged)
+    lasting: Changes = field(default_factory=unchanged)
+
+    def take(self, step: Step, chosen: Sequence[Changes]) -> None:
+        """The filters of the frames of a step hold on, but for those of intra frames, which serve
+        themselves alone. Only those of key frames last beyond the chunk: a reader may leave out
+        other levels."""
+        for changes in chosen if step.predicted else ():
+            self.filters = self.filters.after(changes)
+        if step.level == 0:
+            self.lasting = self.filters
 
 
 class Contexts:
@@ -58,7 +71,12 @@ class Contexts:
     def keep(self, known: Known, length: int) -> None:
         """Keep of a chunk of so many frames what the next one goes by: its last frame."""
         key = length - 1
-        self._before = Known({BEFORE: known.magnitudes[key]}, before=known.before + 1)
+        self._before = Known(
+            {BEFORE: known.magnitudes[key]},
+            before=known.before + 1,
+            filters=known.lasting,
+            lasting=known.lasting,
+        )
         if key in known.fields:
             last = known.fields[key]
             at = [None if r is None else r - length for r in last.references]

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from stcodec.codec.chunk import ChunkReader, ChunkSymbols, FrameSymbols
+from stcodec.codec import loop_filter
 from stcodec.codec.latents import SparseValues
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
@@ -16,6 +16,7 @@ from stcodec.codec.patches import Frames, Geometry, planes_from_frames
 from stcodec.codec.reconstruction import Reconstruction
 from stcodec.codec.regions import Canvas, Region, regions
 from stcodec.codec.scales import FRAME_KINDS
+from stcodec.codec.symbols import ChunkReader, ChunkSymbols, FrameSymbols
 from stcodec.codec.transfers import upload
 from stcodec.codec.tree import LEVELS, Step
 from stcodec.common.arithmetic import flush_denormals
@@ -142,7 +143,7 @@ class PictureMaker:
     ) -> dict[int, Region]:
         """What is made of each frame that is needed."""
         margins = [self._reconstruction.network.reach(kind) for kind in range(FRAME_KINDS)]
-        frames = [(frame.step, frame.fields) for frame in symbols.frames]
+        frames = [(f.step, f.fields, loop_filter.reach(f.filters)) for f in symbols.frames]
         return regions(frames, places, part, self._canvas, margins, self._patch)
 
     def _picture(
@@ -153,7 +154,8 @@ class PictureMaker:
         if part == self._canvas.whole:
             part = None
         prediction = self._reconstruction.predict(step, quality, frame.fields, done, part)
-        return self._reconstruction.decode(frame.values, quality, prediction)
+        picture = self._reconstruction.decode(frame.values, quality, prediction)
+        return self._reconstruction.filtered(picture, frame.filters, part)
 
     def _together(self, level: list[FrameSymbols], done: dict[int, Frames]) -> Iterator[Frames]:
         """The pictures of the frames of a level, as many at once as memory allows."""
@@ -163,19 +165,16 @@ class PictureMaker:
             fields = [f.fields for f in frames if f.fields is not None]
             motion = [Fields.join(fields)] if fields else []
             values = SparseValues.join([f.values for f in frames], self._values)
-            at, found, *moved = upload(
-                [
-                    values.at,
-                    values.values,
-                    *(part for f in motion for part in (f.vectors, f.modes)),
-                ],
-                self._device,
-            )
-            prediction = self._reconstruction.predict(
-                step, quality, Fields(*moved) if moved else None, done
-            )
+            parts = [part for f in motion for part in (f.vectors, f.modes)]
+            cases = [given for f in frames for given in f.filters.given()]
+            at, found, *moved = upload([values.at, values.values, *parts, *cases], self._device)
+            fields_there = Fields(*moved[:2]) if motion else None
+            prediction = self._reconstruction.predict(step, quality, fields_there, done)
             made = self._reconstruction.decode(SparseValues(at, found), quality, prediction)
-            yield from made.apart()
+            cases_there = iter(moved[len(parts) :])
+            for frame, picture in zip(frames, made.apart(), strict=True):
+                filters = frame.filters.replaced(cases_there)
+                yield self._reconstruction.filtered(picture, filters)
 
 
 def _levels(frames: Sequence[FrameSymbols]) -> list[list[FrameSymbols]]:

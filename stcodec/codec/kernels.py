@@ -23,6 +23,7 @@ class Loops(NamedTuple):
     ans: ModuleType
     compensation: ModuleType
     indices: ModuleType
+    loop_filter: ModuleType
     networks: ModuleType
     symbols: ModuleType
     vectors: ModuleType
@@ -62,6 +63,7 @@ def _modules() -> Loops | None:
             ans_kernels,
             compensation_kernels,
             index_kernels,
+            loop_filter_kernels,
             network_kernels,
             symbol_kernels,
             vector_kernels,
@@ -72,6 +74,7 @@ def _modules() -> Loops | None:
         ans_kernels,
         compensation_kernels,
         index_kernels,
+        loop_filter_kernels,
         network_kernels,
         symbol_kernels,
         vector_kernels,
@@ -87,7 +90,8 @@ def cached() -> bool:
 
     outer = found.compensation.add_prediction, found.indices.band_sums, found.indices.gather
     inner = found.indices.find, found.ans.read, found.symbols.take, found.vectors.code_field
-    return all(is_cached(f) for f in (*outer, *inner, found.networks.correct))
+    others = found.networks.correct, found.loop_filter.filtered
+    return all(is_cached(f) for f in (*outer, *inner, *others))
 
 
 def cache_folder() -> Path | None:
@@ -117,6 +121,7 @@ def warm_up() -> None:
     _warm_up_compensation(found.compensation)
     _warm_up_index(found.indices)
     _warm_up_networks(found.networks)
+    _warm_up_filter(found.loop_filter)
     _warm_up_symbols(found.symbols)
     _warm_up_vectors(found.vectors)
     _State.ready = True
@@ -163,6 +168,12 @@ def _warm_up_networks(module: ModuleType) -> None:
     seen = module.Seen(rows, rows[:0], rows[:0], np.zeros((1, 0), np.float32), one, 1)
     features = np.zeros((module.TILE, module.LANES), np.float32)
     module.correct(seen, 1, layers, features[:2].copy(), one, features, rows.copy())
+
+
+def _warm_up_filter(module: ModuleType) -> None:
+    side = module.BLOCK + 2 * module.MARGIN
+    padded, out = np.zeros((side, side), np.float32), np.zeros((module.BLOCK,) * 2, np.float32)
+    module.filtered(padded, np.zeros((module.CASES, module.TAPS + 1), np.float32), out)
 
 
 def _warm_up_symbols(module: ModuleType) -> None:

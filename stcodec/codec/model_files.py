@@ -26,6 +26,9 @@ from safetensors import SafetensorError
 from stcodec.codec import divisions
 from stcodec.codec.blocks import Pointwise
 from stcodec.codec.entropy import Tables
+from stcodec.codec.loop_filter import GROUPS, KNOTS, PLANES
+from stcodec.codec.loop_filter_kernels import CLASSES as FILTERS
+from stcodec.codec.loop_filter_kernels import TAPS
 from stcodec.codec.network import ModelConfig, Network
 from stcodec.codec.patches import CHUNK_FRAMES, PatchSize
 from stcodec.codec.scales import (
@@ -62,6 +65,7 @@ class Model:
     scale_networks: ScaleNetworks
     tables: Tables
     motion_start: MotionStart
+    filter_start: np.ndarray | None = None
 
     def network_on(self, device: torch.device) -> Network:
         """The floating-point networks on a device: a copy where that is not the CPU, on which the
@@ -167,7 +171,19 @@ def _assemble(
         ScaleNetworks(intra, other),
         Tables(np.split(frozen["counts"].astype(np.int64), np.cumsum(frozen["sizes"])[:-1])),
         _motion(tensors),
+        _filters(tensors),
     )
+
+
+def _filters(tensors: dict[str, torch.Tensor]) -> np.ndarray | None:
+    """The loop filters of a model, None where it has none."""
+    start = tensors.get("loop_filter.start")
+    if start is None:
+        return None
+    shape = PLANES, GROUPS, len(KNOTS), FILTERS, TAPS
+    if start.shape != shape or start.dtype != torch.int16:
+        raise ValueError(f"loop_filter.start is {start.dtype} {list(start.shape)}")
+    return start.numpy()
 
 
 def _motion(tensors: dict[str, torch.Tensor]) -> MotionStart:
@@ -250,6 +266,7 @@ def save_model(
     scale_networks: ScaleNetworks,
     tables: Tables,
     motion_start: MotionStart,
+    filter_start: np.ndarray | None = None,
     half: bool = True,
 ) -> None:
     """Write a model file (float16 weights by default) and rename it into place."""
@@ -267,6 +284,8 @@ def save_model(
     tensors["tables.counts"] = torch.from_numpy(np.concatenate(tables.counts).astype(np.int32))
     for key, value in motion_start.pack().items():
         tensors[f"motion.{key}"] = torch.from_numpy(np.ascontiguousarray(value))
+    if filter_start is not None:
+        tensors["loop_filter.start"] = torch.from_numpy(np.ascontiguousarray(filter_start))
     partial = path.with_suffix(".partial")
     safetensors.torch.save_file(
         tensors, str(partial), metadata={"config": json.dumps(config_to_json(config))}

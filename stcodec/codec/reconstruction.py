@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stcodec.codec import compensation, warp
+from stcodec.codec import compensation, loop_filter, warp
 from stcodec.codec.latents import SparseValues, reconstruct
+from stcodec.codec.loop_filter import Filters
 from stcodec.codec.means import Means
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
@@ -151,6 +152,15 @@ class Reconstruction:
                 self._memory = self.network.remember(self._state(), features)
             frames = Frames(*(plane.clamp_(0.0, 1.0) for plane in frames))
             return frames if p.part is None else self._placed(frames, p.part)
+
+    def filtered(self, frames: Frames, filters: Filters, part: Region | None = None) -> Frames:
+        """A restored picture, or the part of it that has been made, after its loop filter."""
+        if filters.luma is None and filters.chroma is None:
+            return frames
+        with stage("filter"):
+            if part is None:
+                return loop_filter.filtered(frames, filters)
+            return self._placed(loop_filter.filtered(part.of(frames), filters), part)
 
     def _cut(self, grid: Tensor, part: Region | None) -> Tensor:
         """What of a grid [..., rows, columns] of patches lies in a part."""

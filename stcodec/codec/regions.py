@@ -85,7 +85,7 @@ class Canvas:
 
 
 def regions(
-    frames: Sequence[tuple[Step, Fields | None]],
+    frames: Sequence[tuple[Step, Fields | None, int]],
     shown: Collection[int],
     wanted: Region,
     canvas: Canvas,
@@ -94,12 +94,12 @@ def regions(
 ) -> dict[int, Region]:
     """What has to be predicted of each frame that is needed at all.
 
-    frames: the steps of one frame each, in the order of coding, and their motion; shown: the frames
-    of which `wanted` is; margins: by kind of frame, how many patches around a part networks look
-    at.
+    frames: the steps of one frame each, in the order of coding, their motion, and how many luma
+    samples around a part their loop filters look at; shown: the frames of which `wanted` is;
+    margins: by kind of frame, how many patches around a part networks look at.
     """
     needed: dict[int, Region] = {}
-    for step, fields in reversed(frames):
+    for step, fields, samples in reversed(frames):
         (frame,) = step.frames
         part = wanted if frame in shown else None
         part = needed.get(frame, part) if part is None else part.joined(needed.get(frame))
@@ -108,7 +108,8 @@ def regions(
         if part is None:
             continue
         margin = margins[step.kind]
-        needed[frame] = part = canvas.grown(part, margin * patch.h, margin * patch.w)
+        around = margin * patch.h + samples, margin * patch.w + samples
+        needed[frame] = part = canvas.grown(part, *around)
         if fields is None or step.level == 0:
             continue
         for side, reference in enumerate(step.references[0]):

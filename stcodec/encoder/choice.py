@@ -36,7 +36,9 @@ from stcodec.codec.vectors import (
 from stcodec.common import compiled as compiled_loops
 from stcodec.encoder import (
     choice_kernels,
+    filter_fit,
     filter_kernels,
+    fit_kernels,
     quantiser,
     quantiser_kernels,
     sample_kernels,
@@ -64,6 +66,7 @@ def compiled() -> bool:
         *(search.full_search, search.sweep, search.split, search.modes),
         *(sample_kernels.phase_planes, vector_kernels.fill_prices, choice_kernels.choose),
         *(quantiser_kernels.cheapest, filter_kernels.mix),
+        *(fit_kernels.normal, fit_kernels.solve, fit_kernels.refine, fit_kernels.errors),
         *(ans_kernels.places, ans_kernels.write, ans_kernels.are),
     )
     return kernels.cached() and all(compiled_loops.is_cached(f) for f in functions)
@@ -90,6 +93,7 @@ def warm_up() -> None:
         MotionContexts(default_start()).stream(None).counter(1),
         Prices.of(torch.ones(8, 8), 1.0),
     )
+    filter_fit.warm_up()
     writer = SymbolWriter()
     writer.code(np.ones(1, np.int32), np.ones(1, np.uint8), Tables([np.full(4, 1 << 22)]))
     writer.check(writer.finish())

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stcodec.codec.chunk import ChunkRun, ChunkStats, ChunkWriter
+from stcodec.codec.chunk import ChunkRun, ChunkStats, ChunkWriter, OnPicture
 from stcodec.codec.entropy import SymbolWriter
 from stcodec.codec.latents import Observer
 from stcodec.codec.model_files import Model
@@ -108,8 +108,8 @@ class ChunkEncoder:
     """Encodes the chunks of a video in order.
 
     Pictures are `width` x `height` 4:2:0 planes of `bit_depth` 8 or 10. workers: threads that code
-    frames of one level side by side. observer: sees what is coded, for training. every_picture:
-    whether also those pictures are made from which nothing is predicted; without it
+    frames of one level side by side. observer, on_picture: see what is coded, for training.
+    every_picture: whether also those pictures are made from which nothing is predicted; without it
     `ChunkRun.pictures` lacks them.
     """
 
@@ -124,6 +124,7 @@ class ChunkEncoder:
         workers: int = 1,
         observer: Observer | None = None,
         every_picture: bool = True,
+        on_picture: OnPicture | None = None,
     ) -> None:
         self.width, self.height, self.bit_depth = width, height, bit_depth
         self.settings = settings
@@ -131,7 +132,9 @@ class ChunkEncoder:
         self._geometry = Geometry(width, height, model.config.patch)
         self._costs = torch.from_numpy(model.tables.costs())
         pool = Workers(min(workers, _MOST_WORKERS), flush_denormals)
-        self._chunks = ChunkWriter(model, self._geometry, torch.device(device), pool, every_picture)
+        self._chunks = ChunkWriter(
+            model, self._geometry, torch.device(device), pool, every_picture, on_picture
+        )
         self._chunks.latents.observer = observer
         self._before: _Before | None = None
 

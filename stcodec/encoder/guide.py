@@ -9,13 +9,15 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
+from stcodec.codec import loop_filter
+from stcodec.codec.loop_filter import Changes, LoopFilter
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
 from stcodec.codec.patches import Frames
 from stcodec.codec.payload import Plan
 from stcodec.codec.range_kernels import Stream
 from stcodec.codec.tree import Step
-from stcodec.encoder import activity, tuning
+from stcodec.encoder import activity, filter_fit, tuning
 from stcodec.encoder.choice import Prices, choose_fields, padded
 from stcodec.encoder.propagation import price_factors
 from stcodec.encoder.quantiser import RateDistortionQuantiser, frequency_factors
@@ -48,6 +50,8 @@ class ChunkGuide:
         self._activity = activity
         self._factors = frequency_factors(model.config)
         self._padded = functools.lru_cache(_KEPT)(padded)
+        self._filter_costs = loop_filter.costs(costs)
+        self._loop_filter = LoopFilter(model.filter_start, model.tables)
 
     def source(self, step: Step) -> Frames:
         """The source picture of the one frame of a step."""
@@ -66,9 +70,7 @@ class ChunkGuide:
 
     def quantiser(self, step: Step) -> RateDistortionQuantiser:
         """Symbols by squared error and bits, which are cheaper in patches that last."""
-        factors = tuning.PRICE_QUALITIES, tuning.PRICE_FACTORS
-        factor = float(np.interp(self._plan.quality, *factors))
-        price: float | Tensor = factor * tuning.RATE_WEIGHTS[step.kind]
+        price: float | Tensor = self._bit(step)
         change = self._changes.get(step.frames[0])
         if change is not None:
             squares = self._luma_steps(step).square().mean()
@@ -77,6 +79,28 @@ class ChunkGuide:
             luma, patch = self._source.luma(step.frames[0]), self._model.config.patch
             price = price * activity.price_factors(luma, patch, self._activity)
         return RateDistortionQuantiser(self._costs, price, self._factors)
+
+    def filters(self, step: Step, picture: Frames, kept: Changes) -> Changes:
+        """Loop filters that hold, or new ones where they are worth their bits."""
+        source, costs = self.source(step), self._filter_costs
+        new = tuning.LOOP_FILTER_KINDS[step.kind]
+        start = self._loop_filter.start(step.kind, self._plan.quality_of(self._model.network, step))
+        # In units of 1 / 255.
+        bit = self._bit(step) * float(self._luma_steps(step).square().mean()) * 255.0**2
+        chosen = []
+        for planes, sources, own, before in (
+            ([picture.y], [source.y], start[0], kept.luma),
+            ([picture.u, picture.v], [source.u, source.v], start[1], kept.chroma),
+        ):
+            assert before is not None
+            used = costs if new else None
+            chosen.append(filter_fit.choose(planes, sources, own, before, used, bit))
+        return Changes(*chosen)
+
+    def _bit(self, step: Step) -> float:
+        """Squared error, in units of step**2, that is worth one bit."""
+        factors = tuning.PRICE_QUALITIES, tuning.PRICE_FACTORS
+        return float(np.interp(self._plan.quality, *factors)) * tuning.RATE_WEIGHTS[step.kind]
 
     def _luma_steps(self, step: Step) -> Tensor:
         network, plan = self._model.network, self._plan

@@ -114,6 +114,18 @@ that are a power of two have motion anyway."""
 FILTER_LEVELS = (1.0, 0.5, 0.0, 0.0, 0.0)
 """What these are multiplied by, by level of a tree."""
 
+# --- Adaptive loop filter
+
+LOOP_FILTER_KINDS = (1, 1, 1, 0)
+"""In which kinds of frames a change may be fitted."""
+LOOP_FILTER_LEAST = 0.003
+"""Which part of the squared error a change that holds must save: filtering takes time."""
+LOOP_FILTER_BLOCKS = 8000
+"""How many 4x4 blocks of a frame's luma, and of its chroma, are looked at for a fit, about."""
+LOOP_FILTER_BIT, LOOP_FILTER_RIDGE = 0.5, 0.01
+"""What a bit of a new change costs, against one of a symbol: it goes on to serve other frames. And
+by how much weights are drawn towards those before: so many bits for the square of a unit."""
+
 # --- Pictures between pictures
 
 BETWEEN_BIT_COST = 0.005

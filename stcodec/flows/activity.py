@@ -13,10 +13,10 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from stcodec.codec.chunk import ChunkReader, ChunkSymbols, FrameSymbols
 from stcodec.codec.model_files import Model, load_model
 from stcodec.codec.motion import BLOCK
 from stcodec.codec.patches import CHUNK_FRAMES, MOTION_BLOCK, Geometry
+from stcodec.codec.symbols import ChunkReader, ChunkSymbols, FrameSymbols
 from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.files import named
 from stcodec.common.threads import run_ahead

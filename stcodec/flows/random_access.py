@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stcodec.codec.chunk import ChunkSymbols
 from stcodec.codec.model_files import load_model
 from stcodec.codec.patches import integers_from_frames
+from stcodec.codec.symbols import ChunkSymbols
 from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.devices import choose_device
 from stcodec.common.files import input_size, is_standard_stream, named, open_input

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO
 
-from stcodec.codec.chunk import ChunkReader, ChunkSymbols
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import Model, load_model
+from stcodec.codec.symbols import ChunkReader, ChunkSymbols
 from stcodec.codec.tree import LEVELS
 from stcodec.common.arithmetic import Arithmetic, flush_denormals
 from stcodec.common.devices import choose_device

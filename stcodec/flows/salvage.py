@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stcodec.codec.chunk import ChunkSymbols
+from stcodec.codec.symbols import ChunkSymbols
 from stcodec.common.arithmetic import Arithmetic
 from stcodec.common.devices import choose_device
 from stcodec.common.files import input_size, named, open_input

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from stcodec.codec.chunk import ChunkSymbols
 from stcodec.codec.decoder import ChunkDecoder, Following
+from stcodec.codec.symbols import ChunkSymbols
 from stcodec.codec.tree import LEVELS
 from stcodec.common.values import Packet, Picture, VideoInfo
 

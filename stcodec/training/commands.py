@@ -11,10 +11,11 @@ from typing import Any
 import click
 import torch
 
+from stcodec.codec import model_files
 from stcodec.common import plotting
 from stcodec.common.files import temporary_output
 from stcodec.common.values import Planes
-from stcodec.training import arguments, checkpoint, export, fit, pack, plot, profile
+from stcodec.training import arguments, checkpoint, export, filters, fit, pack, plot, profile
 from stcodec.training.arguments import FOLDER, TARGET, option
 from stcodec.training.data import DataSettings, contact_sheet, planes_of
 from stcodec.training.engine import DISTORTIONS, Settings
@@ -186,6 +187,27 @@ def linear(packed: Path, target: Path, yes: bool, **options: Any) -> None:
     clips, rounds, steps = _clips(packed, options), options["rounds"], options["steps"]
     model, report = export.fitted(model, clips, rounds, steps, True, click.echo)
     export.write(target, model, export.linear_card(target, model, options, report))
+    click.echo(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
+
+
+@commands.command("filters")
+@click.argument("packed", type=FOLDER)
+@click.argument("target", type=TARGET)
+@arguments.shared("model", help="Model that gets them: an id, or the path of a .safetensors file.")
+@click.option("--rounds", default=2, help="Rounds of fitting.")
+@click.option("--crops", default=400, help="Crops that are coded for it.")
+@arguments.crop
+@arguments.content
+@arguments.shared("threads")
+@arguments.overwrite
+def fit_filters(packed: Path, target: Path, yes: bool, **options: Any) -> None:
+    """Fit the loop filters of a model anew, and leave the rest of it as it is."""
+    arguments.may_write(yes, target)
+    model, clips = model_files.load_model(options["model"]), list(_clips(packed, options))
+    rounds, qualities = options["rounds"], export.FIT_QUALITIES
+    export.write(
+        target, filters.fit_filters(model, clips, qualities, rounds, click.echo), card=None
+    )
     click.echo(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
 
 

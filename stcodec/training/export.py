@@ -46,9 +46,8 @@ def write(target: Path, model: Model, card: str | None) -> None:
     """Write the model file, and its card beside it."""
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: a model file ends with .safetensors")
-    model_files.save_model(
-        target, model.config, model.network, model.scale_networks, model.tables, model.motion_start
-    )
+    parts = model.scale_networks, model.tables, model.motion_start, model.filter_start
+    model_files.save_model(target, model.config, model.network, *parts)
     if card is not None:
         data = target.read_bytes()
         digest = hashlib.sha256(data).hexdigest()

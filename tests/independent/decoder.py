@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import motion
+from . import loop_filter, motion
 from .container import Chunk, File, leb128, require
 from .entropy import Reader
 from .latents import FrameSymbols
@@ -46,7 +46,12 @@ class Decoder:
         self.before: dict[int, Frame] = {}
         self.memory = model.null_memory(self.rows, self.columns)
         self.contexts = model.contexts()
+        self.changes = self.lasting = self._unchanged()
         self.motion_crc = 0
+
+    def _unchanged(self) -> list[np.ndarray]:
+        """What is added to the model's filters where a segment begins."""
+        return [np.zeros((3, 3, 12), np.int64)] * 2
 
     def decode(self, chunk: Chunk) -> Iterator[Planes]:
         """The planes of the pictures of a chunk, in units of samples, not rounded."""
@@ -78,6 +83,7 @@ class Decoder:
             self.before = {}
             self.memory = self.model.null_memory(self.rows, self.columns)
             self.contexts = self.model.contexts()
+            self.lasting = self._unchanged()
 
     def frames(
         self,
@@ -90,14 +96,20 @@ class Decoder:
         """The planes of all 8 or 16 frames of a chunk, padded, from 0 to 1."""
         done = dict(self.before)
         self.motion_crc = 0
+        self.changes = self.lasting
         for step in motion.steps(tree, done):
             fields = self._fields(decisions, step, done)
             kind = 0 if fields[0] is None else step.kind
             own = quality + self.model.kind_qualities[kind] + motion.CASCADES[cascade][kind]
-            made = [
-                self._frame(reader, pair, kind, own + step.finer, f, done)
-                for (_, pair), f in zip(step.frames, fields, strict=True)
-            ]
+            made, kept = [], self.changes
+            for (_, pair), f in zip(step.frames, fields, strict=True):
+                frame, changes = self._frame(reader, pair, kind, own + step.finer, f, done, kept)
+                made.append(frame)
+                if kind:
+                    pairs = zip(changes, self.changes, strict=True)
+                    self.changes = [b if a is None else a for a, b in pairs]
+            if kind <= 1:
+                self.lasting = self.changes
             done.update({number: m for (number, _), m in zip(step.frames, made, strict=True)})
         length = motion.LENGTHS[tree]
         self.before = {-1: self._as_minus_one(done[length - 1], length)}
@@ -140,7 +152,8 @@ class Decoder:
         quality: int,
         field: Field | None,
         done: dict[int, Frame],
-    ) -> Frame:
+        kept: list[np.ndarray],
+    ) -> tuple[Frame, list[loop_filter.Change]]:
         model = self.model
         shape = (self.rows, self.columns, model.channels)
         magnitudes = np.zeros(shape, np.int64)
@@ -165,7 +178,15 @@ class Decoder:
         else:
             coefficients = decoded
         planes = [np.clip(p, 0, 1) for p in self.transform.inverse(coefficients)]
-        return Frame(planes, symbols.magnitudes, field)
+        changes: list[loop_filter.Change] = [None, None]
+        if model.filters and kind < 4:
+            changes = loop_filter.read(reader, model, kept if kind else self._unchanged())
+        for i, planes_of in enumerate((0, 1, 1)):
+            change = changes[planes_of]
+            if change is not None:
+                filters = loop_filter.weights(model, planes_of, kind, quality, change)
+                planes[i] = loop_filter.filtered(planes[i], filters)
+        return Frame(planes, symbols.magnitudes, field), changes
 
     def _latents(
         self, symbols: FrameSymbols, base: np.ndarray, step: np.ndarray, kind: int, quality: int

@@ -26,6 +26,7 @@ from .model import Model
 from .prediction import Planes
 from .ranges import CONTEXTS, SETS, Contexts, Decisions
 
+FILTER_INDEX, FILTER_WEIGHTS = 20, 108
 Plan = tuple[bool, int, int, int, bool, int]
 """Of a chunk: first of a segment, pictures, quality, tree, vectors are coded, cascade."""
 
@@ -53,10 +54,13 @@ class Inventor(Reader):
             group = order[flat[order] == number]
             if number >= 64:
                 values[group] = self.rng.integers(0, table.k + 1, len(group))
+            elif index.shape == (1,) and number == FILTER_INDEX:
+                values[group] = self.rng.integers(-1, 2, len(group))
             elif index.shape == (1,):
                 values[group] = self.rng.integers(0, 2, len(group))
             else:
-                values[group] = self._drawn(table, len(group), 18)
+                longest = 2 if index.shape == (FILTER_WEIGHTS,) else 18
+                values[group] = self._drawn(table, len(group), longest)
             letters = np.where(np.abs(values[group]) > table.k, table.k + 1, values[group])
             for letter in (letters + table.k).tolist():
                 self._take(table.sums[letter], table.sums[letter + 1] - table.sums[letter])
@@ -255,6 +259,8 @@ def write_model(path: Path, config: dict[str, Any], seed: int) -> None:
     shape = SETS, CONTEXTS
     tensors["motion.probabilities"] = rng.integers(48, 65489, shape).astype(np.int32)
     tensors["motion.trust"] = rng.integers(0, 97, shape).astype(np.int32)
+    if config.pop("filters", True):
+        tensors["loop_filter.start"] = rng.normal(0, 8, (2, 3, 3, 9, 12)).astype(np.int16)
     floats("spatial", 14, 4 * near, near, size=0.3 * (4 * near) ** -0.5)
     floats("intra_mean", c, half=False)
     floats("step_gain", 5, c, half=False)

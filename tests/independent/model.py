@@ -41,6 +41,7 @@ class Model:
         self.predicted = int(config.get("predicted", 0)) or self.channels
         self.divisions = int(config.get("divisions", 1))
         self.memory = int(config["memory"])
+        self.filters = "loop_filter.start" in self.tensors
         self.tables = entropy.tables(self["tables.sizes"], self["tables.counts"])
         wanted = 64 if self.divisions == 1 else 70
         require(len(self.tables) == wanted, "number of tables")
