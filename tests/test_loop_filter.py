@@ -14,7 +14,7 @@ from stcodec.codec import kernels, loop_filter
 from stcodec.codec.contexts import Known
 from stcodec.codec.entropy import SymbolReader, SymbolWriter
 from stcodec.codec.loop_filter import Changes, Filters, LoopFilter
-from stcodec.codec.loop_filter_kernels import CLASSES, OFFSETS, TAPS, TURNED
+from stcodec.codec.loop_filter_classes import CLASSES, OFFSETS, TAPS, TURNED
 from stcodec.codec.model_files import load_model
 from stcodec.codec.tree import tree_steps
 from stcodec.encoder import filter_fit, fit_kernels

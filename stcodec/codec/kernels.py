@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stcodec.codec.loop_filter_classes import BLOCK, CASES, MARGIN, TAPS
+
 _LOOK_AGAIN = 1.0  # seconds
 
 
@@ -171,9 +173,9 @@ def _warm_up_networks(module: ModuleType) -> None:
 
 
 def _warm_up_filter(module: ModuleType) -> None:
-    side = module.BLOCK + 2 * module.MARGIN
-    padded, out = np.zeros((side, side), np.float32), np.zeros((module.BLOCK,) * 2, np.float32)
-    module.filtered(padded, np.zeros((module.CASES, module.TAPS + 1), np.float32), out)
+    side = BLOCK + 2 * MARGIN
+    padded, out = np.zeros((side, side), np.float32), np.zeros((BLOCK, BLOCK), np.float32)
+    module.filtered(padded, np.zeros((CASES, TAPS + 1), np.float32), out)
 
 
 def _warm_up_symbols(module: ModuleType) -> None:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from stcodec.codec import kernels
 from stcodec.codec.entropy import Coder, Tables
-from stcodec.codec.loop_filter_kernels import (
+from stcodec.codec.loop_filter_classes import (
     BLOCK,
     CASES,
     CLASSES,

@@ -27,8 +27,8 @@ from stcodec.codec import divisions
 from stcodec.codec.blocks import Pointwise
 from stcodec.codec.entropy import Tables
 from stcodec.codec.loop_filter import GROUPS, KNOTS, PLANES
-from stcodec.codec.loop_filter_kernels import CLASSES as FILTERS
-from stcodec.codec.loop_filter_kernels import TAPS
+from stcodec.codec.loop_filter_classes import CLASSES as FILTERS
+from stcodec.codec.loop_filter_classes import TAPS
 from stcodec.codec.network import ModelConfig, Network
 from stcodec.codec.patches import CHUNK_FRAMES, PatchSize
 from stcodec.codec.scales import (

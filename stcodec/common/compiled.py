@@ -33,7 +33,8 @@ _ROOM = 8 << 20  # bytes; all that is kept has a third of that
 def _digest() -> str:
     """Of the text of all loops: numba looks at the file of the one that is called alone."""
     own = Path(__file__)
-    files = sorted(own.parents[1].rglob("*_kernels.py"))
+    names = "*_kernels.py", "*_classes.py"
+    files = sorted(file for name in names for file in own.parents[1].rglob(name))
     digest = hashlib.sha256()
     for file in (own, *files):
         digest.update(file.read_bytes())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stcodec.codec import loop_filter
 from stcodec.codec.loop_filter import UNIT
-from stcodec.codec.loop_filter_kernels import BLOCK, CLASSES, TAPS
+from stcodec.codec.loop_filter_classes import BLOCK, CLASSES, TAPS
 from stcodec.encoder import fit_kernels, tuning
 
 _COUNT = CLASSES * TAPS

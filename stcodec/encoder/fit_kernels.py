@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import float32
 
-from stcodec.codec.loop_filter_kernels import (
+from stcodec.codec.loop_filter_classes import (
     BLOCK,
     CASES,
     DIRECTION,
@@ -16,10 +16,8 @@ from stcodec.codec.loop_filter_kernels import (
     TURNED,
     TURNS,
     WAYS,
-    classify,
-    filter_row,
-    room,
 )
+from stcodec.codec.loop_filter_kernels import classify, filter_row, room
 from stcodec.common.compiled import compiled, inner
 
 _PAIRS = TAPS * (TAPS + 1) // 2

@@ -21,7 +21,7 @@ from stcodec.codec.loop_filter import (
     between_knots,
     bounded,
 )
-from stcodec.codec.loop_filter_kernels import CLASSES, TAPS
+from stcodec.codec.loop_filter_classes import CLASSES, TAPS
 from stcodec.codec.model_files import Model
 from stcodec.codec.patches import CHUNK_FRAMES, Frames
 from stcodec.common.values import Planes

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import zstandard
 
-from stcodec.codec import chunk as chunk_module
+from stcodec.codec import symbols as chunk_module
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.entropy import SymbolReader, Tables
 from stcodec.codec.model_files import Model, find_model, load_model
