@@ -118,6 +118,12 @@ class ConvolutionBlock(FeedForward):
         return self.after(wide, x)
 
 
+def rows_of(grid: Tensor) -> Tensor:
+    """[1, C, rows, columns] -> [rows * columns, C]."""
+    _, channels, rows, columns = grid.shape
+    return grid.permute(0, 2, 3, 1).reshape(rows * columns, channels)
+
+
 def between_knots(knots: Tensor, quality: Tensor) -> Tensor:
     """Vectors [N, W] at quality float [N], piecewise linear between those of `knots` [8, W], evenly
     spaced over 0..63."""

@@ -25,7 +25,7 @@ from stcodec.codec.motion import Fields
 from stcodec.codec.patches import Frames, Geometry
 from stcodec.codec.payload import Plan, pack
 from stcodec.codec.range_kernels import Stream
-from stcodec.codec.reconstruction import Reconstruction
+from stcodec.codec.reconstruction import Prediction, Reconstruction
 from stcodec.codec.transfers import download, upload
 from stcodec.codec.tree import BEFORE, EARLIER, Step
 from stcodec.codec.vectors import MotionStream
@@ -244,24 +244,43 @@ class ChunkWriter:
 
         coded = list(self._workers.map(write, range(len(steps))))
         made: Sequence[Frames | None] = [None] * len(steps)
-        if whole and self._on_cpu:
-            made = [self.reconstruction.restore(coded[0][1].means, prediction)]
-        elif whole:
-            values = SparseValues.join([c.values() for _, c in coded], self._values)
-            values = SparseValues(*upload([values.at, values.values], self._device))
-            made = self.reconstruction.decode(values, quality, prediction).apart()
+        if whole:
+            made = self._pictures([latents for _, latents in coded], quality, prediction)
         seen = self._seen(steps[0].kind, made)
-        written = []
-        for i, ((own, c), picture) in enumerate(zip(coded, made, strict=True)):
-            if picture is not None and self._on_picture is not None:
-                self._on_picture(steps[i].kind, quality, picture, run.guide.source(steps[i]))
-            changes = self._choose_filters(run, steps[i], own, seen[i])
-            if picture is not None:
-                filters = self._filters.filters(steps[i].kind, quality, changes)
-                filters = filters.replaced(upload(filters.given(), self._device))
-                picture = self.reconstruction.filtered(picture, filters)
-            written.append(WrittenFrame(own, c.magnitudes, picture, changes))
-        return written
+        return [
+            self._filtered(run, step, own, c.magnitudes, picture, on_cpu)
+            for step, (own, c), picture, on_cpu in zip(steps, coded, made, seen, strict=True)
+        ]
+
+    def _pictures(
+        self, coded: Sequence[WrittenLatents], quality: int, prediction: Prediction
+    ) -> Sequence[Frames]:
+        """The pictures of the frames of one step, before their loop filters."""
+        if self._on_cpu:
+            return [self.reconstruction.restore(coded[0].means, prediction)]
+        values = SparseValues.join([c.values() for c in coded], self._values)
+        values = SparseValues(*upload([values.at, values.values], self._device))
+        return self.reconstruction.decode(values, quality, prediction).apart()
+
+    def _filtered(
+        self,
+        run: ChunkRun,
+        step: Step,
+        coder: Coder,
+        magnitudes: Tensor,
+        picture: Frames | None,
+        seen: Frames | None,
+    ) -> WrittenFrame:
+        """One frame with its loop filters, which are chosen by `seen`, its picture on the CPU."""
+        quality = run.plan.quality_of(self._network, step)
+        if picture is not None and self._on_picture is not None:
+            self._on_picture(step.kind, quality, picture, run.guide.source(step))
+        changes = self._choose_filters(run, step, coder, seen)
+        if picture is not None:
+            filters = self._filters.filters(step.kind, quality, changes)
+            filters = filters.replaced(upload(filters.given(), self._device))
+            picture = self.reconstruction.filtered(picture, filters)
+        return WrittenFrame(coder, magnitudes, picture, changes)
 
     def _seen(self, kind: int, made: Sequence[Frames | None]) -> Sequence[Frames | None]:
         """The pictures of frames of a kind, on the CPU, where filters are chosen by them."""

@@ -32,8 +32,8 @@ from stcodec.codec.vectors import (
 class Known:
     """Of the frames of a chunk that have been coded, by number (BEFORE: the last one of the chunk
     before): magnitudes of their symbols [1, rows, columns, C], and their motion; before: how many
-    chunks of the segment come before this one; filters: the changes of loop filters that
-    hold; lasting: those that will hold in the next chunk."""
+    chunks of the segment come before this one; filters: the changes of loop filters that hold;
+    lasting: those that will hold in the next chunk."""
 
     magnitudes: dict[int, Tensor] = field(default_factory=dict)
     fields: dict[int, CodedField] = field(default_factory=dict)

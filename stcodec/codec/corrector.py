@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stcodec.codec.blocks import ConvolutionBlock, Pointwise
+from stcodec.codec.blocks import ConvolutionBlock, Pointwise, rows_of
 from stcodec.codec.trunk import Trunk
 
 if TYPE_CHECKING:
@@ -118,10 +118,8 @@ def _plain(parameter: nn.Parameter | Tensor | None) -> np.ndarray:
 
 
 def _rows(grid: Tensor) -> np.ndarray:
-    """[1, C, rows, columns] -> [rows * columns, C], where that lies in one piece without a copy."""
-    _, channels, high, columns = grid.shape
-    flat = grid.permute(0, 2, 3, 1).reshape(high * columns, channels)
-    rows: np.ndarray = flat.contiguous().numpy()
+    """What `rows_of` gives, in one piece of memory; without a copy where it lies so."""
+    rows: np.ndarray = rows_of(grid).contiguous().numpy()
     return rows
 
 

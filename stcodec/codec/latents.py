@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from stcodec.codec import scales
+from stcodec.codec.blocks import rows_of
 from stcodec.codec.divisions import FrameDivisions, turns
 from stcodec.codec.entropy import Coder, Tables
 from stcodec.codec.indices import (
@@ -27,7 +28,7 @@ from stcodec.codec.indices import (
     StepContext,
     frequency_groups,
 )
-from stcodec.codec.means import Expected, Means, rows_of
+from stcodec.codec.means import Expected, Means
 from stcodec.codec.network import Network
 from stcodec.codec.scales import ScaleNetworks
 from stcodec.codec.transfers import upload

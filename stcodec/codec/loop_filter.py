@@ -116,7 +116,7 @@ class LoopFilter:
         """The model's weights float32 [PLANES, CLASSES, TAPS] for a frame."""
         assert self._start is not None
         own = self._start[:, min(kind, GROUPS - 1)].astype(np.float32)
-        knot, part = between_knots(quality)
+        knot, part = place_of(quality)
         mixed = own[:, knot] * np.float32(1 - part) + own[:, knot + 1] * np.float32(part)
         return mixed / np.float32(START_UNIT)
 
@@ -158,7 +158,7 @@ class LoopFilter:
         return Changes(*read)
 
 
-def between_knots(quality: float) -> tuple[int, float]:
+def place_of(quality: float) -> tuple[int, float]:
     """Between which of KNOTS, that one and the next, a quality lies, and how far, 0..1."""
     place = (quality - KNOTS[0]) / (KNOTS[1] - KNOTS[0])
     place = min(max(place, 0.0), len(KNOTS) - 1.0)

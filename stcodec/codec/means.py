@@ -17,11 +17,6 @@ from stcodec.codec.network import Network
 from stcodec.codec.tree import INTRA
 
 
-def rows_of(grid: Tensor) -> Tensor:
-    """[1, C, rows, columns] -> [rows * columns, C]."""
-    return grid.permute(0, 2, 3, 1).reshape(-1, grid.shape[1])
-
-
 @dataclass
 class Expected:
     """Patches `at` [p] of a pass. delta [r, C]: what neighbours add to the means of those of them

@@ -152,8 +152,8 @@ def errors(
 @compiled
 def solve(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> None:
     """x [N] with a x = b, by Cholesky's way, which overwrites a [N, N], symmetric and positive;
-    float64. NumPy's solver has threads that wait by spinning, a third of an encode of small
-    pictures, and torch's takes 150 MB."""
+    float64. NumPy's solver has threads that wait by spinning, which took a fifth of an encode
+    of small pictures, and torch's takes 150 MB."""
     count = len(b)
     for i in range(count):
         for j in range(i + 1):

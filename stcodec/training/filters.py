@@ -18,8 +18,8 @@ from stcodec.codec.loop_filter import (
     KNOTS,
     PLANES,
     START_UNIT,
-    between_knots,
     bounded,
+    place_of,
 )
 from stcodec.codec.loop_filter_classes import CLASSES, TAPS
 from stcodec.codec.model_files import Model
@@ -46,7 +46,7 @@ class Equations:
         if kind >= KINDS:
             return
         group, near = min(kind, GROUPS - 1), np.zeros(len(KNOTS))
-        knot, part = between_knots(quality)
+        knot, part = place_of(quality)
         near[knot : knot + 2] = 1 - part, part
         made, wanted = tuple(picture), tuple(source)
         for planes, some in enumerate((slice(0, 1), slice(1, 3))):
