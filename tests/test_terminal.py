@@ -226,6 +226,22 @@ def test_signals_end_a_command_with_one_line(what: str) -> None:
     assert (done.returncode, done.stderr) == (130, "stcodec: interrupted\n")
 
 
+def test_an_interrupt_in_code_made_from_text_is_as_any_other(tmp_path: Path) -> None:
+    """dataclasses and numba make code so. Python remembers the interrupt as one that nobody has
+    caught, and kills what was started by `-m` in the end."""
+    what = "exec('os.kill(os.getpid(), signal.SIGINT)')"
+    (tmp_path / "program.py").write_text(FAILING.format(what=what))
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "program"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert (done.returncode, done.stderr) == (130, "stcodec: interrupted\n")
+
+
 def test_an_interrupt_can_be_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])

@@ -111,6 +111,9 @@ def main() -> None:
     # Outside, where the error no longer holds what the command had open.
     if failure is not None:
         code = _end(*failure, said)
+    # Python remembers an interrupt in code that is made from text, though it was caught, and kills
+    # what `-m` has started by a signal in the end; it forgets that with the next such code.
+    exec("")  # noqa: S102
     sys.exit(code)
 
 
