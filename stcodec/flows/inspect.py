@@ -178,10 +178,12 @@ def info(path: PathLike) -> FileInfo:
 
 
 def _stream(stream: StreamInfo, size: int) -> dict[str, Any]:
+    from stcodec.media.codings import coding  # PyAV, which not every file needs
+
     return {
         **stream.parameters,
         "kind": stream.kind,
-        "codec": stream.codec,
+        "codec": coding(stream.codec),
         "bytes": size,
         "metadata": stream.metadata,
         "disposition": stream.disposition,

@@ -16,6 +16,7 @@ from av.rational import AVRational
 from stcodec.common.files import named
 from stcodec.common.values import ConvertedNote, Packet, Picture, StreamInfo
 from stcodec.errors import InputError, UsageError
+from stcodec.media.codings import coding
 from stcodec.media.encoders import NAMES
 from stcodec.media.packets import LAYOUTS, reason, refusal
 from stcodec.media.silence import LONGEST, TOLERANCE, SilenceFiller
@@ -303,14 +304,15 @@ def plan_encode(
         chosen, wanted = info, choice
         if number in decoders and choice.codec not in _ENCODERS:
             wanted = AudioChoice("aac", None)
-            note = f"audio ({info.codec}) becomes AAC: .stp files cannot hold it as it is"
+            note = f"audio ({coding(info.codec)}) becomes AAC: .stp files cannot hold it as it is"
             notes.append(ConvertedNote(note))
         if info.kind == "audio" and wants_conversion(info, wanted):
             try:
                 plan.converters[number] = AudioConverter(info, wanted, decoders.get(number))
             except (ValueError, FFmpegError) as error:
+                name = f"audio ({coding(info.codec)})"
                 raise InputError(
-                    f"audio ({info.codec}) cannot become {_LABELS[wanted.codec]} ({reason(error)})"
+                    f"{name} cannot become {_LABELS[wanted.codec]} ({reason(error)})"
                 ) from error
             chosen = plan.converters[number].info
         plan.places.append(len(plan.streams))
@@ -358,10 +360,11 @@ def _place(
     info: StreamInfo, format: str, choice: AudioChoice
 ) -> tuple[StreamInfo | None, Converter | None, str | None]:
     language = info.metadata.get("language")
-    name, where = f"{info.kind} ({info.codec}{f', {language}' if language else ''})", NAMES[format]
+    codec, where = coding(info.codec), NAMES[format]
+    name = f"{info.kind} ({codec}{f', {language}' if language else ''})"
     asked = info.kind == "audio" and wants_conversion(info, choice)
     why = None if asked else refusal(info, format)
-    unusual = format == "mp4" and info.kind == "audio" and info.codec.startswith(_NOT_FOR_MP4)
+    unusual = format == "mp4" and info.kind == "audio" and codec.startswith(_NOT_FOR_MP4)
     if not asked and why is None and not (unusual and choice.codec == "auto"):
         gapless = format in ("mp4", "mov") and SilenceFiller.suits(info)
         return info, SilenceFiller(info) if gapless else None, None

@@ -12,6 +12,7 @@ import av
 from stcodec.common.files import input_size
 from stcodec.common.values import ConvertedNote, LostNote, PathLike, VideoInfo
 from stcodec.common.words import colour_in_words, field_order_in_words
+from stcodec.media.codings import coding
 from stcodec.media.packets import dispositions
 from stcodec.media.reader import VideoReader
 from stcodec.media.selection import Track
@@ -107,7 +108,7 @@ def _fate(track: Track, reader: VideoReader, carried: bool, converted: set[int])
 
 def _track(track: Track, reader: VideoReader, fate: str) -> TrackDescription:
     context = track.stream.codec_context
-    codec = "unknown" if context is None else context.name
+    codec = "unknown" if context is None else coding(context.name)
     details = [codec]
     if context is not None and context.profile:
         details[0] += f" ({context.profile})"
