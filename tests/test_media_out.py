@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import av
 import pytest
 
+import stcodec
 from stcodec.common.values import Picture, VideoInfo
 from stcodec.errors import InputError, StcodecError, UsageError
 from stcodec.media.writer import open_writer, output_format
@@ -102,6 +104,26 @@ def test_y4m_names_the_chroma_location(location: int, tag: bytes) -> None:
         buffer, dataclasses.replace(plain_info(2, 2, 8), chroma_location=location), format="y4m"
     ).close()
     assert tag in buffer.getvalue().split()
+
+
+@pytest.mark.parametrize(
+    ("moments", "said"),
+    [
+        (range(6), None),
+        # 25 pictures in a second, in the milliseconds of Matroska.
+        ([0, 41, 79, 120, 161, 199], None),
+        # A screen that stands still for two seconds.
+        ([0, 40, 80, 2080, 2120], "YUV4MPEG2 knows no times: pictures come at "),
+    ],
+)
+def test_y4m_says_that_it_loses_times(
+    tmp_path: Path, moments: Sequence[int], said: str | None
+) -> None:
+    base = Fraction(1, 25) if isinstance(moments, range) else Fraction(1, 1000)
+    source = write_clip(tmp_path / "in.mkv", clip(len(moments)), pts=moments, time_base=base)
+    stcodec.encode(source, tmp_path / "in.stp", model="dct", effort=0)
+    notes = stcodec.decode(tmp_path / "in.stp", tmp_path / "out.y4m").notes
+    assert [note[: len(said or "")] for note in notes] == ([] if said is None else [said])
 
 
 def test_y4m_says_what_it_cannot_hold(tmp_path: Path) -> None:

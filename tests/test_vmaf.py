@@ -11,7 +11,7 @@ import pytest
 
 from stcodec.common.values import Picture, Planes, VideoInfo
 from stcodec.errors import StcodecError
-from stcodec.media.writer import Y4MWriter
+from stcodec.media.y4m import Y4MWriter
 from stcodec.quality import vmaf as vmaf_module
 from stcodec.quality.vmaf import VmafMeter, available, vmaf
 from tests.media import moving_planes

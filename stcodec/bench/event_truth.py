@@ -15,7 +15,7 @@ import numpy as np
 import stcodec
 from stcodec.common.values import Picture, VideoInfo
 from stcodec.flows.events import Event, find
-from stcodec.media.writer import Y4MWriter
+from stcodec.media.y4m import Y4MWriter
 
 WIDTH, HEIGHT, RATE = 320, 192, 25
 _SLACK = 8

@@ -16,7 +16,7 @@ import numpy as np
 import stcodec
 from stcodec.bench.sources import Clip, Table, first_info, pictures, prepare
 from stcodec.common.values import Picture, Planes
-from stcodec.media.writer import Y4MWriter
+from stcodec.media.y4m import Y4MWriter
 from stcodec.quality.filters import ffmpeg_with
 from stcodec.quality.metrics import mse, psnr, weighted_611
 

@@ -18,7 +18,7 @@ from stcodec.common.files import check_input
 from stcodec.common.values import Picture, Planes, VideoInfo
 from stcodec.errors import InputError, UsageError
 from stcodec.media.reader import VideoReader
-from stcodec.media.writer import Y4MWriter
+from stcodec.media.y4m import Y4MWriter
 
 
 @dataclass(frozen=True)

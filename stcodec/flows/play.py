@@ -14,7 +14,7 @@ from stcodec.common.interrupts import check_interrupt
 from stcodec.common.values import PathLike
 from stcodec.errors import StcodecError
 from stcodec.flows.reading import open_stp
-from stcodec.media.writer import Y4MWriter
+from stcodec.media.y4m import Y4MWriter
 from stcodec.options import DecodeOptions
 
 _SECONDS_TO_CLOSE = 5

@@ -26,6 +26,7 @@ from stcodec.flows.inspect import FileInfo
 from stcodec.flows.inspect import info as file_info
 from stcodec.flows.pace import Pace
 from stcodec.flows.reading import StpInput, open_stp
+from stcodec.media.codings import coding
 from stcodec.media.writer import MediaWriter
 from stcodec.options import AudioChoice, DecodeOptions
 
@@ -113,7 +114,7 @@ class PlayServer:
             audio = [i for i, s in enumerate(reader.streams) if s.kind == "audio"][:1]
             for number, other in enumerate(reader.streams):
                 if number not in audio:
-                    self.say(f"{other.kind} ({other.codec}) is not played")
+                    self.say(f"{other.kind} ({coding(other.codec)}) is not played")
             writer = _live_writer(body, opened.info, [reader.streams[i] for i in audio])
             items = opened.decoded(self.options.device, self.options.threads)
             # Also one that is left half-way has a decoder with threads, and an encoder to close.
@@ -161,7 +162,7 @@ def _open(
 
 def _live_writer(body: _Body, info: VideoInfo, sound: list[StreamInfo]) -> MediaWriter:
     """Fragmented MP4 that browsers play, with the sound as it is where they play that."""
-    codec = "copy" if all(s.codec in _AUDIO for s in sound) else "aac"
+    codec = "copy" if all(coding(s.codec) in _AUDIO for s in sound) else "aac"
     return MediaWriter(
         body,
         _playable(info),

@@ -26,6 +26,7 @@ from stcodec.common.values import (
     VideoInfo,
 )
 from stcodec.errors import StcodecError, UsageError
+from stcodec.media.codings import coding
 from stcodec.media.colour import rgb_from_planes
 from stcodec.media.packets import reason
 
@@ -71,7 +72,7 @@ class PictureWriter:
         self._next_pts: int | None = None
         codec, pix_fmt, wide = _ENCODERS[os.path.splitext(self._pattern)[1].lower()]
         self._wide = info.bit_depth > 8 and wide is not None
-        left = [f"{s.kind} ({s.codec})" for s in streams]
+        left = [f"{s.kind} ({coding(s.codec)})" for s in streams]
         left += ["chapters"] if extras and extras.chapters else []
         left += [a.name for a in extras.attachments] if extras else []
         self.notes: list[str] = []

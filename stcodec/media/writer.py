@@ -18,8 +18,6 @@ from stcodec.common.sequences import PICTURE_ENDINGS, is_picture_output
 from stcodec.common.threads import leave_real_time
 from stcodec.common.values import (
     FIELD_ORDERS,
-    FULL_RANGE,
-    LIMITED_RANGE,
     PROGRESSIVE,
     Extras,
     Packet,
@@ -36,14 +34,13 @@ from stcodec.media.frames import repeat_chroma
 from stcodec.media.packets import add_stream, disposition_flags, reason
 from stcodec.media.pictures import PictureWriter
 from stcodec.media.tags import add_extras, encoder_settings, header_options, mux_covers
+from stcodec.media.y4m import Y4MWriter
 from stcodec.options import AudioChoice
 
 # Two steps finer than the CRF 18 that passes for visually lossless: what is seen is then the .stp's
 # own quality. With the preset veryfast, the luma of a 640x360 nature clip stays above 42 dB in
 # every picture (44.6 dB on average).
 DEFAULT_CRF = 16
-# Which field is shown first.
-_INTERLACING = {PROGRESSIVE: "p", "tt": "t", "bt": "t", "bb": "b", "tb": "b"}
 # A fragmented MP4 that can be played while it is being written, into what cannot seek.
 _LIVE = {
     "movflags": "+frag_keyframe+delay_moov+default_base_moof",
@@ -131,59 +128,6 @@ def open_writer(
         extras=extras,
         audio=audio,
     )
-
-
-class Y4MWriter:
-    """YUV4MPEG2: the decoded planes exactly; it knows neither time stamps nor audio."""
-
-    def __init__(
-        self,
-        stream: BinaryIO,
-        info: VideoInfo,
-        streams: Sequence[StreamInfo] = (),
-        extras: Extras | None = None,
-    ) -> None:
-        self.notes: list[str] = []
-        left = [f"{s.kind} ({s.codec})" for s in streams]
-        left += ["chapters"] if extras and extras.chapters else []
-        left += [a.name for a in extras.attachments] if extras else []
-        if left:
-            self.notes.append(f"YUV4MPEG2 holds pictures alone, left out: {', '.join(left)}")
-        if info.rotation or info.display_matrix:
-            turned = "mirrored" if info.display_matrix else f"turned by {info.rotation} degrees"
-            self.notes.append(f"YUV4MPEG2 cannot say that the picture is to be {turned}")
-        if info.mastering_display or info.content_light:
-            self.notes.append("YUV4MPEG2 cannot hold HDR metadata")
-        self._stream = stream
-        rate = info.frame_rate or Fraction(25)
-        aspect = info.sample_aspect_ratio
-        space = {
-            8: {3: "420paldv", 1: "420mpeg2"}.get(info.chroma_location, "420jpeg"),
-            10: "420p10",
-        }[info.bit_depth]
-        extra = " XCOLORRANGE=FULL" if info.color_range == FULL_RANGE else ""
-        extra = " XCOLORRANGE=LIMITED" if info.color_range == LIMITED_RANGE else extra
-        stream.write(
-            f"YUV4MPEG2 W{info.width} H{info.height} F{rate.numerator}:{rate.denominator} "
-            f"I{_INTERLACING[info.field_order]} "
-            f"A{aspect.numerator}:{aspect.denominator} C{space}{extra}\n".encode()
-        )
-
-    def write(self, item: Picture | Packet) -> None:
-        """Write a picture; packets are left out."""
-        if isinstance(item, Picture):
-            self._stream.write(b"FRAME\n")
-            for plane in item.planes:
-                self._stream.write(
-                    np.ascontiguousarray(plane)
-                    .astype(plane.dtype.newbyteorder("<"), copy=False)
-                    .tobytes()
-                )
-            self._stream.flush()  # somebody may be waiting for it
-
-    def close(self) -> None:
-        """Nothing is left to write."""
-        self._stream.flush()
 
 
 # libx265 leaves the dts of a video of one or two pictures to chance (seen with libavcodec 62 and

@@ -15,7 +15,7 @@ from typing import BinaryIO, TypeVar
 
 from stcodec.common.values import Picture, Planes, VideoInfo
 from stcodec.errors import StcodecError
-from stcodec.media.writer import Y4MWriter
+from stcodec.media.y4m import Y4MWriter
 
 # FFmpeg takes a picture or two of its first input before it opens the second.
 _WAITING_PICTURES = 4
