@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from stcodec.common.codings import coding
 from stcodec.common.files import input_size, is_standard_stream, named, open_input
 from stcodec.common.sequences import find_sequence
 from stcodec.common.values import Packet, PathLike, StreamInfo, VideoInfo
@@ -178,8 +179,6 @@ def info(path: PathLike) -> FileInfo:
 
 
 def _stream(stream: StreamInfo, size: int) -> dict[str, Any]:
-    from stcodec.media.codings import coding  # PyAV, which not every file needs
-
     return {
         **stream.parameters,
         "kind": stream.kind,

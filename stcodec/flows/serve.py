@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
+from stcodec.common.codings import coding
 from stcodec.common.files import check_input, is_standard_stream
 from stcodec.common.interrupts import check_interrupt
 from stcodec.common.values import PathLike, Picture, Planes, StreamInfo, VideoInfo
@@ -26,7 +27,6 @@ from stcodec.flows.inspect import FileInfo
 from stcodec.flows.inspect import info as file_info
 from stcodec.flows.pace import Pace
 from stcodec.flows.reading import StpInput, open_stp
-from stcodec.media.codings import coding
 from stcodec.media.writer import MediaWriter
 from stcodec.options import AudioChoice, DecodeOptions
 

@@ -13,10 +13,10 @@ import av
 from av.error import FFmpegError
 from av.rational import AVRational
 
+from stcodec.common.codings import coding
 from stcodec.common.files import named
 from stcodec.common.values import ConvertedNote, Packet, Picture, StreamInfo
 from stcodec.errors import InputError, UsageError
-from stcodec.media.codings import coding
 from stcodec.media.encoders import NAMES
 from stcodec.media.packets import LAYOUTS, reason, refusal
 from stcodec.media.silence import LONGEST, TOLERANCE, SilenceFiller

@@ -9,10 +9,10 @@ from typing import Any
 
 import av
 
+from stcodec.common.codings import coding
 from stcodec.common.files import input_size
 from stcodec.common.values import ConvertedNote, LostNote, PathLike, VideoInfo
 from stcodec.common.words import colour_in_words, field_order_in_words
-from stcodec.media.codings import coding
 from stcodec.media.packets import dispositions
 from stcodec.media.reader import VideoReader
 from stcodec.media.selection import Track

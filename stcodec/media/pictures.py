@@ -15,6 +15,7 @@ from av.codec import CodecContext
 from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace
 
+from stcodec.common.codings import coding
 from stcodec.common.sequences import is_picture_output
 from stcodec.common.values import (
     PROGRESSIVE,
@@ -26,7 +27,6 @@ from stcodec.common.values import (
     VideoInfo,
 )
 from stcodec.errors import StcodecError, UsageError
-from stcodec.media.codings import coding
 from stcodec.media.colour import rgb_from_planes
 from stcodec.media.packets import reason
 

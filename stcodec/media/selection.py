@@ -8,11 +8,11 @@ from typing import Any
 
 from av.stream import Discard, Disposition
 
+from stcodec.common.codings import coding
 from stcodec.common.languages import language_code
 from stcodec.common.tracks import KINDS, TrackChoice
 from stcodec.common.values import LostNote
 from stcodec.errors import InputError, UsageError
-from stcodec.media.codings import coding
 from stcodec.media.packets import dispositions, is_cover
 
 # Any text file passes for a picture of a text terminal.

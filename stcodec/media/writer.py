@@ -13,7 +13,7 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from stcodec.common.files import is_special
+from stcodec.common.files import is_special, is_standard_stream
 from stcodec.common.sequences import PICTURE_ENDINGS, is_picture_output
 from stcodec.common.threads import leave_real_time
 from stcodec.common.values import (
@@ -81,7 +81,7 @@ def output_format(path: PathLike) -> str:
     """The format for an ending; `-` is YUV4MPEG2, and so is a pipe or device without one; "picture"
     a single one. UsageError for an ending that is not known."""
     ending = os.path.splitext(os.fspath(path))[1].lower()
-    if os.fspath(path) == "-" or (not ending and is_special(path)):
+    if is_standard_stream(path) or (not ending and is_special(path)):
         return "y4m"
     if ending in PICTURE_ENDINGS:
         return "pictures" if is_picture_output(path) else "picture"

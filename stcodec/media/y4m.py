@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from stcodec.common.codings import coding
 from stcodec.common.values import (
     FULL_RANGE,
     LIMITED_RANGE,
@@ -18,7 +19,6 @@ from stcodec.common.values import (
     StreamInfo,
     VideoInfo,
 )
-from stcodec.media.codings import coding
 
 # Which field is shown first.
 _INTERLACING = {PROGRESSIVE: "p", "tt": "t", "bt": "t", "bb": "b", "tb": "b"}
