@@ -175,6 +175,22 @@ def test_a_pipe_or_device_without_an_ending_takes_raw_video(bee_stp: Path, tmp_p
     assert pipe.is_fifo()
 
 
+def test_standard_output_by_its_other_names(source: Path, bee_stp: Path, tmp_path: Path) -> None:
+    """Behind `> file` is a file, which is there already; behind `>> file` it is not empty."""
+    encode = ["encode", source, "--model", "dct", "--effort", "0", "--quiet"]
+    for arguments in (encode, ["decode", bee_stp], ["concat", bee_stp, bee_stp, "-o"]):
+        expected = forked.finish([*arguments, "-"]).stdout
+        assert len(expected) > 500
+        for name in ("/dev/stdout", "/dev/fd/1"):
+            got = tmp_path / "got"
+            got.write_bytes(b"before")
+            with open(got, "ab") as file:
+                done = forked.finish([*arguments, name], stdout=file)
+            assert done.returncode == 0, done.stderr
+            assert got.read_bytes() == b"before" + expected
+    assert forked.finish([*encode, "--json", "/dev/stdout"]).returncode == 2
+
+
 def test_without_arguments_the_help_is_shown() -> None:
     done = run()
     assert done.returncode == 2

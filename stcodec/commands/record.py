@@ -23,7 +23,7 @@ from stcodec.commands.shared import (
     yes_option,
 )
 from stcodec.commands.types import FILE, Setting, Span
-from stcodec.common.files import check_input, check_output
+from stcodec.common.files import check_input, check_output, is_standard_stream
 from stcodec.common.values import Progress
 from stcodec.errors import UsageError
 from stcodec.options import EncodeOptions, RecordOptions, help_text
@@ -103,7 +103,7 @@ def record(
     """
     said = Reporter(as_json, quiet)
     check_target(target)
-    if target == "-":
+    if is_standard_stream(target):
         raise UsageError("record writes files; `stcodec encode - -` writes a stream")
     coding = EncodeOptions(**options)
     chosen = RecordOptions(every, keep, realtime, duration, timeout, give_up, format, adapt)

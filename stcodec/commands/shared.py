@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from stcodec.batch.plan import VIDEOS
 from stcodec.commands.types import FILE, Rate, Time
-from stcodec.common.files import Overwrite
+from stcodec.common.files import Overwrite, is_standard_stream
 from stcodec.common.sequences import (
     PICTURE_ENDINGS,
     existing_pictures,
@@ -268,7 +268,7 @@ def policy(overwrite: str | None, target: str) -> Overwrite:
     """Ask where a person can answer, else refuse."""
     if overwrite is not None:
         return Overwrite(overwrite)
-    if target == "-" or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if is_standard_stream(target) or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return Overwrite.NO
     there = os.path.isfile(target) or (is_picture_output(target) and existing_pictures(target))
     if there and click.confirm(f"{printable(target)} exists. Overwrite?", err=True):
@@ -336,7 +336,7 @@ def default_target(source: str, target: str | None, ending: str) -> str:
 def check_target(target: str, as_json: bool = False) -> None:
     """UsageError for a `.stp` file under the name of something else, and for a binary output on a
     terminal or where JSON goes; StcodecError where there is no standard output."""
-    if target != "-":
+    if not is_standard_stream(target):
         ending = os.path.splitext(target)[1].lower()
         if ending in VIDEOS or ending in PICTURE_ENDINGS:
             name = os.path.splitext(target)[0] + ".stp"
@@ -350,7 +350,7 @@ def check_target(target: str, as_json: bool = False) -> None:
 
 def check_stdout(target: str, as_json: bool) -> None:
     """What `check_target` says of standard output, for outputs of any kind."""
-    if target != "-":
+    if not is_standard_stream(target):
         return
     if as_json:
         raise UsageError("--json and an output on standard output exclude each other")

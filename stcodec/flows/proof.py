@@ -86,7 +86,8 @@ def read_back(output: BinaryIO) -> None:
     """Read a complete file again from its start, where it is a file: its checksums and totals.
     StcodecError."""
     output.flush()
-    if not os.path.isfile(output.name):
+    # What has been opened by its number, as standard output may have been, has that for a name.
+    if not isinstance(output.name, str) or not os.path.isfile(output.name):
         return
     with open(output.name, "rb") as stream:
         try:
