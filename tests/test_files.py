@@ -88,6 +88,35 @@ def test_pictures_that_appear_meanwhile_are_not_replaced(tmp_path: Path) -> None
     assert [p.read_bytes() for p in sorted(tmp_path.iterdir())] == [b"ours"] * 2
 
 
+def test_a_folder_of_pictures_is_made_and_goes_if_there_are_none(tmp_path: Path) -> None:
+    pattern = tmp_path / "new" / "%d.png"
+    check_output(pattern, Overwrite.NO)
+    with pytest.raises(InputError), temporary_pictures(pattern):
+        raise InputError("damaged")
+    assert left(tmp_path) == []
+    with temporary_pictures(pattern) as temporary:
+        Path(str(temporary) % 1).write_bytes(b"ours")
+    assert left(tmp_path / "new") == ["1.png"]
+    with pytest.raises(StcodecError, match=r"the folder .*far does not exist"):
+        check_output(tmp_path / "far" / "off" / "%d.png", Overwrite.NO)
+
+
+def test_a_folder_that_takes_nothing_is_known_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A benchmark of hours is not measured for a file that cannot be written."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StcodecError, match=r"the folder .*file is none"):
+        check_output(tmp_path / "file" / "a.stp", Overwrite.YES)
+    # Root, as whom tests may run, may write into any folder.
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    for name in ("a.stp", "a.json", "%d.png", "new/%d.png"):
+        with pytest.raises(StcodecError, match="nothing can be written into the folder"):
+            check_output(tmp_path / name, Overwrite.YES)
+    os.mkfifo(tmp_path / "pipe")
+    check_output(tmp_path / "pipe", Overwrite.NO)
+
+
 def fail(path: Path, error: type[StcodecError]) -> None:
     with temporary_output(path) as temporary:
         raise error(f"{temporary}: no space is left")

@@ -55,3 +55,12 @@ def test_values_that_are_not_there(bee: Path, bee_stp: Path, tmp_path: Path) -> 
         assert said in done.stderr
         assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_file_is_said_to_be_empty(tmp_path: Path) -> None:
+    """As a full disk or a copy that was broken off leaves it."""
+    empty = tmp_path / "a.stp"
+    empty.touch()
+    for arguments in (["info", empty], ["verify", empty], ["decode", empty, tmp_path / "a.mp4"]):
+        done = run(*arguments)
+        assert (done.returncode, done.stderr) == (3, f"stcodec: {empty}: is empty\n")

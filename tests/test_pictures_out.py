@@ -144,7 +144,7 @@ def test_existing_pictures_are_refused(tmp_path: Path) -> None:
     [
         ("one.png", 2, "frames/%04d.png"),
         ("%d-%d.png", 2, "one place"),
-        ("no/%d.png", 1, "does not exist"),
+        ("no/no/%d.png", 1, "does not exist"),
     ],
 )
 def test_names_that_will_not_do(

@@ -64,7 +64,7 @@ def decode(
 ) -> None:
     """Decode IN.stp into OUT: .mp4, .mkv, .mov, .webm, .y4m, or "-" for YUV4MPEG2 on standard
     output; or pictures such as frames/%04d.png, numbered from 1 (.png and .tif with 16 bits where
-    the video has more than 8, .jpg, .bmp).
+    the video has more than 8, .jpg, .bmp), whose folder is made.
 
     Without a name for it, film.stp becomes film.decoded.mp4: film.mp4 may be what it was made of.
     """

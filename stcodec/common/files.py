@@ -21,7 +21,9 @@ from stcodec.common.sequences import existing_pictures, find_sequence, is_pictur
 from stcodec.common.values import PathLike
 from stcodec.errors import InputError, OutputExistsError, StcodecError, UsageError
 
-STANDARD_STREAM = "-"
+# `-`, and what standard output is called besides: a shell's `> file` is behind that, which is
+# there already, and takes what comes as a pipe does.
+_STANDARD_STREAMS = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 # Bytes of a name that a hidden one takes over: file systems take 255 in all.
 _LONGEST_STEM, _LONGEST_ENDING = 80, 16
 # Letters of `tempfile`'s names.
@@ -36,8 +38,8 @@ class Overwrite(Enum):
 
 
 def is_standard_stream(path: PathLike) -> bool:
-    """True for `-`."""
-    return os.fspath(path) == STANDARD_STREAM
+    """True for `-`, and for another name of standard output."""
+    return os.fspath(path) in _STANDARD_STREAMS
 
 
 def check_input(path: PathLike) -> None:
@@ -91,8 +93,8 @@ def check_output(
     where = Path(path)
     if where.is_dir() or os.fspath(path).endswith(("/", os.sep)):
         raise UsageError(f"{os.fspath(path)}: is a directory: name the file that is to be in it")
-    if not where.parent.is_dir():
-        raise StcodecError(f"{where}: the folder {where.parent} does not exist")
+    # That of numbered pictures is made.
+    _check_folder(where if not is_picture_output(where) or where.parent.exists() else where.parent)
     if is_picture_output(where) and (pictures := existing_pictures(where)):
         where = pictures[0]
     # A link that leads nowhere is there, too.
@@ -104,6 +106,16 @@ def check_output(
     if overwrite is Overwrite.YES:
         return
     raise _exists(where)
+
+
+def _check_folder(where: Path) -> None:
+    """StcodecError where no file can be made, for want of a folder or of the right to."""
+    folder = where.parent
+    if not folder.is_dir():
+        why = "is none" if os.path.lexists(folder) else "does not exist"
+        raise StcodecError(f"{where}: the folder {folder} {why}")
+    if not os.access(folder, os.W_OK) and not is_special(where):
+        raise StcodecError(f"{where}: nothing can be written into the folder {folder}")
 
 
 def make_folder(path: PathLike) -> None:
@@ -307,12 +319,27 @@ def temporary_folder(beside: Path | None) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """A folder that is there, or is made, and goes where the block fails."""
+    made = not path.exists()
+    try:
+        if made:
+            path.mkdir()
+        yield
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+@contextlib.contextmanager
 def temporary_pictures(path: PathLike, overwrite: Overwrite = Overwrite.YES) -> Iterator[Path]:
     """As `temporary_output`, for the numbered pictures of a name such as `frames/%04d.png`: that
-    name in a folder beside them."""
+    name in a folder beside them. Theirs is made if it is not there."""
     where, new = Path(path), []
     try:
-        with temporary_folder(where.parent) as folder:
+        with _folder(where.parent), temporary_folder(where.parent) as folder:
             yield folder / where.name
             try:
                 for picture in sorted(folder.iterdir()):

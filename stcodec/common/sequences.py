@@ -65,8 +65,10 @@ def is_picture_output(path: PathLike) -> bool:
 
 def existing_pictures(path: PathLike) -> list[Path]:
     """The pictures that are there already where `is_picture_output`, in the order of their numbers.
-    InputError without their folder."""
+    InputError where their folder cannot be read."""
     text = os.fspath(path)
+    if not os.path.lexists(os.path.dirname(text) or "."):
+        return []
     return [Path(text % n) for n in sorted(_numbers(text))]
 
 

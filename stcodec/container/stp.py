@@ -140,7 +140,10 @@ class Reader:
         self.streams: tuple[StreamInfo, ...] = ()
         self.metadata: dict[str, str] = {}
         self.blobs: dict[str, bytes] = {}
-        if self._read(len(SIGNATURE)) != SIGNATURE:
+        found = self._read(len(SIGNATURE))
+        if not found:
+            raise DamagedFileError("is empty")
+        if found != SIGNATURE:
             raise DamagedFileError("not a .stp file (stcodec encode makes one of a video)")
         tag, body = self._section()
         if tag != HEAD:
