@@ -79,6 +79,32 @@ class Pipe(io.RawIOBase):
         return len(chunk)
 
 
+@pytest.mark.parametrize("piped", [False, True])
+def test_what_has_no_picture_yet_is_told_in_our_words(
+    whole: dict[str, Path], tmp_path: Path, piped: bool
+) -> None:
+    """FFmpeg says of such a beginning that it is the end of a file, an invalid argument or a disk
+    that fails, by its format."""
+    ours = re.compile(
+        "(is empty|nothing came|is no media file that can be read|ends before its first picture"
+        "|its index .moov atom. |no picture can be decoded|holds no video|no decoder for its)"
+    )
+    raw = {name: path.read_bytes() for name, path in whole.items()} | {"a.h264": b"\0\0\0\1\x67"}
+    cut = tmp_path / "cut"
+    for name, data in raw.items():
+        for length in (*range(0, 64, 3), *range(64, 1200, 71)):
+            path = cut.with_suffix(Path(name).suffix)
+            path.write_bytes(data[:length])
+            source: Any = path
+            if piped:
+                source = CountedReader(Pipe(data[:length]))  # type: ignore[arg-type]
+            try:
+                count(source)
+            except InputError as error:
+                said = str(error).removeprefix("a pipe: ").removeprefix(f"{path}: ")
+                assert ours.match(said), (name, length, said)
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_what_is_whole_is_kept(whole: dict[str, Path], tmp_path: Path, name: str) -> None:
     data, short = whole[name].read_bytes(), tmp_path / name

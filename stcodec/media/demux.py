@@ -345,11 +345,8 @@ def _open(
     except (FFmpegError, OSError, ValueError) as error:
         piped = isinstance(source, CountedReader)
         whole = piped or not isinstance(source, (str, os.PathLike)) or os.path.isfile(source)
-        why = why_unreadable(skimmer.head, piped, skimmer.missing) if whole else None
-        said = reason(error)
-        if why is None and isinstance(error, InvalidDataError):
-            why = "is no media file that can be read"
-        raise InputError(f"{name}: {why or said}") from error
+        why = why_unreadable(skimmer.head, piped, skimmer.missing, error) if whole else None
+        raise InputError(f"{name}: {why or reason(error)}") from error
 
 
 def _decode_in_order(decoder: Any, strict: bool) -> None:

@@ -12,7 +12,9 @@ Walk = Generator[int, bytes, None]
 these, or minus the number to pass over, and is sent none. It ends where nothing is promised any
 more, and breaks off, whole, in front of something to be read."""
 
-_SNIFFED, _KEPT = 16, 1024
+KEPT = 1024
+"""How many of the first bytes of a file are kept."""
+_SNIFFED = 16
 _UNKNOWN_32 = (0, 0xFFFFFFFF)
 
 
@@ -31,7 +33,7 @@ class Skimmer:
         """The next bytes of the file."""
         if self._walk is None:
             data = self.head + data
-            self.head = data[:_KEPT]
+            self.head = data[:KEPT]
             if len(data) < _SNIFFED:
                 return
             self._begin()
@@ -44,7 +46,7 @@ class Skimmer:
     def skim(self, stream: BinaryIO, size: int) -> None:
         """A file of `size` bytes that can be read from any place; little of it is read."""
         stream.seek(0)
-        self.head = stream.read(_KEPT)
+        self.head = stream.read(KEPT)
         unit = self._begin()
         place = max(0, size // unit - 1) * unit if unit > 1 else 0
         while self._wanted and place < size:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import re
 
+from av.error import InvalidDataError
+
 from stcodec.container.stp import SIGNATURE
+from stcodec.media.shortfall import KEPT
 
 INDEX_IN_FRONT = (
     "a pipe needs it in front, as `ffmpeg -i IN -c copy -movflags faststart OUT.mp4` puts it"
 )
 """What to do about an MP4 whose index comes last."""
 _MOVES = 2  # a flag of WebP
+_NOTHING = ("is empty", "nothing came")
 _BOX = re.compile(rb".{4}(ftyp|mdat|wide|moov|moof|styp|free|skip)", re.DOTALL)
 
 
 def why_without_pictures(head: bytes, piped: bool) -> str:
     """In a few words, of a file whose first bytes are `head`."""
+    if not head:
+        return _NOTHING[piped]
     if piped and _BOX.match(head):
         return f"its index (moov atom) comes behind the pictures: {INDEX_IN_FRONT}"
     if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20:21] and head[20] & _MOVES:
@@ -26,11 +32,13 @@ def why_without_pictures(head: bytes, piped: bool) -> str:
     return "no picture can be decoded"
 
 
-def why_unreadable(head: bytes, piped: bool, missing: int) -> str | None:
-    """In a few words; None where its first bytes, `head`, say nothing. missing: bytes by which the
-    file is known to be too short."""
+def why_unreadable(
+    head: bytes, piped: bool, missing: int, error: BaseException | None = None
+) -> str | None:
+    """In a few words; None where neither its first bytes, `head`, nor FFmpeg's `error` say it.
+    missing: bytes by which the file is known to be too short."""
     if not head:
-        return "is empty" if not piped else "nothing came"
+        return _NOTHING[piped]
     if head.startswith(SIGNATURE):
         return "is a .stp file already: `stcodec decode` makes a video of it"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -52,4 +60,9 @@ def why_unreadable(head: bytes, piped: bool, missing: int) -> str | None:
             "before it was complete; nothing can be read without the index, which tools such as "
             "untrunc rebuild from another recording of the same camera"
         )
+    if isinstance(error, InvalidDataError):
+        return "is no media file that can be read"
+    # FFmpeg says this in words of its own in each format: an end, an argument, even a failing disk.
+    if isinstance(error, EOFError) or missing or len(head) < KEPT:
+        return "ends before its first picture: it was cut off, or is still being written"
     return None
