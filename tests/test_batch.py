@@ -291,6 +291,29 @@ def test_usage(arguments: list[object], code: int, text: str, tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
+def test_a_link_that_leads_nowhere_is_a_file_that_failed(tmp_path: Path) -> None:
+    """Where the disk is not there that it leads onto, a film would be left out without a word."""
+    (tmp_path / "in").mkdir()
+    write_clip(tmp_path / "in" / "a.mp4", clip(2))
+    (tmp_path / "in" / "b.mp4").symlink_to(tmp_path / "gone.mp4")
+    done = batch("in", "-o", "out", *FAST, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "in/b.mp4  is a link that leads nowhere" in done.stderr
+    assert files(tmp_path / "out") == ["a.stp"]
+
+
+def test_a_full_disk_under_the_state_is_named(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", clip(2))
+    streams = ("/dev/null", str(tmp_path / "said"), str(tmp_path / "told"))
+    words = ["batch", "a.mp4", "-o", "out", *map(str, FAST)]
+    process = forked.start(words, {**os.environ}, streams, tmp_path, largest=100)
+    process.join(60)
+    assert process.exitcode == 1
+    assert (tmp_path / "told").read_text().splitlines()[-1] == (
+        f"stcodec: out/.stcodec-batch/state.jsonl: {os.strerror(errno.EFBIG)}"
+    )
+
+
 class _Intruder:
     """A pool in whose time something else takes the name of the output."""
 

@@ -108,9 +108,9 @@ def _search(
         folders[:] = sorted(f for f in keep if os.path.realpath(os.path.join(root, f)) != inside)
         for name in sorted(files):
             path = os.path.join(root, name)
-            if (
-                not name.startswith(".")
-                and os.path.splitext(name)[1].lower() in wanted
-                and os.path.isfile(path)
-            ):
+            if name.startswith(".") or os.path.splitext(name)[1].lower() not in wanted:
+                continue
+            if os.path.isfile(path):
                 yield path, os.path.relpath(path, folder)
+            elif not os.path.exists(path):  # as one onto a disk that is not there
+                problems.append((path, f"{path}: is a link that leads nowhere"))

@@ -18,7 +18,7 @@ from stcodec.common.files import Overwrite, check_output, give_name
 from stcodec.common.interrupts import held_back
 from stcodec.common.signatures import Signature, signature
 from stcodec.common.threads import cores
-from stcodec.errors import DamagedFileError, InputError, OutputExistsError
+from stcodec.errors import DamagedFileError, InputError, OutputExistsError, StcodecError
 from stcodec.flows import sources
 from stcodec.options import DecodeOptions, EncodeOptions
 
@@ -175,7 +175,7 @@ class Batch:
                         yield Event(
                             "decoded" if settings.decode else "encoded", entry, entry.result
                         )
-                    except (OutputExistsError, OSError) as error:
+                    except (StcodecError, OSError) as error:
                         yield _failed(entry, *_cause(error))
                 elif "larger" in record:
                     why = record["larger"].removeprefix(f"{entry.task.source}: ")
@@ -206,7 +206,7 @@ class Batch:
 
     def _finish(self, entry: Entry, made: str, before: dict[str, int]) -> None:
         """Give a complete output its name. What is written down first tells the next run that the
-        output is this batch's. OutputExistsError, OSError."""
+        output is this batch's. StcodecError, OSError."""
         target, overwrite = self._place(entry)
         sha256 = entry.result.pop("sha256")
         with held_back():
@@ -232,13 +232,13 @@ class Batch:
             try:
                 target, overwrite = self._place(entry)
                 give_name(Path(made), target, overwrite)
-            except (OutputExistsError, OSError) as error:
+            except (StcodecError, OSError) as error:
                 return _failed(entry, *_cause(error))
         final = os.path.join(self.settings.output, entry.task.target)
         return _failed(entry, record["failed"].replace(made, final), record["exit_code"])
 
     def _place(self, entry: Entry) -> tuple[Path, Overwrite]:
-        """Where an output goes, in a folder that is there. OutputExistsError, OSError."""
+        """Where an output goes, in a folder that is there. StcodecError, OSError."""
         target = Path(self.settings.output, entry.task.target)
         target.parent.mkdir(parents=True, exist_ok=True)
         overwrite = Overwrite.YES if entry.replaces else Overwrite.NO
@@ -276,7 +276,7 @@ def _is_intact(path: Path, known: dict[str, Any]) -> bool:
     )
 
 
-def _cause(error: OutputExistsError | OSError) -> tuple[str, int]:
+def _cause(error: StcodecError | OSError) -> tuple[str, int]:
     """Why an output did not get its name, and the exit code."""
     if isinstance(error, OSError):
         return f"{error.filename2 or error.filename}: {error.strerror}", 1

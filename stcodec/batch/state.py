@@ -105,27 +105,34 @@ class State:
             place.mkdir(exist_ok=True)
             _tidy(place)
         # Whatever a torn line began ends here.
-        self._log.write("\n")
+        self._write("\n")
 
     def close(self, ended: bool) -> None:
         """Stop writing, and remove what is not complete, unless the run has not `ended` and the
         next one may go on with it."""
         if self._log is None:
             return
-        self._log.close()
+        with contextlib.suppress(OSError):  # what a full disk did not take was said already
+            self._log.close()
         for place in [] if ended else self.work.iterdir():
             _tidy(place)
         if ended or not any(self.work.glob("*/*")):
             shutil.rmtree(self.work, ignore_errors=True)
 
     def add(self, record: str, **values: Any) -> None:
-        """Append a record: on the disk when this returns."""
-        assert self._log is not None
-        self._log.write(to_json({"record": record, "time": time.time(), **values}) + "\n")
-        self._log.flush()
-        os.fsync(self._log.fileno())
+        """Append a record: on the disk when this returns. OSError that names the file."""
+        self._write(to_json({"record": record, "time": time.time(), **values}) + "\n")
         if record in _OF_OUTPUTS:
             self._remember(record, values)
+
+    def _write(self, text: str) -> None:
+        assert self._log is not None
+        try:
+            self._log.write(text)
+            self._log.flush()
+            os.fsync(self._log.fileno())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._log.name) from error
 
     def _remember(self, kind: str, record: dict[str, Any]) -> None:
         """The last that is known of an output."""
