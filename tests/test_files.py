@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import socket
 import stat
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import stcodec
 from stcodec.common.files import (
     Overwrite,
     check_output,
@@ -21,8 +25,10 @@ from stcodec.common.files import (
     temporary_pictures,
 )
 from stcodec.errors import InputError, OutputExistsError, StcodecError
+from stcodec.flows.decode import decode_steps
+from stcodec.flows.encode import encode_steps
 from stcodec.flows.targets import search_steps
-from stcodec.options import EncodeOptions
+from stcodec.options import DecodeOptions, EncodeOptions
 
 
 def left(folder: Path) -> list[str]:
@@ -86,6 +92,38 @@ def test_pictures_that_appear_meanwhile_are_not_replaced(tmp_path: Path) -> None
     assert (tmp_path / "2.png").read_bytes() == b"theirs"
     make(Overwrite.YES)
     assert [p.read_bytes() for p in sorted(tmp_path.iterdir())] == [b"ours"] * 2
+
+
+def fail_after(what: Callable[[], object]) -> None:
+    what()
+    raise InputError("damaged")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells where a file is")
+def test_a_folder_that_gets_another_name_takes_its_output_along(
+    tmp_path: Path, bee: Path, bee_stp: Path
+) -> None:
+    """An encode takes hours, and meanwhile somebody tidies up."""
+    before, after = tmp_path / "before", tmp_path / "after"
+
+    def steps(name: str, make: Callable[..., Iterator[object]], source: Path, options: Any) -> None:
+        before.mkdir()
+        for number, _ in enumerate(make(source, before / name, options)):
+            if number == 0:
+                before.rename(after)
+
+    steps("a.stp", encode_steps, bee, EncodeOptions(model="dct", effort=0))
+    assert left(after) == ["a.stp"]
+    assert stcodec.decode(after / "a.stp", tmp_path / "a.mkv").frames == 20
+    shutil.rmtree(after)
+    with pytest.raises(StcodecError, match=r"before/%d.png: cannot be written"):
+        steps("%d.png", decode_steps, bee_stp, DecodeOptions())
+    assert left(after) == []
+    shutil.rmtree(after)
+    before.mkdir()
+    with pytest.raises(InputError), temporary_output(before / "a.stp"):
+        fail_after(lambda: before.rename(after))
+    assert left(after) == []
 
 
 def test_a_folder_of_pictures_is_made_and_goes_if_there_are_none(tmp_path: Path) -> None:

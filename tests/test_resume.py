@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import stcodec
-from stcodec.common.files import broken_output
+from stcodec.common.leftovers import broken_output
 from stcodec.errors import StcodecError, UsageError
 from stcodec.flows import inspect
 from stcodec.options import EncodeOptions, default

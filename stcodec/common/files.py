@@ -5,17 +5,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
 from stcodec.common.addresses import is_address, without_secrets
 from stcodec.common.interrupts import held_back
-from stcodec.common.leftovers import PARTIAL, RESUMABLE, claim, claimed, clear
+from stcodec.common.leftovers import (
+    PARTIAL,
+    claim,
+    claimed,
+    clear,
+    hidden_name,
+    led_to,
+    whereabouts,
+)
 from stcodec.common.pipes import CountedReader
 from stcodec.common.sequences import existing_pictures, find_sequence, is_picture_output
 from stcodec.common.values import PathLike
@@ -24,10 +33,6 @@ from stcodec.errors import InputError, OutputExistsError, StcodecError, UsageErr
 # `-`, and what standard output is called besides: a shell's `> file` is behind that, which is
 # there already, and takes what comes as a pipe does.
 _STANDARD_STREAMS = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-# Bytes of a name that a hidden one takes over: file systems take 255 in all.
-_LONGEST_STEM, _LONGEST_ENDING = 80, 16
-# Letters of `tempfile`'s names.
-_RANDOM = 8
 
 
 class Overwrite(Enum):
@@ -138,11 +143,6 @@ def is_special(path: PathLike) -> bool:
         return False
 
 
-def _led_to(where: Path) -> Path:
-    """What a link leads to; `where` itself if it is none, or leads nowhere."""
-    return where.resolve() if where.is_symlink() and where.exists() else where
-
-
 @contextlib.contextmanager
 def open_output(
     path: PathLike, overwrite: Overwrite = Overwrite.YES, key: str = "", keep: bool = False
@@ -178,7 +178,7 @@ def temporary_output(
     name; keep: leave what is not complete, for `broken_output`.
     """
     # What a link leads to is replaced, and the link stays.
-    where = _led_to(Path(path)) if overwrite is Overwrite.YES else Path(path)
+    where = led_to(Path(path)) if overwrite is Overwrite.YES else Path(path)
     if is_special(where):
         try:
             yield where
@@ -190,7 +190,7 @@ def temporary_output(
     handle, name = -1, ""
     try:
         clear(where.parent)
-        prefix, suffix = _hidden(where, key, keep)
+        prefix, suffix = hidden_name(where, key, keep)
         with held_back():
             handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=where.parent)
             if not claim(handle):
@@ -199,6 +199,9 @@ def temporary_output(
         temporary = Path(name)
         yield temporary
         keep = False
+        temporary = whereabouts(temporary, handle)
+        if temporary != Path(name):
+            where = temporary.with_name(where.name)
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
@@ -212,61 +215,9 @@ def temporary_output(
     finally:
         with held_back():
             if name and not keep:
-                Path(name).unlink(missing_ok=True)
+                whereabouts(Path(name), handle).unlink(missing_ok=True)
             if handle >= 0:
                 os.close(handle)
-
-
-class Broken:
-    """What dead processes have left of an output. stream: the longest of it, None if there is
-    nothing."""
-
-    def __init__(self, stream: BinaryIO | None = None, files: Sequence[Path] = ()) -> None:
-        self.stream, self._files = stream, files
-
-    def discard(self) -> None:
-        """Remove all of it; what is open can still be read where the system allows that."""
-        for file in self._files:
-            file.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def broken_output(path: PathLike, key: str) -> Iterator[Broken]:
-    """What dead processes have left of `path`, or of what it links to, with this key (see
-    `temporary_output`)."""
-    with contextlib.ExitStack() as stack:
-        left = []
-        for file in _left_of(_led_to(Path(path)), key):
-            handle = stack.enter_context(claimed(file))
-            if handle is not None:
-                left.append((os.fstat(handle).st_size, file))
-        left.sort(reverse=True)
-        stream = stack.enter_context(open(left[0][1], "rb")) if left else None
-        yield Broken(stream, [file for _, file in left])
-
-
-def _left_of(where: Path, key: str) -> list[Path]:
-    """Hidden files that are, or were to become, `where`."""
-    names = []
-    for keep in (True, False):
-        prefix, suffix = _hidden(where, key, keep)
-        names += [
-            where.parent / name
-            for name in os.listdir(where.parent)
-            if name.startswith(prefix)
-            and name.endswith(suffix)
-            and len(name) == len(prefix) + _RANDOM + len(suffix)
-        ]
-    return names
-
-
-def _hidden(where: Path, key: str = "", keep: bool = False) -> tuple[str, str]:
-    """Beginning and end of a hidden name with the same ending, for a name of any length."""
-    ending = where.suffix if len(os.fsencode(where.suffix)) <= _LONGEST_ENDING else ""
-    text = os.fsencode(where.stem)[:_LONGEST_STEM].decode("utf-8", "ignore")
-    stem = os.fsdecode(text.encode())  # which is another text where names are no UTF-8
-    kind = RESUMABLE if keep else PARTIAL
-    return f".{stem}.{key}." if key else f".{stem}.", f".{kind}{ending}"
 
 
 def _flush(path: Path) -> None:
@@ -314,8 +265,13 @@ def temporary_folder(beside: Path | None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(
         prefix=".stcodec.", suffix=f".{PARTIAL}", dir=beside
     ) as folder:
-        with claimed(Path(folder)):
-            yield Path(folder)
+        with claimed(Path(folder)) as handle:
+            try:
+                yield Path(folder)
+            finally:
+                now = Path(folder) if handle is None else whereabouts(Path(folder), handle)
+                if now != Path(folder):
+                    shutil.rmtree(now, ignore_errors=True)
 
 
 @contextlib.contextmanager

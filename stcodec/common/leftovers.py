@@ -10,8 +10,11 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
+
+from stcodec.common.values import PathLike
 
 try:
     import fcntl
@@ -23,6 +26,10 @@ PARTIAL, RESUMABLE = "partial", "resume"
 what another encode may go on with."""
 _LEFT = re.compile(r"\..+\.[a-z0-9_]{8}\.partial(\.[^.]{1,15})?", re.DOTALL)
 _RESUMABLE = re.compile(r"\..+\.resume(\.[^.]{1,15})?", re.DOTALL)
+# Bytes of a name that a hidden one takes over: file systems take 255 in all.
+_LONGEST_STEM, _LONGEST_ENDING = 80, 16
+# Letters of `tempfile`'s names.
+_RANDOM = 8
 # A process says that a file is its own a moment after making it.
 _SECONDS_OF_GRACE = 60
 _cleared: set[Path] = set()
@@ -117,3 +124,71 @@ def _clear(path: Path) -> None:
             shutil.rmtree(path)
         elif handle is not None:
             path.unlink()
+
+
+def led_to(where: Path) -> Path:
+    """What a link leads to; `where` itself if it is none, or leads nowhere."""
+    return where.resolve() if where.is_symlink() and where.exists() else where
+
+
+def whereabouts(path: Path, handle: int) -> Path:
+    """Where an open file or folder is now, where the system tells: a folder that it is in may have
+    been renamed."""
+    with contextlib.suppress(OSError):
+        if handle >= 0 and not path.exists():
+            now = Path(os.readlink(f"/proc/self/fd/{handle}"))
+            if now.name == path.name and os.path.samestat(os.stat(now), os.fstat(handle)):
+                return now
+    return path
+
+
+class Broken:
+    """What dead processes have left of an output. stream: the longest of it, None if there is
+    nothing."""
+
+    def __init__(self, stream: BinaryIO | None = None, files: Sequence[Path] = ()) -> None:
+        self.stream, self._files = stream, files
+
+    def discard(self) -> None:
+        """Remove all of it; what is open can still be read where the system allows that."""
+        for file in self._files:
+            file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def broken_output(path: PathLike, key: str) -> Iterator[Broken]:
+    """What dead processes have left of `path`, or of what it links to, with this key (see
+    `temporary_output`)."""
+    with contextlib.ExitStack() as stack:
+        left = []
+        for file in _left_of(led_to(Path(path)), key):
+            handle = stack.enter_context(claimed(file))
+            if handle is not None:
+                left.append((os.fstat(handle).st_size, file))
+        left.sort(reverse=True)
+        stream = stack.enter_context(open(left[0][1], "rb")) if left else None
+        yield Broken(stream, [file for _, file in left])
+
+
+def _left_of(where: Path, key: str) -> list[Path]:
+    """Hidden files that are, or were to become, `where`."""
+    names = []
+    for keep in (True, False):
+        prefix, suffix = hidden_name(where, key, keep)
+        names += [
+            where.parent / name
+            for name in os.listdir(where.parent)
+            if name.startswith(prefix)
+            and name.endswith(suffix)
+            and len(name) == len(prefix) + _RANDOM + len(suffix)
+        ]
+    return names
+
+
+def hidden_name(where: Path, key: str = "", keep: bool = False) -> tuple[str, str]:
+    """Beginning and end of a hidden name with the same ending, for a name of any length."""
+    ending = where.suffix if len(os.fsencode(where.suffix)) <= _LONGEST_ENDING else ""
+    text = os.fsencode(where.stem)[:_LONGEST_STEM].decode("utf-8", "ignore")
+    stem = os.fsdecode(text.encode())  # which is another text where names are no UTF-8
+    kind = RESUMABLE if keep else PARTIAL
+    return f".{stem}.{key}." if key else f".{stem}.", f".{kind}{ending}"

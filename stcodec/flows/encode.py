@@ -15,8 +15,6 @@ from stcodec.codec.model_files import Model, load_model
 from stcodec.common.arithmetic import Arithmetic
 from stcodec.common.devices import choose_device
 from stcodec.common.files import (
-    Broken,
-    broken_output,
     check_input,
     check_output,
     input_size,
@@ -25,6 +23,7 @@ from stcodec.common.files import (
     open_input,
     open_output,
 )
+from stcodec.common.leftovers import Broken, broken_output
 from stcodec.common.pipes import CountedReader
 from stcodec.common.signatures import signature, written_since
 from stcodec.common.timeline import Window, cut, nothing_in

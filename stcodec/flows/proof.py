@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -12,6 +12,7 @@ from stcodec.codec.chunk import ChunkRun
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.model_files import Model
 from stcodec.codec.patches import planes_from_frames
+from stcodec.common.leftovers import whereabouts
 from stcodec.common.values import Planes
 from stcodec.container import stp
 from stcodec.encoder.encoder import ChunkEncoder, EncodedChunk
@@ -87,9 +88,12 @@ def read_back(output: BinaryIO) -> None:
     StcodecError."""
     output.flush()
     # What has been opened by its number, as standard output may have been, has that for a name.
-    if not isinstance(output.name, str) or not os.path.isfile(output.name):
+    if not isinstance(output.name, str):
         return
-    with open(output.name, "rb") as stream:
+    where = whereabouts(Path(output.name), output.fileno())
+    if not where.is_file():
+        return
+    with open(where, "rb") as stream:
         try:
             for _ in stp.Reader(stream):
                 pass

@@ -13,7 +13,8 @@ from typing import BinaryIO
 
 import stcodec
 from stcodec.codec.model_files import Model
-from stcodec.common.files import Broken, check_input, input_size, is_standard_stream
+from stcodec.common.files import check_input, input_size, is_standard_stream
+from stcodec.common.leftovers import Broken
 from stcodec.common.sequences import find_sequence
 from stcodec.common.values import Packet, PathLike, StreamInfo
 from stcodec.container import records, stp
