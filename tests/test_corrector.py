@@ -47,7 +47,12 @@ def said(made: Network, rows: int, columns: int) -> list[Tensor]:
 @pytest.mark.parametrize("grid", [(1, 1), (3, 7), (9, 20)])
 @pytest.mark.parametrize(
     ("width", "memory", "patch"),
-    [(96, 24, PatchSize()), (24, 0, PatchSize()), (32, 5, PatchSize(h=16, w=8))],
+    [
+        (96, 24, PatchSize()),
+        (24, 0, PatchSize()),
+        (48, 4, PatchSize()),
+        (32, 5, PatchSize(h=16, w=8)),
+    ],
 )
 def test_loops_and_tensors_agree(
     width: int, memory: int, patch: PatchSize, grid: tuple[int, int]

@@ -14,7 +14,7 @@ from numba import float32
 
 from stcodec.codec import input_kernels
 from stcodec.common.compiled import compiled, inner
-from stcodec.common.simd_kernels import multiply_5_by_16
+from stcodec.common.simd_kernels import many_registers, multiply_5_by_16, multiply_5_by_32
 
 TILE, LANES = 5, 16
 
@@ -78,23 +78,23 @@ def _product(
 ) -> None:
     """Send `count` patches, the first of which is at a place of the flat `rows`, through a layer to
     a place of the flat `out`."""
-    inputs, outputs = layer.inputs, layer.outputs
-    for panel in range(outputs // LANES):
-        start = block * outputs + panel * LANES
+    inputs, outputs, weights, biases = layer.inputs, layer.outputs, layer.weights, layer.biases
+    panel = 0
+    while panel < outputs:
+        start = block * outputs + panel
+        both: bool = many_registers() and panel + LANES < outputs
+        first = start * inputs
         for n in range(0, count, TILE):
-            multiply_5_by_16(
-                out,
-                to + n * outputs + panel * LANES,
-                outputs,
-                rows,
-                at + n * inputs,
-                inputs,
-                layer.weights,
-                start * inputs,
-                layer.biases,
-                start,
-                inputs,
-            )
+            place, source = to + n * outputs + panel, at + n * inputs
+            if both:
+                multiply_5_by_32(
+                    out, place, outputs, rows, source, inputs, weights, first, biases, start, inputs
+                )
+            else:
+                multiply_5_by_16(
+                    out, place, outputs, rows, source, inputs, weights, first, biases, start, inputs
+                )
+        panel += 2 * LANES if both else LANES
 
 
 @inner

@@ -67,6 +67,15 @@ def _numbers(values: list[int]) -> Any:
     return ir.Constant(ir.VectorType(_INT, len(values)), values)
 
 
+@intrinsic
+def _many_registers(_typing: Any) -> Any:
+    def write(context: Any, _builder: Any, _signature: Any, _arguments: Any) -> Any:
+        features = context.codegen().magic_tuple()[2]
+        return context.get_constant(types.boolean, "+avx512f" in features)
+
+    return types.boolean(), write
+
+
 def _differences_of(count: int) -> Any:
     """differences(a, i, b, j): the sum int32 of absolute differences of so many bytes of a and b,
     from the places i and j (uint64) on."""
@@ -164,12 +173,13 @@ def _add_pairs_of(count: int) -> Any:
     return add
 
 
-def _products_of(high: int, count: int) -> Any:
+def _products_of(high: int, count: int, panels: int = 1) -> Any:
     """multiply(out, to, next, rows, at, width, panel, first, bias, start, length): write to `high`
     rows float32 of `out`, each `next` numbers behind the one before and the first from the place
     `to` on, `count` products: of as many rows of `length` numbers float32, `width` from each other
     and the first from the place `at` on, and a matrix float32 [length, count] at the place `first`
-    of `panel`. They start from as many numbers of `bias`, from the place `start` on."""
+    of `panel`. They start from as many numbers of `bias`, from the place `start` on. Of several
+    panels, one behind the other, the products are side by side, and so is the bias."""
     lanes, place = ir.VectorType(_FLOAT, count), types.int64
 
     @intrinsic
@@ -180,19 +190,23 @@ def _products_of(high: int, count: int) -> Any:
         def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             w = _Writer(context, builder, signature, arguments)
             _, to, next_, _, at, width, _, first, _, start, length = arguments
-            begin = w.load(8, start, lanes)
-            sums = [cgutils.alloca_once_value(builder, begin) for _ in range(high)]
+            beside = [ir.Constant(_LONG, count * n) for n in range(panels)]
+            begin = [w.load(8, builder.add(start, more), lanes) for more in beside]
+            behind = [builder.add(first, builder.mul(length, more)) for more in beside]
+            sums = [[cgutils.alloca_once_value(builder, b) for b in begin] for _ in range(high)]
             with cgutils.for_range(builder, length, intp=_LONG) as loop:
                 row = builder.mul(loop.index, ir.Constant(_LONG, count))
-                factors = w.load(6, builder.add(first, row), lanes)
-                for n, total in enumerate(sums):
+                factors = [w.load(6, builder.add(one, row), lanes) for one in behind]
+                for n, totals in enumerate(sums):
                     here = builder.add(w.times(at, width, n), loop.index)
                     number = w.everywhere(w.load(3, here, _FLOAT), count)
-                    more = builder.fmul(number, factors, _ONCE)
-                    builder.store(builder.fadd(builder.load(total), more, _ONCE), total)
-            for n, total in enumerate(sums):
-                target = w.place(0, w.times(to, next_, n), lanes)
-                builder.store(builder.load(total), target).align = 1
+                    for total, factor in zip(totals, factors, strict=True):
+                        more = builder.fmul(number, factor, _ONCE)
+                        builder.store(builder.fadd(builder.load(total), more, _ONCE), total)
+            for n, totals in enumerate(sums):
+                for total, more in zip(totals, beside, strict=True):
+                    target = w.place(0, builder.add(w.times(to, next_, n), more), lanes)
+                    builder.store(builder.load(total), target).align = 1
             return context.get_dummy_value()
 
         signature = types.void(
@@ -313,8 +327,11 @@ def _squares_of(count: int) -> Any:
 differences_of_4, differences_of_8, differences_of_16 = (_differences_of(n) for n in (4, 8, 16))
 add_rows_of_32, add_rows_of_64 = _add_rows_of(32), _add_rows_of(64)
 add_pairs_of_8 = _add_pairs_of(8)
-# As many sums as a CPU of 16 registers holds, and enough for it to wait for none of them.
-multiply_5_by_16 = _products_of(5, 16)
+many_registers: Any = _many_registers
+"""Whether the CPU has 32 registers of 16 numbers float32 each (AVX-512), as a constant."""
+# As many sums as 16 registers of 8 numbers hold, and enough to wait for none of them. With
+# `many_registers` there are half as many operations in the first, which do wait.
+multiply_5_by_16, multiply_5_by_32 = _products_of(5, 16), _products_of(5, 16, 2)
 multiply_4_by_16, multiply_8_by_8 = _products_of(4, 16), _products_of(8, 8)
 filter_8, filter_16 = _filter_of(8), _filter_of(16)
 sum_by_16, squares_of_8 = _sum_by(16), _squares_of(8)
