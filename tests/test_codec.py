@@ -83,8 +83,8 @@ class Noisy(Network):
     """A network whose coefficients are off by noise of 1e-3 (a quarter of a grey level), wherever
     they are computed."""
 
-    def transform(self, patches: torch.Tensor) -> torch.Tensor:
-        exact = super().transform(patches)
+    def coefficients(self, frames: Frames) -> torch.Tensor:
+        exact = super().coefficients(frames)
         return exact + 1e-3 * (torch.rand_like(exact) - 0.5)
 
     def restore(self, decoded, *rest):  # type: ignore[no-untyped-def]

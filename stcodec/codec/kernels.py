@@ -28,6 +28,7 @@ class Loops(NamedTuple):
     loop_filter: ModuleType
     networks: ModuleType
     symbols: ModuleType
+    transform: ModuleType
     vectors: ModuleType
 
 
@@ -68,6 +69,7 @@ def _modules() -> Loops | None:
             loop_filter_kernels,
             network_kernels,
             symbol_kernels,
+            transform_kernels,
             vector_kernels,
         )
     except ImportError:  # without the compiler's library there are none
@@ -79,6 +81,7 @@ def _modules() -> Loops | None:
         loop_filter_kernels,
         network_kernels,
         symbol_kernels,
+        transform_kernels,
         vector_kernels,
     )
 
@@ -93,7 +96,8 @@ def cached() -> bool:
     outer = found.compensation.add_prediction, found.indices.band_sums, found.indices.gather
     inner = found.indices.find, found.ans.read, found.symbols.take, found.vectors.code_field
     others = found.networks.correct, found.loop_filter.filtered
-    return all(is_cached(f) for f in (*outer, *inner, *others))
+    both = found.transform.transform, found.transform.restore
+    return all(is_cached(f) for f in (*outer, *inner, *others, *both))
 
 
 def cache_folder() -> Path | None:
@@ -125,6 +129,7 @@ def warm_up() -> None:
     _warm_up_networks(found.networks)
     _warm_up_filter(found.loop_filter)
     _warm_up_symbols(found.symbols)
+    _warm_up_transform(found.transform)
     _warm_up_vectors(found.vectors)
     _State.ready = True
 
@@ -183,6 +188,16 @@ def _warm_up_symbols(module: ModuleType) -> None:
     centroids, magnitudes = np.zeros((4, 2), np.float32), np.zeros((2, 4), np.int16)
     at, symbols = np.zeros(1, np.int64), np.ones((1, 2), np.int32)
     module.take(symbols, index, at, 0, centroids, 1023, magnitudes, some)
+
+
+def _warm_up_transform(module: ModuleType) -> None:
+    one, quarter = np.zeros(64, np.float32), np.zeros(16, np.int64)
+    lines, order = module.Lines(*(one,) * 4), np.zeros(64, np.int64)
+    places = module.Order(order, *(quarter,) * 2, order, quarter)
+    planes = module.Planes(np.zeros((16, 16), np.float32), *(np.zeros((8, 8), np.float32),) * 2)
+    rows = np.zeros((4, 96), np.float32)
+    module.transform(planes, lines, places, module.room(2), rows)
+    module.restore(rows, lines, places, module.room(2), planes)
 
 
 def _warm_up_vectors(module: ModuleType) -> None:

@@ -28,6 +28,7 @@ from stcodec.codec.blocks import (
 from stcodec.codec.corrector import Corrector
 from stcodec.codec.patches import Frames, PatchSize, patchify, unpatchify
 from stcodec.codec.scales import FRAME_KINDS, INTRA_LATTICES, PREDICTORS, SCALE_COUNT
+from stcodec.codec.separable import Separable
 from stcodec.codec.transform import LINES, transform_of
 from stcodec.codec.trunk import BLOCKS, Trunk
 
@@ -203,8 +204,9 @@ class Network(nn.Module):
         channels = config.patch.channels
         self._layout = transform_of(config.patch, config.transform)
         basis = self._layout.matrix
-        self.register_buffer("basis", basis)
+        self.register_buffer("basis", basis.clone())
         self._dc = int((self._layout.frequency == 0).sum())
+        self._by_lines = Separable(config.patch, config.transform, self._layout)
         self.overlap = overlap.Overlap(config.patch) if config.overlap else None
         # Linear prediction of a patch from the decoded errors of four neighbours; see
         # `scales.predictor_number`.
@@ -266,11 +268,19 @@ class Network(nn.Module):
 
     def coefficients(self, frames: Frames) -> Tensor:
         """The coefficients [N, C, rows, columns] of padded pictures, or of parts of them."""
-        return self.transform(patchify(self.mixed(frames), self.config.patch))
+        frames, patch = self.mixed(frames), self.config.patch
+        grid = frames.y.shape[2] // patch.h, frames.y.shape[3] // patch.w
+        if self._by_lines.fits(frames.y, len(frames.y), *grid, self.basis):
+            return self._by_lines.coefficients(frames)
+        return self.transform(patchify(frames, patch))
 
     def pictures(self, coefficients: Tensor) -> Frames:
         """The inverse of `coefficients`."""
-        frames = unpatchify(self.inverse(coefficients), self.config.patch)
+        count, _, rows, columns = coefficients.shape
+        if self._by_lines.fits(coefficients, count, rows, columns, self.basis):
+            frames = self._by_lines.pictures(coefficients)
+        else:
+            frames = unpatchify(self.inverse(coefficients), self.config.patch)
         return frames if self.overlap is None else self.overlap.after(frames)
 
     def mixed(self, frames: Frames) -> Frames:

@@ -32,12 +32,14 @@ class Transform:
     matrix: float32 [C, C]; row i is a basis picture of luma, U or V. frequency: float32 [C], of
     each row in cycles per luma sample times two (0 = DC, about 1.4 = the corner of luma); rows of
     the three planes are interleaved in its order, so that channel slices are frequency groups.
-    luma: bool [C], which rows are luma's. luma_grid: int64 [h, w], the row that each luma
-    coefficient is, by vertical and horizontal frequency.
+    order: int64 [C], which number each row has where luma, U and V come one after the other, each
+    by vertical, then by horizontal frequency. luma: bool [C], which rows are luma's. luma_grid:
+    int64 [h, w], the row that each luma coefficient is, by vertical and horizontal frequency.
     """
 
     matrix: Tensor
     frequency: Tensor
+    order: Tensor
     luma: Tensor
     luma_grid: Tensor
 
@@ -62,6 +64,7 @@ def transform_of(patch: PatchSize, name: str = "dct") -> Transform:
     return Transform(
         torch.tensor(matrix[order], dtype=torch.float32),
         torch.tensor(frequency[order], dtype=torch.float32),
+        torch.from_numpy(order),
         torch.from_numpy(order < luma),
         torch.from_numpy(order.argsort()[:luma].reshape(patch.h, patch.w)),
     )
