@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stcodec.codec.blocks import ConvolutionBlock, Pointwise, rows_of
+from stcodec.codec.products import lay_out, plain
 from stcodec.codec.trunk import Trunk
 
 if TYPE_CHECKING:
@@ -81,23 +82,13 @@ class Corrector:
         wide = -(-width // lanes) * lanes
         around = np.zeros((len(blocks), 10, wide), np.float32)
         for weights, block in zip(around, blocks, strict=True):
-            weights[:9, :width] = _plain(block.depthwise.weight).reshape(width, 9).T
-            weights[9, :width] = _plain(block.depthwise.bias)
+            assert block.depthwise.bias is not None
+            weights[:9, :width] = plain(block.depthwise.weight).reshape(width, 9).T
+            weights[9, :width] = plain(block.depthwise.bias)
 
         def layer(*layers: Pointwise, inputs: int = wide, parts: int = 1) -> network_kernels.Layer:
-            """Of `inputs` inputs, and of outputs in `parts` parts, filled up with zeros."""
-            outputs = layers[0].out_channels // parts
-            high = -(-outputs // lanes) * lanes
-            weights = np.zeros((len(layers), parts, high, inputs), np.float32)
-            biases = np.zeros((len(layers), parts, high), np.float32)
-            for weight, bias, one in zip(weights, biases, layers, strict=True):
-                matrix = _plain(one.weight)[:, :, 0, 0]
-                weight[:, :outputs, : one.in_channels] = matrix.reshape(parts, outputs, -1)
-                bias[:, :outputs] = _plain(one.bias).reshape(parts, outputs)
-            panels = weights.reshape(len(layers), -1, lanes, inputs).transpose(0, 1, 3, 2)
-            flat = np.ascontiguousarray(panels).reshape(-1), biases.reshape(-1)
-            made: network_kernels.Layer = loops.Layer(*flat, inputs, parts * high)
-            return made
+            matrices = [(one.weight[:, :, 0, 0], one.bias) for one in layers]
+            return lay_out(loops, matrices, inputs, parts)
 
         made: network_kernels.Layers = loops.Layers(
             layer(self._trunk.enter, inputs=self._trunk.enter.in_channels),
@@ -109,12 +100,6 @@ class Corrector:
             layer(self._leave),
         )
         return made
-
-
-def _plain(parameter: nn.Parameter | Tensor | None) -> np.ndarray:
-    assert parameter is not None
-    found: np.ndarray = parameter.detach().numpy()
-    return found
 
 
 def _rows(grid: Tensor) -> np.ndarray:

@@ -95,7 +95,7 @@ def cached() -> bool:
 
     outer = found.compensation.add_prediction, found.indices.band_sums, found.indices.gather
     inner = found.indices.find, found.ans.read, found.symbols.take, found.vectors.code_field
-    others = found.networks.correct, found.loop_filter.filtered
+    others = found.networks.correct, found.networks.product, found.loop_filter.filtered
     both = found.transform.transform, found.transform.restore
     return all(is_cached(f) for f in (*outer, *inner, *others, *both))
 
@@ -169,6 +169,7 @@ def _warm_up_networks(module: ModuleType) -> None:
         return module.Layer(np.zeros(inputs * outputs, np.float32), one.repeat(2), inputs, outputs)
 
     same = layer(module.LANES, module.LANES)
+    module.product(same, rows, rows.copy())
     layers = module.Layers(
         same, same, one.repeat(10)[None], same, layer(module.LANES, 2 * module.LANES), same, same
     )

@@ -88,12 +88,13 @@ class Means:
 
     def _predicted(self, close: Tensor, lattice: int) -> Tensor:
         """What the decoded neighbours [p, 4, C] of patches add to their means, [p, C]."""
-        predictor = self._network.spatial[scales.predictor_number(self._kind, lattice)]
-        count, channels = len(close), predictor.shape[1]
+        number, network = scales.predictor_number(self._kind, lattice), self._network
+        count, channels = len(close), network.config.predicted_channels
         if channels == close.shape[2]:
-            return close.view(count, 4 * channels) @ predictor
+            return network.neighbours(number, close.view(count, 4 * channels))
         delta = close.new_zeros(count, close.shape[2])
-        delta[:, :channels] = close[:, :, :channels].reshape(count, -1) @ predictor
+        some = close[:, :, :channels].reshape(count, -1)
+        delta[:, :channels] = network.neighbours(number, some)
         return delta
 
     def group(self, expected: Expected, group: int, start: int, end: int, values: Tensor) -> None:

@@ -27,6 +27,7 @@ from stcodec.codec.blocks import (
 )
 from stcodec.codec.corrector import Corrector
 from stcodec.codec.patches import Frames, PatchSize, patchify, unpatchify
+from stcodec.codec.products import Products
 from stcodec.codec.scales import FRAME_KINDS, INTRA_LATTICES, PREDICTORS, SCALE_COUNT
 from stcodec.codec.separable import Separable
 from stcodec.codec.transform import LINES, transform_of
@@ -122,6 +123,7 @@ class Surroundings(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.end = nn.ModuleList(last)
+        self._products = Products()
 
     def starts(self) -> tuple[int, ...]:
         """First channel of each group."""
@@ -143,12 +145,14 @@ class Surroundings(nn.Module):
         near = torch.cat([dc - dc.mean(2, keepdim=True), near[..., self._dc :]], dim=3).flatten(2)
         contrast = (near * near).sum(2, keepdim=True) * 0.25
         gain = (contrast + 1.0).sqrt()
-        x = self.enter[lattice % 2](torch.cat([near / gain, gain.log()], dim=2))
+        through = self._products.of
+        x = through(self.enter[lattice % 2], torch.cat([near / gain, gain.log()], dim=2))
         vector = between_knots(self.quality, quality) + self.lattice[lattice]
         scale, shift = vector[:, None].chunk(2, dim=2)
         x = x * (1 + scale) + shift
         for first, second in zip(self.mix[::2], self.mix[1::2], strict=True):
-            x = x + second(nn.functional.leaky_relu(first(nn.functional.leaky_relu(x, 0.1)), 0.1))
+            more = through(first, nn.functional.leaky_relu(x, 0.1))
+            x = x + through(second, nn.functional.leaky_relu(more, 0.1))
         return x, contrast
 
     def correct(
@@ -161,10 +165,11 @@ class Surroundings(nn.Module):
         """
         own = torch.cat([own[..., self._dc :], values], dim=2) if group else values
         size = (contrast + (own * own).sum(2, keepdim=True) + 1.0).sqrt()
-        x = self.begin[group](torch.cat([features, own / size, size.log()], dim=2))
+        through = self._products.of
+        x = through(self.begin[group], torch.cat([features, own / size, size.log()], dim=2))
         x = nn.functional.leaky_relu(x, 0.1)
-        x = x + self.middle[group](x)
-        return self.end[group](nn.functional.leaky_relu(x, 0.1)) * size
+        x = x + through(self.middle[group], x)
+        return through(self.end[group], nn.functional.leaky_relu(x, 0.1)) * size
 
 
 def compress(x: Tensor) -> Tensor:
@@ -212,6 +217,7 @@ class Network(nn.Module):
         # `scales.predictor_number`.
         near = config.predicted_channels
         self.spatial = nn.Parameter(torch.zeros(PREDICTORS, 4 * near, near))
+        self._products = Products()
         self.intra_mean = nn.Parameter(basis.sum(1) * 0.5)
         # log2 of the step of each kind of frame and channel, relative to that of the quality level.
         self.step_gain = nn.Parameter(torch.zeros(FRAME_KINDS, channels))
@@ -306,6 +312,11 @@ class Network(nn.Module):
     def inverse(self, coefficients: Tensor) -> Tensor:
         """Coefficients -> patch vectors; the inverse of `transform`."""
         return (coefficients.permute(0, 2, 3, 1) @ self.basis).permute(0, 3, 1, 2)
+
+    def neighbours(self, number: int, near: Tensor) -> Tensor:
+        """What predictor `number` makes of the decoded errors [p, 4 C] of patches' neighbours, [p,
+        C], of as many channels as it predicts."""
+        return self._products(number, near, (self.spatial[number].T, None))
 
     def _contrast(self, x: Tensor) -> Tensor:
         """The DC rows of coefficients, less the mean of the 3x3 neighbourhood: the networks see

@@ -14,7 +14,12 @@ from numba import float32
 
 from stcodec.codec import input_kernels
 from stcodec.common.compiled import compiled, inner
-from stcodec.common.simd_kernels import many_registers, multiply_5_by_16, multiply_5_by_32
+from stcodec.common.simd_kernels import (
+    many_registers,
+    multiply_1_by_16,
+    multiply_5_by_16,
+    multiply_5_by_32,
+)
 
 TILE, LANES = 5, 16
 
@@ -212,6 +217,23 @@ def _block(
         _product(layers.merge, block, hidden, 0, columns, room.around, 0)
         for n in range(count):
             own[n] += room.around[n]
+
+
+@compiled
+def product(layer: Layer, rows: np.ndarray, out: np.ndarray) -> None:
+    """Send rows float32 [p, inputs] through a layer: [p, outputs]. Nothing is read or written
+    behind the last one."""
+    count, inputs, outputs = len(rows), layer.inputs, layer.outputs
+    flat, target = rows.reshape(-1), out.reshape(-1)
+    whole = count - count % TILE
+    _product(layer, 0, flat, 0, whole, target, 0)
+    for n in range(whole, count):
+        for panel in range(0, outputs, LANES):
+            place, first = n * outputs + panel, panel * inputs
+            multiply_1_by_16(
+                target, place, outputs, flat, n * inputs, inputs, layer.weights, first,
+                layer.biases, panel, inputs,
+            )  # fmt: skip
 
 
 @compiled

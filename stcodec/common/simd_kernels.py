@@ -331,6 +331,7 @@ many_registers: Any = _many_registers
 """Whether the CPU has 32 registers of 16 numbers float32 each (AVX-512), as a constant."""
 # As many sums as 16 registers of 8 numbers hold, and enough to wait for none of them. With
 # `many_registers` there are half as many operations in the first, which do wait.
+multiply_1_by_16 = _products_of(1, 16)
 multiply_5_by_16, multiply_5_by_32 = _products_of(5, 16), _products_of(5, 16, 2)
 multiply_4_by_16, multiply_8_by_8 = _products_of(4, 16), _products_of(8, 8)
 filter_8, filter_16 = _filter_of(8), _filter_of(16)
