@@ -153,11 +153,12 @@ def choose_fields(
     search found, batch size 1, of which modes do not matter; hints: of `vectors.frame_hints`;
     counter: of `vectors.MotionStream.counter`.
     """
-    first, second = (np.zeros((1, 1), np.float32) if r is None else r for r in references)
+    given = (np.zeros((1, 1), np.float32) if r is None else r for r in references)
+    both = (unit_kernels.Padded(r.reshape(-1), *r.shape) for r in given)
     available = references[0] is not None, references[1] is not None
     field = open_field(FieldShape(1, *found.modes.shape[1:]), available, hints)
     task = choice_kernels.Task(
-        unit_kernels.Pictures(current, first, second),
+        unit_kernels.Pictures(current, *both),
         parts_of(found.vectors[0].cpu().numpy().astype(np.int64)),
         prices.bit / PRICE,
         prices.transform,

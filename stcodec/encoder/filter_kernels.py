@@ -24,12 +24,21 @@ _GOOD = 0.15  # an error that leaves so much of a block's weight is not improved
 _FARTHEST = np.float32(255)
 
 
-class Planes(NamedTuple):
-    """A picture: y float32 [H, W], u and v [ceil(H / 2), ceil(W / 2)]."""
+class Plane(NamedTuple):
+    """Samples float32, flat, in rows of `columns`: to flatten them for each block takes as long as
+    some of its rows."""
 
-    y: np.ndarray
-    u: np.ndarray
-    v: np.ndarray
+    samples: np.ndarray
+    rows: int
+    columns: int
+
+
+class Planes(NamedTuple):
+    """A picture: y of H x W samples, u and v of ceil(H / 2) x ceil(W / 2)."""
+
+    y: Plane
+    u: Plane
+    v: Plane
 
 
 class Weights(NamedTuple):
@@ -67,32 +76,31 @@ def room() -> Room:
 
 
 @inner
-def _window(plane: np.ndarray, top: int, left: int, size: int, out: np.ndarray) -> None:
+def _window(plane: Plane, top: int, left: int, size: int, out: np.ndarray) -> None:
     """size x size samples of a plane from (top, left) on into rows of `out`; beyond the edges the
     nearest ones."""
-    rows, columns = plane.shape
+    rows, columns = plane.rows, plane.columns
     inside = left >= 0 and left + _ROW <= columns
     for y in range(size):
         at = min(max(top + y, 0), rows - 1)
         if inside:
-            row = plane[at, left : left + _ROW]
+            row = plane.samples[at * columns + left : at * columns + left + _ROW]
             for x in range(_ROW):
                 out[y * _ROW + x] = row[x]
         else:
             for x in range(size):
-                out[y * _ROW + x] = plane[at, min(max(left + x, 0), columns - 1)]
+                near = min(max(left + x, 0), columns - 1)
+                out[y * _ROW + x] = plane.samples[at * columns + near]
 
 
 @inner
-def _luma(
-    plane: np.ndarray, top: int, left: int, vy: int, vx: int, taps: np.ndarray, w: Room
-) -> None:
+def _luma(plane: Plane, top: int, left: int, vy: int, vx: int, taps: np.ndarray, w: Room) -> None:
     """8x8 samples of luma at (top, left), moved by a vector, into w.moved."""
     y, x = top + (vy >> 2) - 3, left + (vx >> 2) - 3
-    rows, wide = plane.shape
+    rows, wide = plane.rows, plane.columns
     down, across = 8 * (vy & 3), 8 * (vx & 3)
     if min(y, x) >= 0 and y + 15 <= rows and x + 15 <= wide:
-        flat, at = plane.reshape(-1), y * wide + x
+        flat, at = plane.samples, y * wide + x
     else:
         _window(plane, y, x, 15, w.window)
         flat, at, wide = w.window, 0, _ROW
@@ -106,9 +114,7 @@ def _luma(
 
 
 @inner
-def _chroma(
-    plane: np.ndarray, top: int, left: int, vy: int, vx: int, taps: np.ndarray, w: Room
-) -> None:
+def _chroma(plane: Plane, top: int, left: int, vy: int, vx: int, taps: np.ndarray, w: Room) -> None:
     """4x4 samples of chroma at (top, left), moved by a vector, into w.moved."""
     a, lines, out = w.window, w.lines, w.moved
     _window(plane, top + (vy >> 3) - 1, left + (vx >> 3) - 1, 7, a)
@@ -154,17 +160,16 @@ def _candidates(vectors: np.ndarray, r: int, k: int, w: Room) -> int:
 
 
 @inner
-def _error(own: np.ndarray, top: int, left: int, moved: np.ndarray) -> float:
+def _error(own: Plane, top: int, left: int, moved: np.ndarray) -> float:
     """Mean squared difference of a block of luma from what has moved here."""
-    high, wide = min(BLOCK, own.shape[0] - top), min(BLOCK, own.shape[1] - left)
+    high, wide = min(BLOCK, own.rows - top), min(BLOCK, own.columns - left)
+    at = top * own.columns + left
     if wide == BLOCK:
-        columns = own.shape[1]
-        at = top * columns + left
-        whole = squares_of_8(own.reshape(-1), at, columns, moved, 0, _ROW, high)
+        whole = squares_of_8(own.samples, at, own.columns, moved, 0, _ROW, high)
         return float(whole / float32(high * wide))
     total = float32(0)
     for y in range(high):
-        row = own[top + y, left : left + wide]
+        row = own.samples[at + y * own.columns : at + y * own.columns + wide]
         for x in range(wide):
             d = moved[y * _ROW + x] - row[x]
             total += d * d
@@ -173,7 +178,7 @@ def _error(own: np.ndarray, top: int, left: int, moved: np.ndarray) -> float:
 
 @inner
 def _find(
-    own: np.ndarray, other: np.ndarray, place: tuple[int, int], count: int, good: float,
+    own: Plane, other: Plane, place: tuple[int, int], count: int, good: float,
     taps: np.ndarray, w: Room,
 ) -> tuple[float, int]:  # fmt: skip
     """Of `count` vectors the best, or one with an error of no more than `good`; its samples are in
@@ -194,15 +199,15 @@ def _find(
 
 @inner
 def _mix(
-    own: np.ndarray, moved: np.ndarray, place: tuple[int, int], size: int, most: float,
-    alike: np.ndarray, total: np.ndarray, weight: np.ndarray,
+    own: Plane, moved: np.ndarray, place: tuple[int, int], size: int, most: float,
+    alike: np.ndarray, total: Plane, weight: Plane,
 ) -> None:  # fmt: skip
     """Add the samples of a block, moved here, to `total`, and what they count to `weight`."""
-    columns, scale = own.shape[1], float32(most)
-    flat, totals, counts = own.reshape(-1), total.reshape(-1), weight.reshape(-1)
+    columns, scale = own.columns, float32(most)
+    flat, totals, counts = own.samples, total.samples, weight.samples
     top, left = place
     wide = min(size, columns - left)
-    for y in range(min(size, own.shape[0] - top)):
+    for y in range(min(size, own.rows - top)):
         p, q = uint64((top + y) * columns + left), uint64(y * _ROW)
         for x in range(wide):
             sample, at = moved[q + uint64(x)], p + uint64(x)
@@ -225,8 +230,8 @@ def mix(
     """
     half, good = BLOCK // 2, _GOOD * weights.error
     alike = weights.alike
-    for r in range(-(-own.y.shape[0] // BLOCK)):
-        for k in range(-(-own.y.shape[1] // BLOCK)):
+    for r in range(-(-own.y.rows // BLOCK)):
+        for k in range(-(-own.y.columns // BLOCK)):
             place = BLOCK * r, BLOCK * k
             count = _candidates(vectors, r, k, w)
             error, best = _find(own.y, other.y, place, count, good, taps.luma, w)
@@ -235,7 +240,7 @@ def mix(
                 continue
             _mix(own.y, w.best, place, BLOCK, most, alike, totals.y, counts.y)
             top, left = half * r, half * k
-            if top >= own.u.shape[0] or left >= own.u.shape[1]:
+            if top >= own.u.rows or left >= own.u.columns:
                 continue
             place = top, left
             vy, vx = w.tried[best, 0], w.tried[best, 1]

@@ -72,7 +72,10 @@ def filtered(
     alike = np.exp(-((np.arange(256) / spread) ** 2) / 2).astype(np.float32)
     error = spread * spread / tuning.FILTER_ERROR
     own = _floats(pictures[frame], scale)
-    totals, counts = (filter_kernels.Planes(*(f(a) for a in own)) for f in (np.copy, np.ones_like))
+    totals, counts = (
+        filter_kernels.Planes(*(plane._replace(samples=f(plane.samples)) for plane in own))
+        for f in (np.copy, np.ones_like)
+    )
     room = filter_kernels.room()
     for number, vectors in near.items():
         most = weight * tuning.FILTER_WEIGHTS[abs(number - frame) - 1]
@@ -80,7 +83,7 @@ def filtered(
         other = _floats(pictures[number], scale)
         filter_kernels.mix(own, other, vectors, weights, _taps(), totals, counts, room)
     y, u, v = (
-        np.rint(a / b / scale).clip(0, (1 << bit_depth) - 1).astype(plane.dtype)
+        _rounded(a.samples / b.samples / scale, plane, (1 << bit_depth) - 1)
         for a, b, plane in zip(totals, counts, pictures[frame], strict=True)
     )
     return y, u, v
@@ -88,9 +91,14 @@ def filtered(
 
 def _floats(planes: Planes, scale: float) -> filter_kernels.Planes:
     """Samples as float32 in [0, 255]."""
-    return filter_kernels.Planes(
-        *(plane.astype(np.float32) * np.float32(scale) for plane in planes)
-    )
+    flat = (np.multiply(p, np.float32(scale), dtype=np.float32).reshape(-1) for p in planes)
+    shaped = (filter_kernels.Plane(a, *p.shape) for a, p in zip(flat, planes, strict=True))
+    return filter_kernels.Planes(*shaped)
+
+
+def _rounded(samples: np.ndarray, like: np.ndarray, peak: int) -> np.ndarray:
+    """Flat samples as integers up to a peak, of the shape and kind of others."""
+    return np.rint(samples).clip(0, peak).astype(like.dtype).reshape(like.shape)
 
 
 @functools.cache

@@ -42,13 +42,21 @@ class Transform(NamedTuple):
     filters: np.ndarray
 
 
+class Padded(NamedTuple):
+    """Samples float32 in 0..255 of H + 2 MARGIN + 7 rows and W + 2 MARGIN + 7 columns, flat: to
+    flatten them for each unit would take as long as some of its rows."""
+
+    samples: np.ndarray
+    rows: int
+    columns: int
+
+
 class Pictures(NamedTuple):
-    """current: bytes [H, W]; first and second reference: float32 in 0..255 [H + 2 MARGIN + 7, W + 2
-    MARGIN + 7]."""
+    """current: bytes [H, W]; first and second reference."""
 
     current: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
+    first: Padded
+    second: Padded
 
 
 class Work(NamedTuple):
@@ -111,12 +119,10 @@ def begin(w: Work, current: np.ndarray, unit: int, top: int, left: int) -> None:
 
 
 @inner
-def _corner(
-    padded: np.ndarray, top: int, left: int, vy: int, vx: int, size: int
-) -> tuple[int, int]:
+def _corner(padded: Padded, top: int, left: int, vy: int, vx: int, size: int) -> tuple[int, int]:
     """Where the window is in a reference that size x size samples at (top, left), moved by a vector
     in quarter samples, are filtered from: three samples above and to the left of them."""
-    height, width = padded.shape[0] - 7, padded.shape[1] - 7
+    height, width = padded.rows - 7, padded.columns - 7
     y = min(max(top + (vy >> 2) + MARGIN, 0), height - size)
     x = min(max(left + (vx >> 2) + MARGIN, 0), width - size)
     return y, x
@@ -124,7 +130,7 @@ def _corner(
 
 @inner
 def _move_unit(
-    padded: np.ndarray,
+    padded: Padded,
     place: tuple[int, int],
     vy: int,
     vx: int,
@@ -134,7 +140,7 @@ def _move_unit(
 ) -> None:
     """16x16 samples at (top, left) of a reference, moved by a vector, into `out`."""
     y, x = _corner(padded, place[0], place[1], vy, vx, 16)
-    plane, wide = padded.reshape(-1), padded.shape[1]
+    plane, wide = padded.samples, padded.columns
     down, across = 8 * (vy & 3), 8 * (vx & 3)
     if down and across:
         filter_16(lines, 0, _ROW, plane, y * wide + x, wide, 1, filters, across, 23)
@@ -147,7 +153,7 @@ def _move_unit(
 
 @inner
 def _move_part(
-    padded: np.ndarray,
+    padded: Padded,
     place: tuple[int, int],
     vy: int,
     vx: int,
@@ -159,7 +165,7 @@ def _move_part(
     """8x8 samples at (top, left) of a reference, moved by a vector, into those of a unit from the
     place `to` on."""
     y, x = _corner(padded, place[0], place[1], vy, vx, 8)
-    plane, wide = padded.reshape(-1), padded.shape[1]
+    plane, wide = padded.samples, padded.columns
     down, across = 8 * (vy & 3), 8 * (vx & 3)
     if down and across:
         filter_8(lines, 0, _ROW, plane, y * wide + x, wide, 1, filters, across, 15)
@@ -192,7 +198,7 @@ def _residual_cost(w: Work, t: Transform) -> float:
 @inner
 def _moved(
     w: Work,
-    padded: np.ndarray,
+    padded: Padded,
     side: int,
     place: tuple[int, int, int],
     vy: int,
