@@ -55,10 +55,21 @@ def test_target_bitrate_counts_the_audio(bee: Path, tmp_path: Path) -> None:
 
 
 def test_a_size_that_is_too_small_writes_nothing(bee: Path, tmp_path: Path) -> None:
-    done = run("encode", bee, tmp_path / "a.stp", "--target-size", "3kB", "--quiet")
+    done = run("encode", bee, tmp_path / "a.stp", "--target-size", "6.2kB", "--quiet")
     assert done.returncode == 5
     assert "at quality 0 the output has" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_target_that_sound_alone_exceeds_is_refused_before_anything_is_coded(
+    bee: Path, tmp_path: Path
+) -> None:
+    """As 25 for 25MB, which a film would be coded for to no end."""
+    done = run("encode", bee, tmp_path / "a.stp", "--target-size", "25")
+    assert done.returncode == 5
+    [line] = done.stderr.splitlines()
+    assert "25 bytes are out of reach: carried streams and headers alone have " in line
     assert list(tmp_path.iterdir()) == []
 
 

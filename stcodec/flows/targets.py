@@ -201,6 +201,11 @@ def _to_size(
         assert options.target_bitrate is not None
         wanted = max(1, round(options.target_bitrate * seen.duration / 8))
     budget = wanted - seen.overhead
+    if seen.overhead > wanted * (1 + _TOLERANCE):
+        raise TargetError(
+            f"{name}: {wanted} bytes are out of reach: "
+            f"carried streams and headers alone have {seen.overhead} bytes"
+        )
     quality = _FIRST_GUESS
     for _ in range(2):
         trial = try_quality(seen, model, device, options, quality)
