@@ -102,6 +102,25 @@ def test_what_was_recorded_is_readable_after_a_kill_and_made_complete_by_the_nex
     assert list(recordings.finish_broken(time.time())) == [(copied, pictures)]
 
 
+def test_a_recording_that_is_going_on_is_not_cut_off(tmp_path: Path) -> None:
+    target, back = tmp_path / "a.stp", tmp_path / "back.y4m"
+    with Recorder("-", target) as recorder:
+        recorder.write(y4m(60))
+        until(lambda: target.exists() and frames_so_far(target) >= 60 - MOST_INSIDE)
+        assert "B, still being written)" in run("info", target).stdout
+        for command in (["verify", target], ["decode", target, back]):
+            done = run(*command)
+            assert done.returncode == 3
+            last = done.stderr.splitlines()[-1]
+            assert last.startswith(f"stcodec: {target}: is still being written: ")
+        assert run("decode", target, back, "--keep-partial").returncode == 3
+        assert recorder.end()[0] == 0
+    assert run("verify", target).returncode == 0
+    target.write_bytes(target.read_bytes()[:-100])
+    assert "B, cut off)" in run("info", target).stdout
+    assert ": cut off at byte " in run("verify", target).stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_the_usual_end(tmp_path: Path, number: signal.Signals) -> None:
     target = tmp_path / "a.stp"

@@ -66,6 +66,21 @@ def is_claimed(handle: int) -> bool:
     return _locked(handle) is False
 
 
+def is_in_use(path: Path) -> bool:
+    """Whether a process, this one or another, has claimed a file; the claim is left as it is."""
+    if fcntl is None or not path.is_file():
+        return False
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+    return False
+
+
 @contextlib.contextmanager
 def claimed(path: Path) -> Iterator[int | None]:
     """The open file or folder, claimed; None where that cannot be had."""

@@ -11,11 +11,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import BinaryIO
 
 import zstandard
 
 from stcodec.common.interrupts import check_interrupt
+from stcodec.common.leftovers import is_in_use
 from stcodec.common.pipes import would_wait
 from stcodec.common.values import Packet, StreamInfo
 from stcodec.container import checks
@@ -189,6 +191,9 @@ class Reader:
 
     def _cut_off(self, at: int) -> DamagedFileError:
         after = f"after {self.chunks_read} chunks{self._tally.time()}"
+        name = getattr(self._stream, "name", None)
+        if isinstance(name, str) and is_in_use(Path(name)):
+            return DamagedFileError(f"is still being written: {at} bytes so far, {after}")
         return DamagedFileError(f"cut off at byte {at}, {after}")
 
     def _read_tables(self) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stcodec.common.leftovers import is_in_use
 from stcodec.common.words import colour_in_words, field_order_in_words
 from stcodec.terminal.report import Reporter, error, human_size, say, tell
 from stcodec.terminal.streams import printable
@@ -155,6 +157,12 @@ def file_info(said: Reporter, info: FileInfo) -> None:
         say(f"{printable(name):<10} {printable(value)}")
 
 
+def _unless_complete(info: FileInfo) -> str:
+    if info.complete:
+        return ""
+    return ", still being written" if is_in_use(Path(info.path)) else ", cut off"
+
+
 _COLOUR = ("range", "primaries", "transfer", "matrix")
 
 
@@ -163,7 +171,7 @@ def _rows_of_pictures(info: FileInfo) -> list[tuple[str, str]]:
     rate = f"nominally {info.frame_rate:.3f} frames/s"
     parts = f"{info.chunks} chunks in {info.segments} segments"
     rows = [
-        ("file", f"{info.path} ({human_size(info.bytes)}{'' if info.complete else ', cut off'})"),
+        ("file", f"{info.path} ({human_size(info.bytes)}{_unless_complete(info)})"),
         ("picture", f"{size}, pixel aspect {info.sample_aspect_ratio}"),
         ("frames", f"{info.frames} in {info.duration:.3f} s, {rate}"),
         ("colour", colour_in_words(*(info.color[k] for k in _COLOUR))),
