@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import signal
+import sys
+import threading
 
 _INTERRUPTED = 130
 
@@ -16,7 +20,28 @@ def main() -> None:
             signal.signal(number, _leave)
     from stcodec.terminal.cli import main as run
 
-    run()
+    try:
+        run()
+    except SystemExit as end:
+        # A debugger or profiler wants to see the end.
+        if isinstance(end.code, int) and not (sys.gettrace() or sys.getprofile()):
+            _end(end.code)
+        raise
+
+
+def _end(code: int) -> None:
+    """End the process as the interpreter does, but for taking apart all that has been loaded, which
+    takes a tenth of a second. Where it has no such functions, do nothing: it ends as usual."""
+    shutdown = getattr(threading, "_shutdown", None)
+    functions = getattr(atexit, "_run_exitfuncs", None)
+    if shutdown is None or functions is None:
+        return
+    shutdown()
+    functions()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
 
 
 def _leave(signum: int, frame: object) -> None:

@@ -360,3 +360,20 @@ def test_messages_of_a_system_that_fails_ask_for_no_report() -> None:
         """As torch calls it."""
 
     assert describe(OutOfMemoryError("CUDA out of memory.\nTried")) == ("CUDA out of memory.", 1)
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["decode", "no.stp"], 3)])
+def test_what_a_process_has_promised_for_its_end_is_done(arguments: list[str], code: int) -> None:
+    program = (
+        "import atexit, sys, threading, time\n"
+        "from stcodec.__main__ import main\n"
+        "atexit.register(print, 'the last words', end='')\n"
+        "threading.Thread(target=lambda: (time.sleep(0.3), print('a thread'))).start()\n"
+        f"sys.argv = ['stcodec', *{arguments!r}]\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert done.stdout.endswith("a thread\nthe last words")
