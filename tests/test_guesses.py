@@ -24,6 +24,8 @@ ENCODE = ("encode", "in.mp4", "out.stp")
         ((*ENCODE, "-crf", "23"), "No such option -crf: is --quality meant?"),
         ((*ENCODE, "-b:v", "1M"), "No such option -b:v: is --target-bitrate meant?"),
         ((*ENCODE, "--preset", "slow"), "is --effort meant?"),
+        ((*ENCODE, "-vf", "scale=640:-2"), "No such option -vf: is --scale or --crop or --fps or"),
+        (("decode", "a.stp", "b.mp4", "-vf", "crop=2:2"), "No such option -vf: is --crop meant?"),
         ((*ENCODE, "-ss", "5"), "is --start meant?"),
         (("encode", "-i", "in.mp4"), "inputs are named without it"),
         (("decode", "in.stp", "-q", "20"), "No such option -q: is --crf meant?"),

@@ -15,7 +15,7 @@ import click
 from stcodec import __version__
 from stcodec.errors import StcodecError
 from stcodec.terminal.failures import INTERRUPTED, Interrupts, describe, is_unexpected
-from stcodec.terminal.guesses import Group, unknown_option
+from stcodec.terminal.guesses import Group, filters_meant, unknown_option
 from stcodec.terminal.report import Reporter
 from stcodec.terminal.streams import give_up_stdout, mend_streams
 
@@ -138,7 +138,8 @@ def _failure(error: BaseException, interrupted: bool) -> tuple[str | None, int]:
         if isinstance(error, click.NoSuchOption):
             message = unknown_option(error)
         elif context and context.command.name in _OF_ONE_FILE and _TOO_MANY in message:
-            message += ": one video at a time, and stcodec batch takes many"
+            several = f"{message}: one video at a time, and stcodec batch takes many"
+            message = filters_meant(error) or several
         return message + hint, 2
     if is_unexpected(error) and {"-v", "--verbose"} & set(sys.argv[1:]):
         traceback.print_exception(error)

@@ -48,6 +48,8 @@ _OPTIONS = (
     (("--quiet",), ("silent", "loglevel", "hide_banner")),
     (("--verbose",), ("debug", "stats")),
 )
+# What of -vf there is.
+_FILTERS = ("--scale", "--crop", "--fps", "--deinterlace")
 _CLOSE = 0.6  # of `difflib`, how alike two words are
 
 
@@ -90,6 +92,14 @@ def unknown_option(error: click.NoSuchOption) -> str:
     ours = next((ours for ours, words in _OPTIONS if word in words), ())
     meant = [o for o in (f"--{word}", *ours) if o in known][:1]
     return f"No such option {name}{_ask(meant or _alike(f'--{word}', known))}"
+
+
+def filters_meant(error: click.UsageError) -> str | None:
+    """One line on ffmpeg's -vf, which click takes for -v and -f, and its filter for a file."""
+    if "-vf" not in sys.argv[1:] or error.ctx is None:
+        return None
+    known = [o for p in error.ctx.command.params for o in p.opts]
+    return f"No such option -vf{_ask([o for o in _FILTERS if o in known])}"
 
 
 def _alike(word: str, known: Collection[str]) -> list[str]:
