@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stcodec.codec.candidate_kernels import LIMIT
 from stcodec.codec.motion import FIRST, SECOND, Fields
 from stcodec.encoder import sample_kernels, search_kernels, tuning
 
@@ -113,7 +114,12 @@ class _Search:
         return vectors, self._sweep(current, other, 2, vectors, steps)
 
     def pair(self, frame: int, reference: int) -> np.ndarray:
-        """Vectors int32 [2, H / 8, W / 8] of a frame from a reference, in quarter samples."""
+        """Vectors int32 [2, H / 8, W / 8] of a frame from a reference, in quarter samples, none of
+        them longer than can be coded."""
+        # Each block goes on from where those beside it have come to, so that there is no end.
+        return np.clip(self._pair(frame, reference), -LIMIT, LIMIT)
+
+    def _pair(self, frame: int, reference: int) -> np.ndarray:
         current, other = self.pictures[frame], self.pictures[reference]
         width = current.sizes[0].shape[1]
         reach = _reach(frame - reference, tuning.REACH_PER_FRAME, width)

@@ -139,7 +139,7 @@ def _failure(error: BaseException, interrupted: bool) -> tuple[str | None, int]:
             message = unknown_option(error)
         elif context and context.command.name in _OF_ONE_FILE and _TOO_MANY in message:
             several = f"{message}: one video at a time, and stcodec batch takes many"
-            message = filters_meant(error) or several
+            message = filters_meant(context) or several
         return message + hint, 2
     if is_unexpected(error) and {"-v", "--verbose"} & set(sys.argv[1:]):
         traceback.print_exception(error)

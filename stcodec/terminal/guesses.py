@@ -94,11 +94,11 @@ def unknown_option(error: click.NoSuchOption) -> str:
     return f"No such option {name}{_ask(meant or _alike(f'--{word}', known))}"
 
 
-def filters_meant(error: click.UsageError) -> str | None:
+def filters_meant(context: click.Context) -> str | None:
     """One line on ffmpeg's -vf, which click takes for -v and -f, and its filter for a file."""
-    if "-vf" not in sys.argv[1:] or error.ctx is None:
+    if "-vf" not in sys.argv[1:]:
         return None
-    known = [o for p in error.ctx.command.params for o in p.opts]
+    known = [o for p in context.command.params for o in p.opts]
     return f"No such option -vf{_ask([o for o in _FILTERS if o in known])}"
 
 
