@@ -77,18 +77,22 @@ def field_parts(record: type, body: bytes) -> Parts:
 def chunk_parts(body: bytes) -> Parts:
     """The body of a CHNK whose times are uniform."""
     count, quality, how, motion = *body[14:17], body[21]
-    assert how & 128 and motion < 128
-    coded = f"tree {how & 15}, cascade {how >> 4 & 7}, vectors"
+    told = 22 + motion
+    samples, words = body[told], told + 1 + body[told]
+    assert how & 128 and how & 8 and motion < 128 and samples < 128
+    coded = f"tree {how & 7}, cascade {how >> 4 & 7}, vectors and samples"
     return [
         ("flags: first of a segment, uniform times", body[:1]),
         (f"{body[1]} pictures", body[1:2]),
         ("first pts", body[2:10]),
         ("step of pts", body[10:14]),
         (f"{count} pictures, quality {quality}, {coded}", body[14:17]),
-        ("CRC-32 of symbols and motion", body[17:21]),
+        ("CRC-32 of symbols, motion and samples", body[17:21]),
         (f"{motion} bytes of motion", body[21:22]),
-        ("motion", body[22 : 22 + motion]),
-        ("ANS words, read from the last one backwards", body[22 + motion :]),
+        ("motion", body[22:told]),
+        (f"{samples} bytes of samples", body[told : told + 1]),
+        ("samples of palette patches", body[told + 1 : words]),
+        ("ANS words, read from the last one backwards", body[words:]),
     ]
 
 

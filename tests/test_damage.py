@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from stcodec.codec.decoder import ChunkDecoder
 from stcodec.codec.entropy import MAX_SYMBOL, SymbolReader, SymbolWriter, Tables
 from stcodec.codec.model_files import load_model
+from stcodec.codec.palette import PaletteStream
 from stcodec.codec.patches import planes_from_frames
-from stcodec.codec.payload import pack, unpack
+from stcodec.codec.payload import Parts, pack, unpack
 from stcodec.codec.range_kernels import left
 from stcodec.codec.tree import CASCADES, TREES, tree_length
 from stcodec.codec.vectors import MotionStream
@@ -27,7 +28,7 @@ from stcodec.errors import DamagedFileError
 
 WIDTH, HEIGHT, DEPTH = 48, 32, 10
 HEADER = struct.Struct("<BBBI")  # pictures, quality, tree and flag, CRC: see docs/format.md
-VECTORS = 0x80
+VECTORS, SAMPLES = 0x80, 8
 
 
 model = functools.cache(load_model)
@@ -58,10 +59,10 @@ def invented(
     wild: how many symbols are anything up to `MAX_SYMBOL`; the others come from their tables.
     """
     writer = SymbolWriter()
-    streams: list[MotionStream] = []
+    streams: dict[type, MotionStream | PaletteStream] = {}
 
-    def keep(stream: MotionStream) -> None:
-        streams.append(stream)
+    def keep(stream: MotionStream | PaletteStream) -> None:
+        streams[type(stream)] = stream
 
     def invent(
         self: SymbolReader, symbols: np.ndarray | None, index: np.ndarray, tables: Tables
@@ -78,23 +79,38 @@ def invented(
     tree = int(rng.integers(0, len(TREES)))
     count = int(rng.integers(1, tree_length(tree) + 1))
     cascade, vectors = int(rng.integers(0, len(CASCADES))), rng.random() < 0.8
-    head = count, int(rng.integers(0, 64)), tree | cascade << 4 | (VECTORS if vectors else 0)
+    told = rng.random() < 0.4
+    flags = tree | cascade << 4 | (VECTORS if vectors else 0) | (SAMPLES if told else 0)
+    head = count, int(rng.integers(0, 64)), flags
     motion = some_motion(rng) if vectors else b""
-    length = bytes([len(motion)]) if vectors else b""
+    samples = (rng.bytes(1) + some_motion(rng))[:127] if told else b""
+    parts = Parts(motion, samples, b"")
     with (
         mock.patch.object(SymbolReader, "code", invent),
         mock.patch.object(SymbolReader, "finish"),
         mock.patch.object(MotionStream, "check_end", keep),
+        mock.patch.object(PaletteStream, "check_end", keep),
         pytest.raises(DamagedFileError) as refused,
     ):
-        decoder.check(HEADER.pack(*head, 0xDEAD) + length + motion, first)
+        decoder.check(packed(head, 0xDEAD, parts), first)
     within = "not those that were encoded" in str(refused.value)  # the CRC is all that was wrong
     crc = writer.crc
-    for stream in streams:
+    for stream in streams.values():
         crc ^= stream.crc
-        motion = motion[: len(motion) - left(stream._stream)]
-    length = bytes([len(motion)]) if vectors else b""
-    return HEADER.pack(*head, crc) + length + motion + writer.finish(), within
+    read = [
+        part[: len(part) - left(streams[of]._stream)] if of in streams else part
+        for part, of in ((motion, MotionStream), (samples, PaletteStream))
+    ]
+    return packed(head, crc, Parts(*read, writer.finish())), within
+
+
+def packed(head: tuple[int, int, int], crc: int, parts: Parts) -> bytes:
+    """A payload with these first three bytes."""
+    motion, samples = (
+        bytes([len(part)]) + part if head[2] & flag else b""
+        for part, flag in ((parts.motion, VECTORS), (parts.samples, SAMPLES))
+    )
+    return HEADER.pack(*head, crc) + motion + samples + parts.words
 
 
 @pytest.mark.parametrize("name", ["dct", "stc-1"])
@@ -110,7 +126,7 @@ def test_random_symbols_are_refused_or_shown(name: str, seed: int, wild: float) 
             twin.read(payload, True)
         payload, within = invented(twin, rng, wild, first)
         if not within:
-            with pytest.raises(DamagedFileError, match="out of range"):
+            with pytest.raises(DamagedFileError, match=r"out of range|no values"):
                 decoder.decode(payload, first)
             return
         symbols = decoder.read(payload, first)
@@ -148,7 +164,9 @@ def test_random_bytes_are_refused(payload: bytes) -> None:
 @pytest.mark.parametrize(
     ("head", "rest", "line"),
     [
-        ((1, 20, 8), b"", "a tree that there is not"),
+        ((1, 20, SAMPLES), b"", "no length"),
+        ((1, 20, SAMPLES), b"\x05" + bytes(4), "cut off"),
+        ((1, 20, SAMPLES), b"\x04" + b"\xff" * 4, "samples of a chunk start as none do"),
         ((1, 20, 0x60), b"", "a tree that there is not"),
         ((9, 20, 0), b"", "impossible values"),
         ((17, 20, 3), b"", "impossible values"),
@@ -171,9 +189,9 @@ def test_motion_that_is_longer_than_what_is_read_of_it(bee_stp: Path) -> None:
     payload = chunk_payloads(bee_stp)[0]
     decoder = ChunkDecoder(model("stc-1"), 160, 90, 8)
     decoder.read(payload, True)
-    plan, crc, motion, words = unpack(payload, True)
-    assert plan.vectors and payload == pack(plan, crc, motion, words)
-    longer = pack(plan, crc, motion + bytes(20), words)
+    plan, crc, parts = unpack(payload, True)
+    assert plan.vectors and payload == pack(plan, crc, parts)
+    longer = pack(plan, crc, parts._replace(motion=parts.motion + bytes(20)))
     with pytest.raises(DamagedFileError, match="left over"):
         decoder.read(longer, True)
 

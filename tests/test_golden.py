@@ -88,7 +88,8 @@ CHANGES: dict[str, Change] = {
 }
 
 
-@pytest.mark.parametrize("name", make.NAMES)
+# A page that stands still has the same picture several times.
+@pytest.mark.parametrize("name", [name for name in make.NAMES if "drawn" not in name])
 @pytest.mark.parametrize("change", CHANGES)
 def test_wrong_pictures_are_told_from_rounding(name: str, change: str) -> None:
     kept = make.reference(name)

@@ -19,6 +19,7 @@ from stcodec.training.data import Data, DataSettings
 from stcodec.training.engine import Engine, Settings
 from stcodec.training.run import Trained
 from tests.conftest import moving_picture
+from tests.drawn import pages
 from tests.pretend import DEVICE, Pretended
 
 WIDTH, HEIGHT = 96, 64
@@ -75,6 +76,30 @@ def test_decoding_waits_once_a_chunk(name: str, source: list[list[Planes]]) -> N
             assert seen.waits == ["download"] * 3  # its three planes
             own = wanted[8 * number : 8 * number + 8]
             assert largest_difference(np.stack([p[0] for p in planes]), own) <= 1
+
+
+def test_what_was_drawn() -> None:
+    """Decoding waits for nothing; what each side has encoded the other decodes alike."""
+    made = [(y, u, v) for y, u, v in pages(16, lambda i: 2 * (i // 3), HEIGHT, WIDTH)]
+    source: list[list[Planes]] = [made[:8], made[8:]]
+    payloads = encoded("stc-1", source)
+    wanted = decoded("stc-1", payloads)
+    with Pretended() as seen:
+        decoder = ChunkDecoder(model("stc-1"), WIDTH, HEIGHT, 8, DEVICE)
+        for number, (payload, first) in enumerate(zip(payloads, FIRST, strict=True)):
+            symbols = decoder.read(payload, first)
+            assert any(
+                f.exact.samples is not None or f.exact.kept is not None for f in symbols.frames
+            )
+            seen.waits.clear()
+            frames = decoder.frames(symbols)
+            assert seen.waits == []
+            planes = patches.planes_from_frames(frames, HEIGHT, WIDTH, 8)
+            own = wanted[8 * number : 8 * number + 8]
+            assert largest_difference(np.stack([p[0] for p in planes]), own) <= 1
+        encoder = ChunkEncoder(model("stc-1"), WIDTH, HEIGHT, 8, CodecSettings(40), DEVICE)
+        there = [encoder.encode(c, f).payload for c, f in zip(source, FIRST, strict=True)]
+    assert largest_difference(decoded("stc-1", there), wanted) <= 1
 
 
 def test_encoding_waits_three_times_a_level(source: list[list[Planes]]) -> None:

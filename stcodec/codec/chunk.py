@@ -18,12 +18,14 @@ from torch import Tensor
 
 from stcodec.codec.contexts import Contexts, Known
 from stcodec.codec.entropy import Coder, SymbolWriter
+from stcodec.codec.exact import Exact
 from stcodec.codec.latents import LatentCoder, Quantiser, SparseValues, WrittenLatents
 from stcodec.codec.loop_filter import Changes, LoopFilter, unchanged
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
+from stcodec.codec.palette import PaletteStream, Samples
 from stcodec.codec.patches import Frames, Geometry
-from stcodec.codec.payload import Plan, pack
+from stcodec.codec.payload import Parts, Plan, pack
 from stcodec.codec.range_kernels import Stream
 from stcodec.codec.reconstruction import Prediction, Reconstruction
 from stcodec.codec.transfers import download, upload
@@ -31,6 +33,19 @@ from stcodec.codec.tree import BEFORE, EARLIER, Step
 from stcodec.codec.vectors import MotionStream
 from stcodec.common.threads import Workers
 from stcodec.common.timing import stage
+
+
+class Situation(NamedTuple):
+    """What is known of a frame before its patches are coded, on the CPU: latents [1, C, rows,
+    columns] relative to their means; step sizes [1, C, 1, 1]; what the picture is predicted to be,
+    None of an intra frame; which patches are copies of exact ones (None: none); what codes all
+    patches with a choice of symbols, and writes nothing."""
+
+    latents: Tensor
+    step_sizes: Tensor
+    predicted: Frames | None
+    copies: np.ndarray | None
+    attempt: Callable[[Quantiser], None]
 
 
 class Guide(Protocol):
@@ -49,8 +64,16 @@ class Guide(Protocol):
         decoded so far, [1, 1, H, W] on the CPU. Called side by side for the frames of a step."""
         ...
 
-    def quantiser(self, step: Step) -> Quantiser:
-        """The choice of symbols for the one frame of a step."""
+    def exact(
+        self, step: Step, seen: Situation, trial: Callable[[], PaletteStream] | None
+    ) -> tuple[Samples | None, np.ndarray | None]:
+        """The palette patches of the one frame of a step, None where there are none, and which
+        patches shall have no symbols, bool [rows, columns], None where none is told to; trial:
+        makes a stream that counts what samples cost; None where there can be none."""
+        ...
+
+    def quantiser(self, step: Step, still: np.ndarray | None) -> Quantiser:
+        """The choice of symbols for the one frame of a step; still: patches that have none."""
         ...
 
     def filters(self, step: Step, picture: Frames, kept: Changes) -> Changes:
@@ -84,6 +107,7 @@ class ChunkRun:
     luma: dict[int, Tensor]
     """Of the pictures that others are predicted from, on the CPU."""
     motion: MotionStream
+    samples: PaletteStream | None
     coder: SymbolWriter
     stats: ChunkStats = field(default_factory=ChunkStats)
 
@@ -94,12 +118,13 @@ OnPicture = Callable[[int, float, Frames, Frames], None]
 
 class WrittenFrame(NamedTuple):
     """A frame that has been coded, by a coder that holds it alone: magnitudes of its symbols, its
-    picture, if it has been made, and its filters."""
+    picture, if it has been made, its filters, and what is exact in it."""
 
     coder: Coder
     magnitudes: Tensor
     picture: Frames | None
     changes: Changes
+    exact: Exact
 
 
 class ChunkWriter:
@@ -143,7 +168,8 @@ class ChunkWriter:
         motion = self.contexts.motion.stream(None)
         pictures = self.reconstruction.start(plan.first)
         luma = {} if plan.first else self._last_luma
-        run = ChunkRun(plan, guide, known, pictures, dict(luma), motion, coder)
+        samples = self.contexts.palettes.stream(None) if plan.samples else None
+        run = ChunkRun(plan, guide, known, pictures, dict(luma), motion, samples, coder)
         for step in plan.steps()[:-1]:
             self._write_step(run, step)
         self.contexts.keep(run.known, plan.length)
@@ -162,7 +188,9 @@ class ChunkWriter:
             # What cannot be read back must not be written; this takes 1 to 2 % of an encode.
             run.coder.check(words)
             motion = run.motion.finish()
-        return pack(run.plan, run.coder.crc ^ run.motion.crc, motion, words)
+            samples = b"" if run.samples is None else run.samples.finish()
+        crc = run.coder.crc ^ run.motion.crc ^ (0 if run.samples is None else run.samples.crc)
+        return pack(run.plan, crc, Parts(motion, samples, words))
 
     def _write_step(self, run: ChunkRun, step: Step) -> None:
         fields = self._write_fields(run, step) if step.predicted else None
@@ -186,6 +214,7 @@ class ChunkWriter:
             bits = run.stats.latent_bits
             bits[step.kind] = bits.get(step.kind, 0.0) + one.coder.bits
         run.known.take(step, [one.changes for one in written])
+        run.known.take_exact(step, [one.exact for one in written])
         if not last:
             luma = [run.pictures[frame].y for frame in step.frames]
             luma = luma if self._on_cpu else list(download(torch.cat(luma)).split(1))
@@ -234,23 +263,60 @@ class ChunkWriter:
             kind = torch.full((1,), steps[0].kind)
             sizes = self._network.step(torch.full((1,), float(quality)), kind)
 
+        predicted = [None] * len(steps) if prediction.frames is None else prediction.frames.apart()
+
         @torch.no_grad()
-        def write(i: int) -> tuple[Coder, WrittenLatents]:
+        def write(i: int) -> tuple[Coder, WrittenLatents, Exact]:
             context = self.contexts.of_frame(steps[i], quality, fields[i], magnitudes)
             own, one = run.coder.branch(), slice(i, i + 1)
-            with stage("latents"):
-                quantiser = run.guide.quantiser(steps[i])
-                return own, self.latents.write(own, context, latents[one], sizes[:1], quantiser)
+            copies = self.contexts.copied(steps[i], fields[i], run.known)
+
+            def code(coder: Coder, quantiser: Quantiser) -> WrittenLatents:
+                with stage("latents"):
+                    return self.latents.write(coder, context, latents[one], sizes[:1], quantiser)
+
+            def attempt(quantiser: Quantiser) -> None:
+                code(run.coder.branch(), quantiser)
+
+            seen = Situation(latents[one], sizes[:1], predicted[i], copies, attempt)
+            samples, still = self._write_samples(run, steps[i], seen)
+            coded = code(own, run.guide.quantiser(steps[i], still))
+            return own, coded, Exact.of(copies, samples, coded.magnitudes)
 
         coded = list(self._workers.map(write, range(len(steps))))
         made: Sequence[Frames | None] = [None] * len(steps)
         if whole:
-            made = self._pictures([latents for _, latents in coded], quality, prediction)
+            parts = zip(
+                self._pictures([latents for _, latents, _ in coded], quality, prediction),
+                predicted,
+                (exact for *_, exact in coded),
+                strict=True,
+            )
+            made = [self.reconstruction.patched(p, exact, own) for p, own, exact in parts]
         seen = self._seen(steps[0].kind, made)
         return [
-            self._filtered(run, step, own, c.magnitudes, picture, on_cpu)
-            for step, (own, c), picture, on_cpu in zip(steps, coded, made, seen, strict=True)
+            self._filtered(run, step, one, picture, on_cpu)
+            for step, one, picture, on_cpu in zip(steps, coded, made, seen, strict=True)
         ]
+
+    def _write_samples(
+        self, run: ChunkRun, step: Step, seen: Situation
+    ) -> tuple[Samples | None, np.ndarray | None]:
+        """Choose and code the palette patches of the one frame of a step, and choose which patches
+        shall have no symbols."""
+        stream = run.samples if step.level == 0 else None
+        if stream is None and seen.copies is None:
+            return None, None
+        with stage("samples"):
+            if seen.predicted is not None and not self._on_cpu:
+                seen = seen._replace(predicted=Frames(*map(download, seen.predicted)))
+            samples, still = run.guide.exact(step, seen, None if stream is None else stream.trial)
+            if stream is not None:
+                before = stream.bits
+                stream.code(samples)
+                bits = run.stats.latent_bits
+                bits[step.kind] = bits.get(step.kind, 0.0) + stream.bits - before
+        return samples, still
 
     def _pictures(
         self, coded: Sequence[WrittenLatents], quality: int, prediction: Prediction
@@ -266,12 +332,12 @@ class ChunkWriter:
         self,
         run: ChunkRun,
         step: Step,
-        coder: Coder,
-        magnitudes: Tensor,
+        coded: tuple[Coder, WrittenLatents, Exact],
         picture: Frames | None,
         seen: Frames | None,
     ) -> WrittenFrame:
         """One frame with its loop filters, which are chosen by `seen`, its picture on the CPU."""
+        coder, latents, exact = coded
         quality = run.plan.quality_of(self._network, step)
         if picture is not None and self._on_picture is not None:
             self._on_picture(step.kind, quality, picture, run.guide.source(step))
@@ -279,8 +345,8 @@ class ChunkWriter:
         if picture is not None:
             filters = self._filters.filters(step.kind, quality, changes)
             filters = filters.replaced(upload(filters.given(), self._device))
-            picture = self.reconstruction.filtered(picture, filters)
-        return WrittenFrame(coder, magnitudes, picture, changes)
+            picture = self.reconstruction.filtered(picture, filters, exact)
+        return WrittenFrame(coder, latents.magnitudes, picture, changes, exact)
 
     def _seen(self, kind: int, made: Sequence[Frames | None]) -> Sequence[Frames | None]:
         """The pictures of frames of a kind, on the CPU, where filters are chosen by them."""

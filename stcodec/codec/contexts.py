@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from stcodec.codec.candidate_kernels import Field
+from stcodec.codec.exact import KINDS, Exact, copied
 from stcodec.codec.indices import StepContext
 from stcodec.codec.loop_filter import Changes, unchanged
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import FIRST, SECOND, Fields
+from stcodec.codec.palette import PaletteContexts
 from stcodec.codec.patches import MOTION_BLOCK, Geometry
-from stcodec.codec.tree import BEFORE, KEY, Step
+from stcodec.codec.tree import BEFORE, EARLIER, KEY, Step
 from stcodec.codec.vectors import (
     CodedField,
     FieldShape,
@@ -32,12 +34,14 @@ from stcodec.codec.vectors import (
 class Known:
     """Of the frames of a chunk that have been coded, by number (BEFORE: the last one of the chunk
     before): magnitudes of their symbols [1, rows, columns, C], and their motion; before: how many
-    chunks of the segment come before this one; filters: the changes of loop filters that hold;
-    lasting: those that will hold in the next chunk."""
+    chunks of the segment come before this one; exact: which of their patches are exact, bool [rows,
+    columns], of frames that have such; filters: the changes of loop filters that hold; lasting:
+    those that will hold in the next chunk."""
 
     magnitudes: dict[int, Tensor] = field(default_factory=dict)
     fields: dict[int, CodedField] = field(default_factory=dict)
     before: int = 0
+    exact: dict[int, np.ndarray] = field(default_factory=dict)
     filters: Changes = field(default_factory=unchanged)
     lasting: Changes = field(default_factory=unchanged)
 
@@ -50,6 +54,11 @@ class Known:
         if step.level == 0:
             self.lasting = self.filters
 
+    def take_exact(self, step: Step, exact: Sequence[Exact]) -> None:
+        """What is exact in the frames of a step."""
+        patches = zip(step.frames, (one.patches() for one in exact), strict=True)
+        self.exact |= {frame: some for frame, some in patches if some is not None}
+
 
 class Contexts:
     """What symbols are coded under, chunk after chunk of a video. One thread at a time owns it."""
@@ -57,6 +66,7 @@ class Contexts:
     def __init__(self, model: Model, geometry: Geometry) -> None:
         self._geometry = geometry
         self.motion = MotionContexts(model.motion_start)
+        self.palettes = PaletteContexts(geometry)
         self._before: Known | None = None
 
     def start(self, first: bool) -> Known | None:
@@ -65,15 +75,18 @@ class Contexts:
         if first:
             self._before = Known()
             self.motion.restart()
+            self.palettes.restart()
         known, self._before = self._before, None
         return known
 
     def keep(self, known: Known, length: int) -> None:
         """Keep of a chunk of so many frames what the next one goes by: its last frame."""
         key = length - 1
+        lasting = (key, BEFORE), (BEFORE, EARLIER)
         self._before = Known(
             {BEFORE: known.magnitudes[key]},
             before=known.before + 1,
+            exact={to: known.exact[i] for i, to in lasting if i in known.exact},
             filters=known.lasting,
             lasting=known.lasting,
         )
@@ -129,6 +142,14 @@ class Contexts:
         modes = fields.modes[:, row][:, :, column].to(torch.int32)
         spread = vector_spread(fields.vectors, self._geometry.grid)
         return StepContext(step.kind, quality, references, modes, spread)
+
+    def copied(self, step: Step, fields: Fields | None, known: Known) -> np.ndarray | None:
+        """Which patches of the one frame of a step, whose motion this is, are copies of exact
+        ones; see `exact.copied`."""
+        if fields is None or not known.exact or step.kind >= KINDS:
+            return None
+        exact = [None if r is None else known.exact.get(r) for r in step.references[0]]
+        return copied(fields, exact, self._geometry.patch)
 
     def _shape(self, step: Step) -> FieldShape:
         return FieldShape(len(step.frames), *self._geometry.blocks)

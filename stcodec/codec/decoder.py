@@ -155,7 +155,8 @@ class PictureMaker:
             part = None
         prediction = self._reconstruction.predict(step, quality, frame.fields, done, part)
         picture = self._reconstruction.decode(frame.values, quality, prediction)
-        return self._reconstruction.filtered(picture, frame.filters, part)
+        picture = self._reconstruction.patched(picture, frame.exact, prediction.frames)
+        return self._reconstruction.filtered(picture, frame.filters, frame.exact, part)
 
     def _together(self, level: list[FrameSymbols], done: dict[int, Frames]) -> Iterator[Frames]:
         """The pictures of the frames of a level, as many at once as memory allows."""
@@ -172,9 +173,12 @@ class PictureMaker:
             prediction = self._reconstruction.predict(step, quality, fields_there, done)
             made = self._reconstruction.decode(SparseValues(at, found), quality, prediction)
             cases_there = iter(moved[len(parts) :])
-            for frame, picture in zip(frames, made.apart(), strict=True):
+            own = prediction.frames
+            predicted = [None] * len(frames) if own is None else own.apart()
+            for frame, picture, kept in zip(frames, made.apart(), predicted, strict=True):
                 filters = frame.filters.replaced(cases_there)
-                yield self._reconstruction.filtered(picture, filters)
+                picture = self._reconstruction.patched(picture, frame.exact, kept)
+                yield self._reconstruction.filtered(picture, filters, frame.exact)
 
 
 def _levels(frames: Sequence[FrameSymbols]) -> list[list[FrameSymbols]]:

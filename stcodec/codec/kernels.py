@@ -27,6 +27,7 @@ class Loops(NamedTuple):
     indices: ModuleType
     loop_filter: ModuleType
     networks: ModuleType
+    palettes: ModuleType
     symbols: ModuleType
     transform: ModuleType
     vectors: ModuleType
@@ -68,6 +69,7 @@ def _modules() -> Loops | None:
             index_kernels,
             loop_filter_kernels,
             network_kernels,
+            palette_kernels,
             symbol_kernels,
             transform_kernels,
             vector_kernels,
@@ -80,6 +82,7 @@ def _modules() -> Loops | None:
         index_kernels,
         loop_filter_kernels,
         network_kernels,
+        palette_kernels,
         symbol_kernels,
         transform_kernels,
         vector_kernels,
@@ -97,7 +100,8 @@ def cached() -> bool:
     inner = found.indices.find, found.ans.read, found.symbols.take, found.vectors.code_field
     others = found.networks.correct, found.networks.product, found.loop_filter.filtered
     both = found.transform.transform, found.transform.restore
-    return all(is_cached(f) for f in (*outer, *inner, *others, *both))
+    palettes = found.palettes.code_plane, found.palettes.code_marks
+    return all(is_cached(f) for f in (*outer, *inner, *others, *both, *palettes))
 
 
 def cache_folder() -> Path | None:
@@ -128,6 +132,7 @@ def warm_up() -> None:
     _warm_up_index(found.indices)
     _warm_up_networks(found.networks)
     _warm_up_filter(found.loop_filter)
+    _warm_up_palettes(found.palettes)
     _warm_up_symbols(found.symbols)
     _warm_up_transform(found.transform)
     _warm_up_vectors(found.vectors)
@@ -182,6 +187,22 @@ def _warm_up_filter(module: ModuleType) -> None:
     side = BLOCK + 2 * MARGIN
     padded, out = np.zeros((side, side), np.float32), np.zeros((BLOCK, BLOCK), np.float32)
     module.filtered(padded, np.zeros((CASES, TAPS + 1), np.float32), out)
+
+
+def _warm_up_palettes(module: ModuleType) -> None:
+    from stcodec.codec import range_kernels
+
+    stream = range_kernels.stream(
+        range_kernels.WRITE, np.zeros(256, np.uint8), np.zeros((0, 4), np.int32)
+    )
+    side = 2 + 2 * module.MARGIN
+    samples, marks = np.zeros((side, side), np.uint16), np.zeros((2, 3), np.uint8)
+    plane = module.Plane(samples, np.zeros(257, np.int32), 8, np.ones((1, 1), np.uint8), 2, 2)
+    known = stream, module.new_mixer(), module.scratch()
+    none = np.zeros((0, 0), np.uint16)
+    module.code_marks(*known, marks, marks.copy())
+    module.code_plane(*known, plane, none, samples, none, np.zeros((0, 0), np.int64))
+    range_kernels.raw_bits(stream, 1, 0)
 
 
 def _warm_up_symbols(module: ModuleType) -> None:

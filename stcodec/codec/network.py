@@ -272,6 +272,11 @@ class Network(nn.Module):
         )
         return step.view(-1)[self._layout.luma_grid.to(device)]
 
+    @property
+    def luma(self) -> Tensor:
+        """Which channels are luma's, bool [C], on the CPU."""
+        return self._layout.luma
+
     def coefficients(self, frames: Frames) -> Tensor:
         """The coefficients [N, C, rows, columns] of padded pictures, or of parts of them."""
         frames, patch = self.mixed(frames), self.config.patch

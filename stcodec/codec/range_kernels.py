@@ -12,7 +12,7 @@ is of integers of less than 63 bits.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -149,9 +149,9 @@ def bit(s: Stream, context: int, value: int) -> int:
         state[SPENT] += s.prices[context, value]
         return value
     context += state[SET]
-    p = np.int64(contexts[context, PROBABILITY])
+    p: Any = np.int64(contexts[context, PROBABILITY])
     if state[MODE] == WRITE:
-        state[SPENT] += _PRICES[(p if value else ONE - p) >> 4]
+        state[SPENT] += price(p, value)
         contexts[context, SEEN + value] += 1
     value = _code(s, (state[_RANGE] >> 16) * p, value)
     known = contexts[context, KNOWN]
@@ -160,6 +160,24 @@ def bit(s: Stream, context: int, value: int) -> int:
     if known < PATIENCE:
         contexts[context, KNOWN] = known + 1
     return value
+
+
+@inner
+def price(p: int, value: int) -> int:
+    """What an outcome costs, in units of 1 / PRICE bits, if a 1 has the probability p."""
+    return _PRICES[(p if value else ONE - p) >> 4]
+
+
+@inner
+def outcome(s: Stream, p: int, value: int) -> int:
+    """An outcome 0 or 1 of which a 1 has the probability p, in units of 2**-16, that others know:
+    what was read, or `value`."""
+    state = s.state
+    if state[MODE] != READ:
+        state[SPENT] += price(p, value)
+        if state[MODE] == COUNT:
+            return value
+    return _code(s, (state[_RANGE] >> 16) * p, value)
 
 
 @inner
@@ -174,3 +192,9 @@ def raw(s: Stream, count: int, value: int) -> int:
     for i in range(count - 1, -1, -1):
         found = found << 1 | _code(s, state[_RANGE] >> 1, (value >> i) & 1)
     return found
+
+
+@compiled
+def raw_bits(s: Stream, count: int, value: int) -> int:
+    """`raw`, to be called alone."""
+    return raw(s, count, value)

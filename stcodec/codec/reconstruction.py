@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stcodec.codec import compensation, loop_filter, warp
+from stcodec.codec.exact import Exact, patched
 from stcodec.codec.latents import SparseValues, reconstruct
 from stcodec.codec.loop_filter import Filters
 from stcodec.codec.means import Means
@@ -153,14 +154,26 @@ class Reconstruction:
             frames = Frames(*(plane.clamp_(0.0, 1.0) for plane in frames))
             return frames if p.part is None else self._placed(frames, p.part)
 
-    def filtered(self, frames: Frames, filters: Filters, part: Region | None = None) -> Frames:
-        """A restored picture, or the part of it that has been made, after its loop filter."""
+    def patched(self, frames: Frames, exact: Exact, predicted: Frames | None) -> Frames:
+        """A restored picture with its exact patches; predicted: what it was predicted to be."""
+        return patched(frames, exact, predicted, self._patch)
+
+    def filtered(
+        self,
+        frames: Frames,
+        filters: Filters,
+        exact: Exact,
+        part: Region | None = None,
+    ) -> Frames:
+        """A picture of `patched`, or the part of it that has been made, after its loop filter."""
         if filters.luma is None and filters.chroma is None:
             return frames
         with stage("filter"):
             if part is None:
-                return loop_filter.filtered(frames, filters)
-            return self._placed(loop_filter.filtered(part.of(frames), filters), part)
+                made = loop_filter.filtered(frames, filters)
+            else:
+                made = self._placed(loop_filter.filtered(part.of(frames), filters), part)
+        return self.patched(made, exact, frames)
 
     def _cut(self, grid: Tensor, part: Region | None) -> Tensor:
         """What of a grid [..., rows, columns] of patches lies in a part."""

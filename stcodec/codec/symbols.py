@@ -10,10 +10,12 @@ import torch
 
 from stcodec.codec.contexts import Contexts, Known
 from stcodec.codec.entropy import SymbolReader
+from stcodec.codec.exact import NOTHING, Exact
 from stcodec.codec.latents import LatentCoder, SparseValues
 from stcodec.codec.loop_filter import NO_FILTERS, Changes, Filters, LoopFilter, unchanged
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
+from stcodec.codec.palette import PaletteStream
 from stcodec.codec.patches import Geometry
 from stcodec.codec.payload import Plan, unpack
 from stcodec.codec.tree import LEVELS, TREES, Step
@@ -24,14 +26,15 @@ from stcodec.errors import DamagedFileError
 
 @dataclass(frozen=True)
 class FrameSymbols:
-    """What was read of one frame: its step (of this frame alone), motion, dequantised symbols
-    and loop filters; `quality`: its own."""
+    """What was read of one frame: its step (of this frame alone), motion, dequantised symbols,
+    loop filters, and what is exact in it; `quality`: its own."""
 
     step: Step
     quality: int
     fields: Fields | None
     values: SparseValues
     filters: Filters
+    exact: Exact = NOTHING
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,10 @@ class ChunkSymbols:
 
 @dataclass(frozen=True)
 class _Reader:
-    """The two parts of a payload."""
+    """The parts of a payload."""
 
     motion: MotionStream
+    samples: PaletteStream | None
     symbols: SymbolReader
 
 
@@ -70,8 +74,10 @@ class ChunkReader:
         known = self._contexts.start(first)
         if known is None:
             raise DamagedFileError("a segment does not start with its first chunk")
-        plan, crc, motion, words = unpack(payload, known.before)
-        reader = _Reader(self._contexts.motion.stream(motion), SymbolReader(words))
+        plan, crc, parts = unpack(payload, known.before)
+        samples = self._contexts.palettes.stream(parts.samples) if plan.samples else None
+        motion = self._contexts.motion.stream(parts.motion)
+        reader = _Reader(motion, samples, SymbolReader(parts.words))
         wanted, more = _steps_of(plan.steps(), levels)
         frames = [frame for step in wanted for frame in self._read(reader, plan, step, known)]
         for step in more:
@@ -79,6 +85,9 @@ class ChunkReader:
         if levels >= LEVELS:
             reader.motion.check_end()
             reader.symbols.finish()
+            if reader.samples is not None:
+                reader.samples.check_end()
+                crc ^= reader.samples.crc
             if reader.symbols.crc ^ reader.motion.crc != crc:
                 raise DamagedFileError("decoded symbols are not those that were encoded")
         self._contexts.keep(known, plan.length)
@@ -92,16 +101,23 @@ class ChunkReader:
         for i, single in enumerate(step.singles()):
             part = None if fields is None else fields.take(i)
             context = self._contexts.of_frame(single, quality, part, known.magnitudes)
+            samples = None
+            if reader.samples is not None and step.level == 0:
+                with stage("samples"):
+                    samples = reader.samples.read()
             with stage("latents"):
                 read = self._latents.read(reader.symbols, context)
             known.magnitudes[single.frames[0]] = read.magnitudes
+            copies = self._contexts.copied(single, part, known)
+            exact = Exact.of(copies, samples, read.magnitudes)
             filters = NO_FILTERS
             if self._filters.works_on(step.kind):
                 kept = known.filters if step.predicted else unchanged()
                 chosen.append(self._filters.read(reader.symbols, kept))
                 filters = self._filters.filters(step.kind, quality, chosen[-1])
-            frames.append(FrameSymbols(single, quality, part, read.values, filters))
+            frames.append(FrameSymbols(single, quality, part, read.values, filters, exact))
         known.take(step, chosen)
+        known.take_exact(step, [frame.exact for frame in frames])
         return frames
 
     def _read_fields(self, motion: MotionStream, plan: Plan, step: Step, known: Known) -> Fields:

@@ -36,9 +36,12 @@ from stcodec.codec.vectors import (
 from stcodec.common import compiled as compiled_loops
 from stcodec.encoder import (
     choice_kernels,
+    drawing,
+    drawn_kernels,
     filter_fit,
     filter_kernels,
     fit_kernels,
+    palette_choice_kernels,
     quantiser,
     quantiser_kernels,
     sample_kernels,
@@ -68,6 +71,8 @@ def compiled() -> bool:
         *(quantiser_kernels.cheapest, filter_kernels.mix),
         *(fit_kernels.normal, fit_kernels.solve, fit_kernels.refine, fit_kernels.errors),
         *(ans_kernels.places, ans_kernels.write, ans_kernels.are),
+        *(drawn_kernels.count_drawn, drawn_kernels.block_hashes, drawn_kernels.repetitions),
+        palette_choice_kernels.choose_plane,
     )
     return kernels.cached() and all(compiled_loops.is_cached(f) for f in functions)
 
@@ -94,6 +99,7 @@ def warm_up() -> None:
         Prices.of(torch.ones(8, 8), 1.0),
     )
     filter_fit.warm_up()
+    drawing.warm_up()
     writer = SymbolWriter()
     writer.code(np.ones(1, np.int32), np.ones(1, np.uint8), Tables([np.full(4, 1 << 22)]))
     writer.check(writer.finish())

@@ -68,7 +68,8 @@ class EncodedChunk:
 class PreparedChunk:
     """Source pictures (as many as its tree has frames; `count` of them are shown), how many chunks
     of the segment come before it, tree, the motion of each predicted frame, what changes in key
-    frames (see `propagation`), and whether it is coded as the end of a scene."""
+    frames (see `propagation`), whether it is coded as the end of a scene, and whether it was drawn
+    rather than filmed."""
 
     source: SourceChunk
     count: int
@@ -77,6 +78,7 @@ class PreparedChunk:
     fields: dict[int, Fields]
     changes: dict[int, Tensor]
     ends: bool
+    drawn: bool
 
     @property
     def first(self) -> bool:
@@ -218,9 +220,11 @@ class ChunkEncoder:
             source.luma(length - 1), seen[length - 1], earlier, after, chunks + 1
         )
         planes = list(pictures[:length])
+        drawn = any(picture.drawn for picture in seen[:length])
         if not alone:
             self._filter(planes, pictures, steps, fields, after)
-        return PreparedChunk(self._source(planes), count, chunks, tree, fields, lasting, ends)
+        made = self._source(planes)
+        return PreparedChunk(made, count, chunks, tree, fields, lasting, ends, drawn)
 
     def _filter(
         self,
@@ -252,7 +256,8 @@ class ChunkEncoder:
         """The part of `encode_prepared` that the next chunk depends on. Chunks come in order."""
         quality = self.settings.quality if quality is None else quality
         cascade = tuning.ENDING_CASCADE if chunk.ends else self._cascade(chunk, quality)
-        plan = Plan(chunk.count, quality, chunk.tree, self.settings.motion, chunk.before, cascade)
+        motion, drawn = self.settings.motion, chunk.drawn
+        plan = Plan(chunk.count, quality, chunk.tree, motion, chunk.before, cascade, drawn)
         guide = ChunkGuide(
             self._model,
             self._costs,

@@ -4,20 +4,23 @@ worth. Nothing here is normative."""
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from stcodec.codec import loop_filter
+from stcodec.codec.chunk import Situation
 from stcodec.codec.loop_filter import Changes, LoopFilter
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import Fields
+from stcodec.codec.palette import PaletteStream, Samples
 from stcodec.codec.patches import Frames
 from stcodec.codec.payload import Plan
 from stcodec.codec.range_kernels import Stream
 from stcodec.codec.tree import Step
-from stcodec.encoder import activity, filter_fit, tuning
+from stcodec.encoder import activity, drawing, filter_fit, tuning
 from stcodec.encoder.choice import Prices, choose_fields, padded
 from stcodec.encoder.propagation import price_factors
 from stcodec.encoder.quantiser import RateDistortionQuantiser, frequency_factors
@@ -68,8 +71,25 @@ class ChunkGuide:
         current = self._source.luma_bytes(frame)
         return choose_fields(current, (first, second), self._found[frame], hints, counter, prices)
 
-    def quantiser(self, step: Step) -> RateDistortionQuantiser:
-        """Symbols by squared error and bits, which are cheaper in patches that last."""
+    def exact(
+        self, step: Step, seen: Situation, trial: Callable[[], PaletteStream] | None
+    ) -> tuple[Samples | None, np.ndarray | None]:
+        """Palette patches, and copies that are left as they are, where that is cheapest."""
+        planes, bits = self._source.padded(step.frames[0]), self._source.bit_depth
+        shape = seen.latents.shape[2:]
+        prices = torch.as_tensor(self._price(step)).expand(shape.numel()).reshape(shape).numpy()
+        quantiser = self.quantiser(step, None)
+        own = prices, self._model.network.luma, seen, quantiser, self._costs
+        return drawing.choose(drawing.Task(planes, bits, *own), trial)
+
+    def quantiser(self, step: Step, still: np.ndarray | None) -> RateDistortionQuantiser:
+        """Symbols by squared error and bits."""
+        zero = None if still is None else torch.from_numpy(still.reshape(-1))
+        return RateDistortionQuantiser(self._costs, self._price(step), self._factors, zero)
+
+    def _price(self, step: Step) -> float | Tensor:
+        """Squared error, in units of step**2, that is worth one bit in each patch [patches], or in
+        all: less in patches that last."""
         price: float | Tensor = self._bit(step)
         change = self._changes.get(step.frames[0])
         if change is not None:
@@ -78,7 +98,7 @@ class ChunkGuide:
         if self._activity:
             luma, patch = self._source.luma(step.frames[0]), self._model.config.patch
             price = price * activity.price_factors(luma, patch, self._activity)
-        return RateDistortionQuantiser(self._costs, price, self._factors)
+        return price
 
     def filters(self, step: Step, picture: Frames, kept: Changes) -> Changes:
         """Loop filters that hold, or new ones where they are worth their bits."""

@@ -21,11 +21,18 @@ class RateDistortionQuantiser:
 
     costs float32 [indices, magnitudes]: see `entropy.Tables.costs`; price: the squared error, in
     units of step**2, that is worth one bit: a positive number, or one for each patch [patches];
-    factors: what it is multiplied by, float32 for each channel [C], or 1.
+    factors: what it is multiplied by, float32 for each channel [C], or 1; still: patches that have
+    no symbols, bool [patches], or None.
     """
 
-    def __init__(self, costs: Tensor, price: float | Tensor, factors: Tensor | None = None) -> None:
-        self._costs, self._factors = costs, factors
+    def __init__(
+        self,
+        costs: Tensor,
+        price: float | Tensor,
+        factors: Tensor | None = None,
+        still: Tensor | None = None,
+    ) -> None:
+        self._costs, self._factors, self._still = costs, factors, still
         self._price = torch.as_tensor(price, device=costs.device)
         self._choose = in_loop if costs.device.type == "cpu" else with_tensors
 
@@ -37,6 +44,8 @@ class RateDistortionQuantiser:
         every = scaled.new_ones(scaled.shape[1])
         factors = every if self._factors is None else self._factors[channels]
         prices = price, factors
+        if self._still is not None:
+            scaled = scaled.masked_fill(self._still[at][:, None], 0.0)
         symbols, lost = self._choose(scaled, index, 0, self._costs, prices)
         raised = lost > tuning.FLOOR_BITS_PER_SYMBOL * index.numel() + tuning.FLOOR_BITS
         if raised:

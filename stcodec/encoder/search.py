@@ -23,7 +23,7 @@ from torch import Tensor
 
 from stcodec.codec.candidate_kernels import LIMIT
 from stcodec.codec.motion import FIRST, SECOND, Fields
-from stcodec.encoder import sample_kernels, search_kernels, tuning
+from stcodec.encoder import drawn_kernels, sample_kernels, scroll, search_kernels, tuning
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,20 @@ class SourcePicture:
         sample_kernels.phase_planes(padded, out)
         return out
 
+    @functools.cached_property
+    def drawn(self) -> bool:
+        """Whether it was drawn rather than filmed."""
+        return scroll.is_drawn(self.sizes[0])
+
+    @functools.cached_property
+    def hashes(self) -> np.ndarray:
+        """Of all its 8x8 blocks."""
+        return drawn_kernels.block_hashes(self.sizes[0])
+
     def let_go(self) -> None:
-        """Forget the phases, which are made again where they are wanted after all."""
+        """Forget the phases and hashes, which are made again where they are wanted after all."""
         self.__dict__.pop("phases", None)
+        self.__dict__.pop("hashes", None)
 
     def reference(self, size: int) -> search_kernels.Reference:
         """This picture at 1 / 2**size of the full size, to be predicted from."""
@@ -101,6 +112,7 @@ class _Search:
         self.price = np.float32(settings.bit_cost * 255.0)
         self.effort = settings.effort
         self._table = search_kernels.bit_table()
+        self._moved: dict[tuple[int, int], np.ndarray] = {}
 
     def coarse(
         self, frame: int, reference: int, reach: int, steps: tuple[int, ...]
@@ -111,7 +123,8 @@ class _Search:
         vectors = search_kernels.full_search(
             current.sizes[3], other.padded[2], -(-reach // 8), self.price
         ) * np.int32(2)
-        return vectors, self._sweep(current, other, 2, vectors, steps)
+        moves = self._moves(frame, reference)
+        return vectors, self._sweep(current, other, 2, vectors, steps, moves)
 
     def pair(self, frame: int, reference: int) -> np.ndarray:
         """Vectors int32 [2, H / 8, W / 8] of a frame from a reference, in quarter samples, none of
@@ -124,13 +137,14 @@ class _Search:
         width = current.sizes[0].shape[1]
         reach = _reach(frame - reference, tuning.REACH_PER_FRAME, width)
         vectors, _ = self.coarse(frame, reference, reach, (2, 1))
+        moves = self._moves(frame, reference)
         vectors *= 2
-        self._sweep(current, other, 1, vectors, (1,))
+        self._sweep(current, other, 1, vectors, (1,), moves)
         vectors *= 8
-        self._sweep(current, other, 0, vectors, (4,))
-        costs = self._sweep(current, other, 0, vectors, (2, 1), backwards=True, causal=False)
+        self._sweep(current, other, 0, vectors, (4,), moves)
+        costs = self._sweep(current, other, 0, vectors, (2, 1), moves, backwards=True, causal=False)
         if self.effort >= 2:
-            costs = self._sweep(current, other, 0, vectors, (4, 2, 1), causal=False)
+            costs = self._sweep(current, other, 0, vectors, (4, 2, 1), moves, causal=False)
         if self.effort == 0:
             return vectors.repeat(2, 1).repeat(2, 2)
         steps = np.array((8, 4, 2, 1) if self.effort >= 2 else (4, 2, 1), np.int32)
@@ -146,6 +160,18 @@ class _Search:
             first, second, self.pictures[frame].sizes[0], vectors, self._rate(0)
         )
 
+    def _moves(self, frame: int, reference: int) -> np.ndarray:
+        """What all blocks are offered, vectors int32 [n, 2] in samples: none, and by how much parts
+        of a drawn frame have moved."""
+        current, other = self.pictures[frame], self.pictures[reference]
+        if not (current.drawn and other.drawn):
+            return np.zeros((1, 2), np.int32)
+        pair = frame, reference
+        if pair not in self._moved:
+            moved = scroll.moves(current.sizes[0], current.hashes, other.hashes)
+            self._moved[pair] = np.concatenate([np.zeros((1, 2), np.int32), moved])
+        return self._moved[pair]
+
     def _rate(self, size: int) -> search_kernels.Rate:
         """What vectors at 1 / 2**size of the full size cost: a bit is worth less where a block has
         fewer samples."""
@@ -159,6 +185,7 @@ class _Search:
         size: int,
         vectors: np.ndarray,
         steps: tuple[int, ...],
+        moves: np.ndarray,
         backwards: bool = False,
         causal: bool = True,
     ) -> np.ndarray:
@@ -167,7 +194,10 @@ class _Search:
         costs = np.zeros(vectors.shape[1:], np.float32)
         least = np.float32(0 if size else tuning.FOCUS_BITS * rate.price)
         blocks = (other.reference(size), current.sizes[size], 16 >> size, vectors, costs)
-        search_kernels.sweep(*blocks, rate, np.array(steps, np.int32), least, backwards, causal)
+        offers = (moves * 4 if size == 0 else moves >> size).astype(np.int32)
+        search_kernels.sweep(
+            *blocks, rate, np.array(steps, np.int32), offers, least, backwards, causal
+        )
         return costs
 
 

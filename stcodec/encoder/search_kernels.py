@@ -244,12 +244,14 @@ def sweep(
     costs: np.ndarray,
     rate: Rate,
     steps: np.ndarray,
+    offers: np.ndarray,
     least: np.float32,
     backwards: bool,
     causal: bool,
 ) -> None:
     """Better `vectors` [2, rows, columns] in place, with their `costs`: block by block, try the
-    neighbours' and none, then those around the best at the distances `steps`, as long as they help.
+    neighbours' and `offers` int32 [n, 2], then those around the best at the distances
+    `steps`, as long as they help.
 
     Blocks with a cost below `least` take what their neighbours offer, but go no further. causal:
     predict a vector by the median of the three before it, else by that of all four around it and
@@ -270,7 +272,7 @@ def sweep(
         block = Block(flat, stride, y * size, x * size, size, py, px)
         by, bx = oy, ox
         best = _cost(reference, block, rate, by, bx, _WORST)
-        for k in range(6):
+        for k in range(5 + offers.shape[0]):
             if k == 0:
                 cy, cx = py, px
             elif k == 1:
@@ -282,7 +284,7 @@ def sweep(
             elif k == 4:
                 cy, cx = vectors[0, y, after], vectors[1, y, after]
             else:
-                cy, cx = int32(0), int32(0)
+                cy, cx = offers[k - 5, 0], offers[k - 5, 1]
             if (
                 (cy == by and cx == bx)
                 or (cy == oy and cx == ox)

@@ -28,6 +28,7 @@ from stcodec.flows.reading import Chunk, StpInput, open_stp
 CELL = MOTION_BLOCK
 """Cells of CELL x CELL luma samples are what is told apart in a picture."""
 _LEVELS = 2
+_TOLD = 0.25  # a sample of a palette patch counts as so much energy
 _QUARTERS = 4  # of a sample, in a vector
 
 
@@ -136,11 +137,13 @@ def _look(frame: FrameSymbols, before: int, model: Model, geometry: Geometry) ->
     assert frame.fields is not None
     rows, columns = geometry.blocks
     patch, (high, wide) = model.config.patch, geometry.grid
-    energy = np.bincount(
+    energy: np.ndarray = np.bincount(
         (frame.values.at // patch.channels).numpy(),
         weights=frame.values.values.abs().numpy(),
         minlength=high * wide,
     ).reshape(high, wide)
+    if frame.exact.samples is not None:
+        energy = energy + _TOLD * patch.h * patch.w * frame.exact.samples.chosen
     dy, dx, camera = _motion(frame, rows, columns)
     # Without what pads the picture.
     inside = np.s_[: cells_of(geometry.height), : cells_of(geometry.width)]

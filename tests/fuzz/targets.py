@@ -203,12 +203,15 @@ def _example() -> bytes:
 
 
 @functools.cache
-def _payloads() -> bytes:
+def _payloads(drawn: bool) -> bytes:
     from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
     from tests.conftest import moving_picture
+    from tests.drawn import pages
 
     encoder = ChunkEncoder(dct(), WIDTH, HEIGHT, 8, CodecSettings(12))
-    pictures = [tuple(moving_picture(t, WIDTH, HEIGHT)) for t in range(16)]
+    moving = [moving_picture(t, WIDTH, HEIGHT) for t in range(16)]
+    scrolled = pages(16, lambda t: 2 * t, HEIGHT, WIDTH)
+    pictures = [tuple(planes) for planes in (scrolled if drawn else moving)]
     made = [encoder.encode(pictures[i : i + 8], i == 0).payload for i in (0, 8)]  # type: ignore[arg-type]
     # Both halves have the same length, so that the target cuts them apart where they meet.
     longest = max(map(len, made))
@@ -234,8 +237,8 @@ def seeds(name: str) -> list[bytes]:
     if name == "models":
         whole = _model_bytes()
         return [whole[8 : 8 + int.from_bytes(whole[:8], "little")]]
-    # The second: a chunk that follows on a damaged first one.
-    return [_payloads(), b"\6" + b"\1" * 34]
+    # The last: a chunk that follows on a damaged first one.
+    return [_payloads(drawn=False), _payloads(drawn=True), b"\6" + b"\1" * 34]
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

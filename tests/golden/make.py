@@ -23,6 +23,7 @@ import stcodec
 from stcodec.codec import kernels
 from stcodec.codec.model_files import find_model
 from stcodec.common.values import Planes
+from tests import drawn
 from tests.conftest import make_video, psnr
 
 HERE = Path(__file__).parent
@@ -32,7 +33,7 @@ CLIPS = {8: "yuv420p", 10: "yuv420p10le"}
 NAMES = [f"{model}-{depth}bit.stp" for depth in CLIPS for model in MODELS]
 """Those of `dct` are from before key frames had two references; made anew, they are of today's
 encoder."""
-NAMES += ["dct-8bit-two.stp"]
+NAMES += ["dct-8bit-two.stp", "stc-1-8bit-drawn.stp"]
 LEAST_PSNR = 60.0
 """In dB, with a peak of 255 whatever the bit depth is: a quarter of a level. Decoders that round
 otherwise are far above: MKL_ENABLE_INSTRUCTIONS=SSE4_2 in the environment gives 77 dB."""
@@ -100,10 +101,12 @@ def clips(folder: Path) -> dict[str, tuple[Path, str]]:
     for depth, pix_fmt in CLIPS.items():
         sources[f"{depth}bit"] = source = folder / f"{depth}.mkv"
         make_video(source, width=70, height=50, frames=27, pix_fmt=pix_fmt)
+    scrolled = drawn.pages(27, lambda i: 0 if i < 5 else 18, height=50, width=70)
+    page = drawn.write(folder / "drawn.mkv", scrolled)
     for model in MODELS:
         find_model(model)
     return {
-        name: (source, model)
+        name: (page if "drawn" in name else source, model)
         for name in NAMES
         for model in MODELS
         for depth, source in sources.items()
