@@ -167,7 +167,7 @@ def test_random_bytes_are_refused(payload: bytes) -> None:
         ((1, 20, SAMPLES), b"", "no length"),
         ((1, 20, SAMPLES), b"\x05" + bytes(4), "cut off"),
         ((1, 20, SAMPLES), b"\x04" + b"\xff" * 4, "samples of a chunk start as none do"),
-        ((1, 20, 0x60), b"", "a tree that there is not"),
+        ((1, 20, 0x60), b"", "a cascade that there is not"),
         ((9, 20, 0), b"", "impossible values"),
         ((17, 20, 3), b"", "impossible values"),
         ((0, 20, 3), b"", "impossible values"),

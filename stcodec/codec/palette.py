@@ -10,13 +10,12 @@ symbols (`exact.copied`), so that a page that stands still or is scrolled stays 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from stcodec.codec import palette_kernels, range_kernels
-from stcodec.codec.palette_kernels import MARGIN, Mixer, Plane, Scratch
+from stcodec.codec.palette_kernels import MARGIN, Mixer, Plane
 from stcodec.codec.patches import Geometry
 from stcodec.codec.range_kernels import PRICE, READ, SPENT, WRITE, Stream
 from stcodec.errors import DamagedFileError
@@ -24,7 +23,7 @@ from stcodec.errors import DamagedFileError
 DEPTHS = (8, 10)
 """Bits of a sample."""
 _ROOM = 1 << 12
-_PER_MARK, _PER_SAMPLE = 2, 16  # bytes that a decision and a sample never exceed
+_PER_MARK, _PER_SAMPLE = 2, 20  # bytes that a decision and a sample never exceed
 _NONE = np.zeros((0, 0), np.uint16)
 _NOT_ASKED = np.zeros((0, 0), np.int64)
 
@@ -36,21 +35,6 @@ class Samples(NamedTuple):
     chosen: np.ndarray
     planes: tuple[np.ndarray, np.ndarray, np.ndarray]
     bits: int
-
-
-class Coding(NamedTuple):
-    """What the loops take to code a plane; see `palette_kernels.code_plane`."""
-
-    stream: Stream
-    mixer: Mixer
-    room: Scratch
-    plane: Plane
-    luma: np.ndarray
-    other: np.ndarray
-
-
-CodePlane = Callable[[int, Coding], None]
-"""Codes plane 0 (Y), 1 or 2."""
 
 
 class PaletteContexts:
@@ -104,8 +88,7 @@ class PaletteStream:
     """The palette patches of the frames of a chunk, written or read in the order of coding."""
 
     def __init__(self, stream: Stream, known: _Known, geometry: Geometry) -> None:
-        self._stream, self._known = stream, known
-        self._grid, self._patch = geometry.grid, geometry.patch
+        self._stream, self._known, self._geometry = stream, known, geometry
         self._room = palette_kernels.scratch()
         self.crc = 0
 
@@ -117,70 +100,55 @@ class PaletteStream:
     def trial(self) -> PaletteStream:
         """A stream that counts bits, learns for itself, and leaves this one as it is."""
         state = np.array([range_kernels.COUNT, 0, 0, 0, 0, 0, 0, 0], np.int64)
-        trial = PaletteStream.__new__(PaletteStream)
-        trial.__dict__.update(self.__dict__)
-        trial._stream, trial._known = self._stream._replace(state=state), self._known.copy()
-        return trial
+        stream = self._stream._replace(state=state)
+        return PaletteStream(stream, self._known.copy(), self._geometry)
 
     def code(self, wanted: Samples | None) -> np.ndarray:
         """Write the palette patches of a frame; what they cost, bits [rows, columns]."""
-        spent = np.zeros(self._grid, np.int64)
-
-        def code_plane(number: int, coding: Coding) -> None:
-            assert wanted is not None
-            palette_kernels.code_plane(*coding, wanted.planes[number], spent)
-
+        spent = np.zeros(self._geometry.grid, np.int64)
         self._raw(1, int(wanted is not None))
         if wanted is not None:
-            self.code_with(wanted, code_plane)
+            self._raw(1, DEPTHS.index(wanted.bits))
+            self._planes(wanted.bits, wanted, spent)
         return spent / PRICE
-
-    def code_with(self, wanted: Samples, code_plane: CodePlane) -> Samples:
-        """Write palette patches with samples that `code_plane` chooses of the palettes of those
-        that are wanted; returns them."""
-        self._raw(1, DEPTHS.index(wanted.bits))
-        return self._finish(self._planes(wanted.bits, wanted, code_plane))
 
     def read(self) -> Samples | None:
         """Read the palette patches of a frame. DamagedFileError where there are no values."""
         if not self._raw(1, 0):
             return None
-        bits = DEPTHS[self._raw(1, 0)]
-
-        def code_plane(number: int, coding: Coding) -> None:
-            palette_kernels.code_plane(*coding, _NONE, _NOT_ASKED)
-
-        return self._finish(self._planes(bits, None, code_plane))
+        return self._planes(DEPTHS[self._raw(1, 0)], None, _NOT_ASKED)
 
     def _raw(self, count: int, value: int) -> int:
         self._stream = range_kernels.with_room(self._stream, 8)
         return int(range_kernels.raw_bits(self._stream, count, value))
 
-    def _planes(self, bits: int, wanted: Samples | None, code_plane: CodePlane) -> Samples:
-        rows, columns = self._grid
+    def _planes(self, bits: int, wanted: Samples | None, spent: np.ndarray) -> Samples:
+        """Write the samples that are wanted, or read some; `spent`: see `code_plane`."""
+        patch, (rows, columns) = self._geometry.patch, self._geometry.grid
         marks = self._marks(np.zeros((rows, columns)) if wanted is None else wanted.chosen)
         patches = int(marks.sum())
         done: list[np.ndarray] = []
         for i in range(3):
-            high, wide = (self._patch.h, self._patch.w) if i == 0 else self._chroma
-            below = self._palette(i, bits, marks, None if wanted is None else wanted.planes[i])
+            high, wide = (patch.h, patch.w) if i == 0 else (patch.h // 2, patch.w // 2)
+            values = None if wanted is None else wanted.planes[i]
+            below = self._palette(i, bits, marks, values)
             shape = rows * high + 2 * MARGIN, columns * wide + 2 * MARGIN
             plane = Plane(np.zeros(shape, np.uint16), below, bits, marks, high, wide)
             needed = patches * high * wide * _PER_SAMPLE
             self._stream = range_kernels.with_room(self._stream, needed + 64)
+            known = self._stream, self._known.mixer, self._room, plane
             luma = _NONE if i == 0 else done[0]
             other = done[1] if i == 2 else np.zeros_like(plane.samples)
-            known = self._known.mixer, self._room
+            own = _NONE if values is None else values
             with np.errstate(over="ignore"):  # of hashes, where loops are not compiled
-                code_plane(i, Coding(self._stream, *known, plane, luma, other))
+                palette_kernels.code_plane(*known, luma, other, own, spent)
             done.append(plane.samples)
         inner = slice(MARGIN, -MARGIN)
         y, u, v = (np.ascontiguousarray(plane[inner, inner]) for plane in done)
-        return Samples(marks.astype(bool), (y, u, v), bits)
-
-    @property
-    def _chroma(self) -> tuple[int, int]:
-        return self._patch.h // 2, self._patch.w // 2
+        samples = Samples(marks.astype(bool), (y, u, v), bits)
+        for part in (samples.chosen.astype(np.uint8), *samples.planes):
+            self.crc = zlib.crc32(part.astype(part.dtype.newbyteorder("<")).tobytes(), self.crc)
+        return samples
 
     def _marks(self, chosen: np.ndarray) -> np.ndarray:
         """Code which patches are chosen, uint8 [rows, columns]."""
@@ -212,11 +180,6 @@ class PaletteStream:
         self._stream = range_kernels.with_room(self._stream, marks.size * _PER_MARK + 64)
         with np.errstate(over="ignore"):
             palette_kernels.code_marks(self._stream, self._known.mixer, self._room, marks, before)
-
-    def _finish(self, samples: Samples) -> Samples:
-        for part in (samples.chosen.astype(np.uint8), *samples.planes):
-            self.crc = zlib.crc32(part.astype(part.dtype.newbyteorder("<")).tobytes(), self.crc)
-        return samples
 
     def finish(self) -> bytes:
         """What was written."""

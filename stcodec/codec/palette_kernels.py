@@ -26,9 +26,10 @@ _HEAVIEST = 1 << 20
 _RATE = 8
 _PATIENCE = 30
 _ONE, _LEAST = 1 << 16, 16
-FIRST, SECOND = 3001, 3002  # nodes of the two decisions before the bits of a value
+_NEW = _ONE // 2 << 8  # a probability of a half, of which nothing is known
+_FIRST, _SECOND = 3001, 3002  # nodes of the two decisions before the bits of a value
 _MARK = 3003
-BITS = 64  # number of the first set of the bits of a value
+_BITS = 64  # number of the first set of the bits of a value
 
 
 def _squash() -> np.ndarray:
@@ -49,7 +50,8 @@ _RATES = 10 * _ONE // (10 * np.arange(_PATIENCE + 1) + 13)
 
 class Mixer(NamedTuple):
     """What has been learnt in a segment: tables int32 [ORDERS, PLACES], 256 times the probability
-    of a 1 in units of 2**-16, plus how much is known of it; weights int32 [SETS, ORDERS]."""
+    of a 1 in units of 2**-16, plus how much is known of it, xor `_NEW`, so that places that nobody
+    has used take no memory; weights int32 [SETS, ORDERS]."""
 
     tables: np.ndarray
     weights: np.ndarray
@@ -78,7 +80,7 @@ class Plane(NamedTuple):
 
 def new_mixer() -> Mixer:
     """Nothing is known yet."""
-    tables = np.full((ORDERS, PLACES), _ONE // 2 << 8, np.int32)
+    tables = np.zeros((ORDERS, PLACES), np.int32)
     return Mixer(tables, np.full((SETS, ORDERS), START, np.int32))
 
 
@@ -97,14 +99,14 @@ def _join(a: Any, b: Any) -> Any:
 
 
 @inner
-def predict(m: Mixer, room: Scratch, node: int, group: int) -> int:
+def _predict(m: Mixer, room: Scratch, node: int, group: int) -> int:
     """The probability of a 1, in units of 2**-12, of the decision `node` under the contexts at
     hand, with a set of weights; places and logits stay in `room`."""
     total: Any = np.int64(0)
     for i in range(ORDERS):
         mixed = (room.contexts[i] + np.uint64(node)) * np.uint64(0xD1B54A32D192ED03)
         place = np.int64(mixed >> np.uint64(44))
-        state = m.tables[i, place]
+        state = m.tables[i, place] ^ _NEW
         logit = np.int64(_STRETCH[state >> 12]) if state & 255 else np.int64(0)
         room.places[i], room.logits[i] = place, logit
         total += np.int64(m.weights[group, i]) * logit
@@ -113,23 +115,23 @@ def predict(m: Mixer, room: Scratch, node: int, group: int) -> int:
 
 @inner
 def _learn(m: Mixer, room: Scratch, group: int, p: int, value: int) -> None:
-    """Move the contexts and weights of `predict` towards the outcome of what it gave p."""
+    """Move the contexts and weights of `_predict` towards the outcome of what it gave p."""
     error = ((value << 12) - p) * _RATE
     for i in range(ORDERS):
         weight: Any = m.weights[group, i] + ((room.logits[i] * error + 0x8000) >> 16)
         m.weights[group, i] = min(max(weight, -_HEAVIEST), _HEAVIEST)
         place = room.places[i]
-        state: Any = np.int64(m.tables[i, place])
+        state: Any = np.int64(m.tables[i, place] ^ _NEW)
         one, known = state >> 8, state & 255
         one += (((_ONE if value else 0) - one) * _RATES[known]) >> 16
         one = min(max(one, _LEAST), _ONE - _LEAST)
-        m.tables[i, place] = one << 8 | min(known + 1, _PATIENCE)
+        m.tables[i, place] = (one << 8 | min(known + 1, _PATIENCE)) ^ _NEW
 
 
 @inner
 def _decide(s: Stream, m: Mixer, room: Scratch, node: int, group: int, value: int) -> int:
     """A decision 0 or 1: what was read, or `value`."""
-    p = predict(m, room, node, group)
+    p = _predict(m, room, node, group)
     value = range_kernels.outcome(s, p << 4, value)
     _learn(m, room, group, p, value)
     return value
@@ -201,40 +203,22 @@ def _value(s: Stream, m: Mixer, room: Scratch, plane: Plane, value: int) -> int:
         bit = 1 if middle == plane.below[low] else 0
         if not bit and plane.below[low + 2 * size] > middle:
             node: Any = (np.int64(1) << depth) + (low >> (plane.bits - depth))
-            bit = _decide(s, m, room, node, BITS + depth, 1 if value >= low + size else 0)
+            bit = _decide(s, m, room, node, _BITS + depth, 1 if value >= low + size else 0)
         low += size if bit else 0
         depth += 1
     return int(low)
 
 
 @inner
-def alike(x: np.ndarray, r: int, c: int) -> int:
-    """Which neighbours of a sample are equal, 0..31: the group of its first decision."""
-    w, n = np.int64(x[r, c - 1]), np.int64(x[r - 1, c])
-    same = (w == n) + 2 * (w == x[r - 1, c - 1]) + 4 * (n == x[r - 1, c + 1])
-    return same + 8 * (w == x[r, c - 2]) + 16 * (n == x[r - 2, c])
-
-
-@inner
-def find_contexts(
-    x: np.ndarray, luma: np.ndarray, other: np.ndarray, r: int, c: int, room: Scratch
-) -> None:
-    """Of a sample of luma, where that is of no size, or of chroma."""
-    if luma.size == 0:
-        _luma_contexts(x, r, c, room)
-    else:
-        _chroma_contexts(x, luma, other, r, c, room)
-
-
-@inner
-def sample(s: Stream, m: Mixer, room: Scratch, plane: Plane, r: int, c: int, value: int) -> int:
+def _sample(s: Stream, m: Mixer, room: Scratch, plane: Plane, r: int, c: int, value: int) -> int:
     """A sample under the contexts at hand: like its left neighbour, like its upper one, or new."""
     x = plane.samples
     w, n = int(x[r, c - 1]), int(x[r - 1, c])
-    same = alike(x, r, c)
-    if _decide(s, m, room, FIRST, same, 1 if value == w else 0):
+    same = (w == n) + 2 * (w == x[r - 1, c - 1]) + 4 * (n == x[r - 1, c + 1])
+    same += 8 * (w == x[r, c - 2]) + 16 * (n == x[r - 2, c])
+    if _decide(s, m, room, _FIRST, same, 1 if value == w else 0):
         return w
-    if n != w and _decide(s, m, room, SECOND, 32 + same, 1 if value == n else 0):
+    if n != w and _decide(s, m, room, _SECOND, 32 + same, 1 if value == n else 0):
         return n
     return _value(s, m, room, plane, value)
 
@@ -264,9 +248,12 @@ def code_plane(
             before = s.state[range_kernels.SPENT]
             for c in range(k * wide, (k + 1) * wide):
                 y, z = r + MARGIN, c + MARGIN
-                find_contexts(plane.samples, luma, other, y, z, room)
+                if luma.size == 0:
+                    _luma_contexts(plane.samples, y, z, room)
+                else:
+                    _chroma_contexts(plane.samples, luma, other, y, z, room)
                 value: Any = np.int64(wanted[r, c]) if known else np.int64(0)
-                plane.samples[y, z] = sample(s, m, room, plane, y, z, value)
+                plane.samples[y, z] = _sample(s, m, room, plane, y, z, value)
             if asked:
                 spent[r // high, k] += s.state[range_kernels.SPENT] - before
 

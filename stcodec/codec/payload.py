@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from stcodec.codec.network import Network
-from stcodec.codec.tree import CASCADES, TREES, Step, tree_length, tree_steps
+from stcodec.codec.tree import CASCADES, Step, tree_length, tree_steps
 from stcodec.errors import DamagedFileError
 
 _HEADER = struct.Struct("<BBBI")
@@ -80,8 +80,8 @@ def unpack(payload: bytes, before: int) -> tuple[Plan, int, Parts]:
     count, quality, flags, crc = _HEADER.unpack_from(payload)
     vectors, samples = bool(flags & _VECTORS_FLAG), bool(flags & _SAMPLES_FLAG)
     tree, cascade = flags & _TREE_MASK, flags >> _CASCADE_SHIFT & _CASCADE_MASK
-    if tree >= len(TREES) or cascade >= len(CASCADES):
-        raise DamagedFileError("a chunk has a tree that there is not")
+    if cascade >= len(CASCADES):
+        raise DamagedFileError("a chunk has a cascade that there is not")
     if quality >= _QUALITIES or not 1 <= count <= tree_length(tree):
         raise DamagedFileError("a chunk header holds impossible values")
     plan = Plan(count, quality, tree, vectors, before, cascade, samples)

@@ -151,7 +151,7 @@ def bit(s: Stream, context: int, value: int) -> int:
     context += state[SET]
     p: Any = np.int64(contexts[context, PROBABILITY])
     if state[MODE] == WRITE:
-        state[SPENT] += price(p, value)
+        state[SPENT] += _PRICES[(p if value else ONE - p) >> 4]
         contexts[context, SEEN + value] += 1
     value = _code(s, (state[_RANGE] >> 16) * p, value)
     known = contexts[context, KNOWN]
@@ -163,18 +163,12 @@ def bit(s: Stream, context: int, value: int) -> int:
 
 
 @inner
-def price(p: int, value: int) -> int:
-    """What an outcome costs, in units of 1 / PRICE bits, if a 1 has the probability p."""
-    return _PRICES[(p if value else ONE - p) >> 4]
-
-
-@inner
 def outcome(s: Stream, p: int, value: int) -> int:
     """An outcome 0 or 1 of which a 1 has the probability p, in units of 2**-16, that others know:
     what was read, or `value`."""
     state = s.state
     if state[MODE] != READ:
-        state[SPENT] += price(p, value)
+        state[SPENT] += _PRICES[(p if value else ONE - p) >> 4]
         if state[MODE] == COUNT:
             return value
     return _code(s, (state[_RANGE] >> 16) * p, value)

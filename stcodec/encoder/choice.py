@@ -41,7 +41,6 @@ from stcodec.encoder import (
     filter_fit,
     filter_kernels,
     fit_kernels,
-    palette_choice_kernels,
     quantiser,
     quantiser_kernels,
     sample_kernels,
@@ -72,7 +71,6 @@ def compiled() -> bool:
         *(fit_kernels.normal, fit_kernels.solve, fit_kernels.refine, fit_kernels.errors),
         *(ans_kernels.places, ans_kernels.write, ans_kernels.are),
         *(drawn_kernels.count_drawn, drawn_kernels.block_hashes, drawn_kernels.repetitions),
-        palette_choice_kernels.choose_plane,
     )
     return kernels.cached() and all(compiled_loops.is_cached(f) for f in functions)
 

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from stcodec.codec.chunk import Situation
 from stcodec.codec.latents import Quantiser
-from stcodec.codec.palette import Coding, PaletteContexts, PaletteStream, Samples
-from stcodec.codec.patches import Geometry, PatchSize
-from stcodec.encoder import drawn_kernels, palette_choice_kernels, scroll, tuning
+from stcodec.codec.palette import PaletteStream, Samples
+from stcodec.encoder import drawn_kernels, scroll, tuning
 
 Grid = np.ndarray
 Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -110,7 +109,7 @@ def _palettes(task: Task, costs: Grid, trial: Callable[[], PaletteStream]) -> Sa
     least = 0.0 if task.seen.predicted is None else tuning.DRAWN_ANEW
     chosen = costs >= least * task.prices
     for _ in range(_ROUNDS if chosen.any() else 0):
-        samples, _ = _quantised(task, chosen)
+        samples = _quantised(task, chosen)
         spent = _errors(task, samples.planes) + task.prices * trial().code(samples)
         chosen = chosen & (spent < tuning.DRAWN_GAIN * costs + tuning.DRAWN_BITS * task.prices)
         saved = float((costs - spent)[chosen].sum())
@@ -119,15 +118,7 @@ def _palettes(task: Task, costs: Grid, trial: Callable[[], PaletteStream]) -> Sa
             break
     if not chosen.any():
         return None
-    samples, nearest = _quantised(task, chosen)
-    price = float(task.prices[chosen].mean())
-    weights = [tuning.SAMPLE_WEIGHT * weight / price for weight in _weights(task)]
-
-    def code_plane(number: int, coding: Coding) -> None:
-        source = task.planes[number].astype(np.uint16)
-        palette_choice_kernels.choose_plane(*coding, source, weights[number], nearest[number])
-
-    return trial().code_with(samples, code_plane)
+    return _quantised(task, chosen)
 
 
 def _weights(task: Task) -> tuple[float, float, float]:
@@ -137,17 +128,16 @@ def _weights(task: Task) -> tuple[float, float, float]:
     return y, c, c
 
 
-def _quantised(task: Task, chosen: Grid) -> tuple[Samples, list[np.ndarray]]:
-    """The samples of the chosen patches, each the nearest of a palette; and for each plane which
-    value stands for each."""
-    nearest, planes, price = [], [], float(task.prices[chosen].mean())
+def _quantised(task: Task, chosen: Grid) -> Samples:
+    """The samples of the chosen patches, each the nearest of a palette."""
+    planes, price = [], float(task.prices[chosen].mean())
     for plane, weight in zip(task.planes, _weights(task), strict=True):
         high, wide = plane.shape[0] // chosen.shape[0], plane.shape[1] // chosen.shape[1]
         mask = chosen.repeat(high, 0).repeat(wide, 1)
         counts = np.bincount(plane[mask].reshape(-1), minlength=1 << task.bits)
-        nearest.append(palette(counts, weight / price).astype(np.uint16))
-        planes.append(np.where(mask, nearest[-1][plane], 0).astype(np.uint16))
-    return Samples(chosen, (planes[0], planes[1], planes[2]), task.bits), nearest
+        nearest = palette(counts, weight / price)
+        planes.append(np.where(mask, nearest[plane], 0).astype(np.uint16))
+    return Samples(chosen, (planes[0], planes[1], planes[2]), task.bits)
 
 
 def palette(counts: np.ndarray, weight: float) -> np.ndarray:
@@ -184,16 +174,3 @@ def warm_up() -> None:
     scroll.is_drawn(luma)
     hashes = drawn_kernels.block_hashes(luma)
     scroll.moves(luma, hashes, hashes)
-    geometry = Geometry(16, 16, PatchSize())
-    samples = (
-        np.zeros((16, 16), np.uint16),
-        np.zeros((8, 8), np.uint16),
-        np.zeros((8, 8), np.uint16),
-    )
-    stream = PaletteContexts(geometry).stream(None)
-
-    def code_plane(number: int, coding: Coding) -> None:
-        nearest = np.zeros(256, np.uint16)
-        palette_choice_kernels.choose_plane(*coding, samples[number], 1.0, nearest)
-
-    stream.code_with(Samples(np.ones(geometry.grid, bool), samples, 8), code_plane)

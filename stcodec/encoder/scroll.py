@@ -20,7 +20,8 @@ def is_drawn(luma: np.ndarray) -> bool:
     contrast, alike = tuning.DRAWN_CONTRAST, tuning.DRAWN_ALIKE
     every = 2 if luma.size > _MANY else 1
     textured, drawn = drawn_kernels.count_drawn(luma, contrast, alike, every)
-    return drawn > tuning.DRAWN_SHARE * textured
+    blocks = luma.size / (drawn_kernels.SIDE * every) ** 2
+    return drawn > min(tuning.DRAWN_SHARE * textured, tuning.DRAWN_PART * blocks)
 
 
 def moves(current: np.ndarray, hashes: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -51,16 +51,17 @@ TREE_REACH_PER_FRAME = 24
 
 # --- What was drawn rather than filmed
 
-DRAWN_CONTRAST, DRAWN_ALIKE, DRAWN_SHARE = 24, 24, 0.36
-"""An 8x8 block whose samples differ by at least so much looks drawn if so many of the 64 are equal,
-and so does a picture of whose blocks with that contrast more than this share do."""
+DRAWN_CONTRAST, DRAWN_ALIKE = 24, 24
+"""An 8x8 block whose samples differ by at least so much looks drawn if so many of the 64 are
+equal."""
+DRAWN_SHARE, DRAWN_PART = 0.36, 0.1
+"""A picture looks drawn if more than this share of its blocks with that contrast do, or this part
+of all."""
 DRAWN_ANEW = 20.0
 """What a patch of a predicted frame costs at least, in bits, that may be told sample by sample."""
 DRAWN_GAIN, DRAWN_BITS, DRAWN_LEAST = 1.1, 2.0, 64.0
 """A patch is told sample by sample if that costs less than this part of what symbols would cost and
 these bits, and there are such patches in a frame if they save so many bits at least."""
-SAMPLE_WEIGHT = 4.0
-"""How much more an error of a single sample weighs than its square, since others are told by it."""
 PALETTE_BITS, COLOUR_BITS = 0.4, 30.0
 """Part of the bits of samples by themselves that is left where neighbours are known, and what
 another colour costs."""

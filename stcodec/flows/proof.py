@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -93,7 +94,8 @@ def read_back(output: BinaryIO) -> None:
     where = whereabouts(Path(output.name), output.fileno())
     if not where.is_file():
         return
-    with open(where, "rb") as stream:
+    # By number: a reader that knows the name would say that the file is still being written.
+    with open(os.open(where, os.O_RDONLY | getattr(os, "O_BINARY", 0)), "rb") as stream:
         try:
             for _ in stp.Reader(stream):
                 pass

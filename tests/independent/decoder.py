@@ -13,11 +13,13 @@ import numpy as np
 from . import loop_filter, motion
 from .container import Chunk, File, leb128, require
 from .entropy import Reader
+from .exact import Exact
 from .latents import FrameSymbols
 from .model import Model
 from .motion import Field
 from .prediction import Planes, Transform, divided, predict
-from .ranges import Decisions
+from .ranges import Decisions, RangeDecoder
+from .samples import Mixer, SampleReader
 
 
 @dataclass
@@ -27,6 +29,16 @@ class Frame:
     planes: Planes
     magnitudes: np.ndarray
     field: Field | None
+    exact: Exact
+
+
+@dataclass
+class Readers:
+    """The parts of a payload: entropy-coded symbols, motion and samples, if they are coded."""
+
+    symbols: Reader
+    decisions: Decisions | None
+    samples: SampleReader | None
 
 
 class Decoder:
@@ -46,8 +58,9 @@ class Decoder:
         self.before: dict[int, Frame] = {}
         self.memory = model.null_memory(self.rows, self.columns)
         self.contexts = model.contexts()
+        self.mixer = Mixer()
         self.changes = self.lasting = self._unchanged()
-        self.motion_crc = 0
+        self.motion_crc = self.sample_crc = 0
 
     def _unchanged(self) -> list[np.ndarray]:
         """What is added to the model's filters where a segment begins."""
@@ -57,23 +70,27 @@ class Decoder:
         """The planes of the pictures of a chunk, in units of samples, not rounded."""
         require(len(chunk.payload) >= 7, "a payload is too short")
         count, quality, how, crc = struct.unpack_from("<BBBI", chunk.payload)
-        vectors_coded, cascade, tree = bool(how & 128), how >> 4 & 7, how & 15
-        require(quality < 64 and tree < 8 and cascade < 6, "head of a payload")
+        vectors_coded, cascade = bool(how & 128), how >> 4 & 7
+        samples_coded, tree = bool(how & 8), how & 7
+        require(quality < 64 and cascade < 6, "head of a payload")
         require(count == len(chunk.pts) and 1 <= count <= motion.LENGTHS[tree], "pictures")
         if not chunk.first:
             require(bool(self.before), "a chunk before its segment")
         self.begin(chunk.first)
-        decisions, at = None, 7
+        decisions, samples, at = None, None, 7
         if vectors_coded:
-            length, at = leb128(chunk.payload, at, 5)
-            require(at + length <= len(chunk.payload), "the motion is cut off")
-            decisions = Decisions(chunk.payload[at : at + length], self.contexts)
-            at += length
-        reader = Reader(chunk.payload[at:])
-        frames = self.frames(reader, decisions, quality, tree, cascade)
+            part, at = _part(chunk.payload, at)
+            decisions = Decisions(part, self.contexts)
+        if samples_coded:
+            part, at = _part(chunk.payload, at)
+            samples = SampleReader(RangeDecoder(part), self.mixer)
+        readers = Readers(Reader(chunk.payload[at:]), decisions, samples)
+        frames = self.frames(readers, quality, tree, cascade)
         if decisions is not None:
             decisions.finish()
-        reader.finish(crc ^ self.motion_crc)
+        if samples is not None:
+            samples.coder.finish()
+        readers.symbols.finish(crc ^ self.motion_crc ^ self.sample_crc)
         for planes in frames[:count]:
             yield self.values(planes)
 
@@ -83,27 +100,21 @@ class Decoder:
             self.before = {}
             self.memory = self.model.null_memory(self.rows, self.columns)
             self.contexts = self.model.contexts()
+            self.mixer = Mixer()
             self.lasting = self._unchanged()
 
-    def frames(
-        self,
-        reader: Reader,
-        decisions: Decisions | None,
-        quality: int,
-        tree: int,
-        cascade: int,
-    ) -> list[Planes]:
+    def frames(self, readers: Readers, quality: int, tree: int, cascade: int) -> list[Planes]:
         """The planes of all 8 or 16 frames of a chunk, padded, from 0 to 1."""
         done = dict(self.before)
-        self.motion_crc = 0
+        self.motion_crc = self.sample_crc = 0
         self.changes = self.lasting
         for step in motion.steps(tree, done):
-            fields = self._fields(decisions, step, done)
+            fields = self._fields(readers.decisions, step, done)
             kind = 0 if fields[0] is None else step.kind
             own = quality + self.model.kind_qualities[kind] + motion.CASCADES[cascade][kind]
             made, kept = [], self.changes
             for (_, pair), f in zip(step.frames, fields, strict=True):
-                frame, changes = self._frame(reader, pair, kind, own + step.finer, f, done, kept)
+                frame, changes = self._frame(readers, pair, kind, own + step.finer, f, done, kept)
                 made.append(frame)
                 if kind:
                     pairs = zip(changes, self.changes, strict=True)
@@ -114,7 +125,7 @@ class Decoder:
         length = motion.LENGTHS[tree]
         self.before = {-1: self._as_minus_one(done[length - 1], length)}
         if -1 in done:
-            self.before[-9] = Frame(done[-1].planes, done[-1].magnitudes, None)
+            self.before[-9] = Frame(done[-1].planes, done[-1].magnitudes, None, done[-1].exact)
         return [done[number].planes for number in range(length)]
 
     def _as_minus_one(self, frame: Frame, length: int) -> Frame:
@@ -123,7 +134,7 @@ class Decoder:
         if field is not None:
             first, second = (None if r is None else r - length for r in field.references)
             field = Field(-1, (first, second), field.vectors, field.modes)
-        return Frame(frame.planes, frame.magnitudes, field)
+        return Frame(frame.planes, frame.magnitudes, field, frame.exact)
 
     def _fields(
         self, decisions: Decisions | None, step: motion.Step, done: dict[int, Frame]
@@ -146,7 +157,7 @@ class Decoder:
 
     def _frame(
         self,
-        reader: Reader,
+        readers: Readers,
         pair: motion.Pair,
         kind: int,
         quality: int,
@@ -160,16 +171,18 @@ class Decoder:
         for r in pair[:1] if kind == 1 else pair:
             if r is not None:
                 magnitudes += done[r].magnitudes
+        predicted: Planes | None = None
         if field is None:
             a = np.broadcast_to(model["network.intra_mean"], shape)
         else:
-            first, second = (None if r is None else done[r].planes for r in pair)
-            a = self.transform.forward(predict(field, (first, second)))
+            pictures = [None if r is None else done[r].planes for r in pair]
+            predicted = predict(field, (pictures[0], pictures[1]))
+            a = self.transform.forward(predicted)
         gain = model["network.step_gain"][kind]
         step = 2 ** (np.log2(96 / 255) + quality * np.log2(2 / 96) / 63 + gain)
         state = self.memory if kind == 1 else model.null_memory(self.rows, self.columns)
         base = model.prior(a, step, state, quality, kind)
-        symbols = FrameSymbols(reader, model, kind, quality, field, magnitudes)
+        symbols = FrameSymbols(readers.symbols, model, kind, quality, field, magnitudes)
         decoded, mean = self._latents(symbols, base, step, kind, quality)
         if model.works_on(kind):
             coefficients, features = model.filter(decoded, mean, a, step, quality, kind)
@@ -178,15 +191,25 @@ class Decoder:
         else:
             coefficients = decoded
         planes = [np.clip(p, 0, 1) for p in self.transform.inverse(coefficients)]
+        exact = Exact(kind, symbols.magnitudes, (model.h, model.w))
+        if readers.samples is not None and kind <= 1:
+            samples = readers.samples.read(self.rows, self.columns, model.h, model.w)
+            if samples is not None:
+                self.sample_crc = samples.crc(self.sample_crc)
+                exact.code(samples)
+        if field is not None and predicted is not None:
+            first, second = (None if r is None else done[r].exact.marks for r in pair)
+            exact.keep(field, (first, second), predicted)
+        planes = exact.put(planes)
         changes: list[loop_filter.Change] = [None, None]
         if model.filters and kind < 4:
-            changes = loop_filter.read(reader, model, kept if kind else self._unchanged())
+            changes = loop_filter.read(readers.symbols, model, kept if kind else self._unchanged())
         for i, planes_of in enumerate((0, 1, 1)):
             change = changes[planes_of]
             if change is not None:
                 filters = loop_filter.weights(model, planes_of, kind, quality, change)
                 planes[i] = loop_filter.filtered(planes[i], filters)
-        return Frame(planes, symbols.magnitudes, field), changes
+        return Frame(exact.put(planes), symbols.magnitudes, field, exact), changes
 
     def _latents(
         self, symbols: FrameSymbols, base: np.ndarray, step: np.ndarray, kind: int, quality: int
@@ -234,3 +257,10 @@ class Decoder:
         half = (self.height + 1) // 2, (self.width + 1) // 2
         sizes = [(self.height, self.width), half, half]
         return [p[:h, :w] * self.peak for p, (h, w) in zip(planes, sizes, strict=True)]
+
+
+def _part(payload: bytes, at: int) -> tuple[bytes, int]:
+    """A part of a payload that begins with its length, and the offset after it."""
+    length, at = leb128(payload, at, 5)
+    require(at + length <= len(payload), "motion or samples are cut off")
+    return payload[at : at + length], at + length

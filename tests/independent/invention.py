@@ -20,23 +20,27 @@ import zstandard
 from safetensors.numpy import save_file
 
 from .container import HEAD_LAYOUT, SIGNATURE, File
-from .decoder import Decoder
+from .decoder import Decoder, Readers
 from .entropy import Reader, Table
 from .model import Model
 from .prediction import Planes
-from .ranges import CONTEXTS, SETS, Contexts, Decisions
+from .ranges import CONTEXTS, SETS, Contexts, Decisions, RangeDecoder
+from .samples import SampleReader
 
 FILTER_INDEX, FILTER_WEIGHTS = 20, 108
-Plan = tuple[bool, int, int, int, bool, int]
-"""Of a chunk: first of a segment, pictures, quality, tree, vectors are coded, cascade."""
+QUIET = 0.8
+Plan = tuple[bool, int, int, int, bool, int, bool]
+"""Of a chunk: first of a segment, pictures, quality, tree, vectors are coded, cascade, samples are
+coded."""
 
 
 class Inventor(Reader):
-    """Draws every symbol by the probabilities of its table, and remembers it."""
+    """Draws every symbol by the probabilities of its table, and remembers it. quiet: how many calls
+    have only zeros, so that there are patches without symbols."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, quiet: float) -> None:
         super().__init__(b"")
-        self.rng = rng
+        self.rng, self.quiet = rng, quiet
         self.coded: list[tuple[int, int]] = []
         self.escapes = self.symbols = 0
 
@@ -48,11 +52,14 @@ class Inventor(Reader):
         values = np.zeros(len(flat), np.int64)
         order = np.argsort(flat, kind="stable")
         order = order[flat[order] > 0]
+        zeros = self.quiet > 0 and index.ndim == 2 and self.rng.random() < self.quiet
         for number in np.unique(flat[order]):
             table = among[int(number)]
             assert table is not None
             group = order[flat[order] == number]
-            if number >= 64:
+            if zeros:
+                pass
+            elif number >= 64:
                 values[group] = self.rng.integers(0, table.k + 1, len(group))
             elif index.shape == (1,) and number == FILTER_INDEX:
                 values[group] = self.rng.integers(-1, 2, len(group))
@@ -107,26 +114,14 @@ class Inventor(Reader):
         return np.array(words, "<u4").tobytes()
 
 
-class Deciding(Decisions):
-    """Draws every decision by a probability between that of its context and one half, and remembers
-    it. Only lengths of differences are drawn as they would be, so that vectors stay in range."""
+class Drawing(RangeDecoder):
+    """Draws the outcome of every division, a 1 with the probability `odds`, and remembers it."""
 
-    def __init__(self, rng: np.random.Generator, contexts: Contexts) -> None:
-        super().__init__(b"", contexts)
+    def draw(self, rng: np.random.Generator) -> None:
+        """Begin, before anything is asked."""
         self.rng, self.count = rng, 0
-        self.low, self.width = 0, 0xFFFFFFFF
-        self.shifted = 0
+        self.low, self.shifted = 0, 0
         self.odds = 0.5
-
-    def bit(self, context: int) -> int:
-        p = self.contexts.p[self.set][context] / 65536
-        long = 106 <= context < 196 and (context - 106) % 15 > 6
-        self.odds = min(p, 0.3) if long else 0.7 * p + 0.3 * 0.5
-        return super().bit(context)
-
-    def raw(self, count: int) -> int:
-        self.odds = 0.5
-        return super().raw(count)
 
     def divide(self, bound: int) -> int:
         """What a decoder does, backwards: the lower part of the range is that of a 1."""
@@ -150,6 +145,53 @@ class Deciding(Decisions):
         return (last >> shift << shift).to_bytes(size, "big").rstrip(b"\0")
 
 
+class Deciding(Drawing, Decisions):
+    """Draws every decision by a probability between that of its context and one half. Only lengths
+    of differences are drawn as they would be, so that vectors stay in range. whole: differences of
+    vectors are whole samples."""
+
+    def __init__(self, rng: np.random.Generator, contexts: Contexts, whole: bool) -> None:
+        super().__init__(b"", contexts)
+        self.whole = whole
+        self.draw(rng)
+
+    def bit(self, context: int) -> int:
+        p = self.contexts.p[self.set][context] / 65536
+        length = (context - 106) % 15 + 1 if 106 <= context < 196 else 0
+        self.odds = min(p, 0.3) if length > 7 else 0.7 * p + 0.3 * 0.5
+        if self.whole and 1 <= length < 4:
+            self.odds = 1
+        return super().bit(context)
+
+    def raw(self, count: int) -> int:
+        self.odds = 0.5
+        if not self.whole or count == 1:
+            return super().raw(count)
+        value = super().raw(count - 2)
+        self.odds = 0
+        return 4 * value + super().raw(2)
+
+
+class Telling(Drawing):
+    """Draws decisions on samples: nearly as likely as they are thought to be."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        super().__init__(b"")
+        self.draw(rng)
+
+    def divide(self, bound: int) -> int:
+        self.odds = 0.8 * bound / self.range + 0.2 * 0.5
+        return super().divide(bound)
+
+    def raw(self, count: int) -> int:
+        """Mostly 1: there are palette patches, of 10 bits."""
+        value = 0
+        for _ in range(count):
+            self.odds = 0.7
+            value = 2 * value + super().divide(self.range >> 1)
+        return value
+
+
 def leb128(number: int) -> bytes:
     out = b""
     while number > 127:
@@ -167,18 +209,23 @@ def invent_file(
     decoder = Decoder(File(head, model_path.stem, [], {}, {}, [], 0, {}, {}), model)
     rng = np.random.default_rng(20)
     pictures, chunks, inventors, deciders = [], [], [], []
-    for first, count, quality, tree, vectors_coded, cascade in plan:
-        inventor = Inventor(rng)
+    quiet = QUIET if any(samples_coded for *_, samples_coded in plan) else 0
+    for first, count, quality, tree, vectors_coded, cascade, samples_coded in plan:
+        inventor = Inventor(rng, quiet)
         decoder.begin(first)
-        deciding = Deciding(rng, decoder.contexts) if vectors_coded else None
-        frames = decoder.frames(inventor, deciding, quality, tree, cascade)
+        deciding = Deciding(rng, decoder.contexts, samples_coded) if vectors_coded else None
+        telling = Telling(rng) if samples_coded else None
+        samples = None if telling is None else SampleReader(telling, decoder.mixer)
+        frames = decoder.frames(Readers(inventor, deciding, samples), quality, tree, cascade)
         pictures += [decoder.values(planes) for planes in frames[:count]]
-        how = tree + 16 * cascade + 128 * vectors_coded
-        crc = inventor.crc ^ decoder.motion_crc
+        how = tree + 8 * samples_coded + 16 * cascade + 128 * vectors_coded
+        crc = inventor.crc ^ decoder.motion_crc ^ decoder.sample_crc
         payload = struct.pack("<BBBI", count, quality, how, crc)
+        for drawing in (deciding, telling):
+            if drawing is not None:
+                coded = drawing.written()
+                payload += leb128(len(coded)) + coded
         if deciding is not None:
-            coded = deciding.written()
-            payload += leb128(len(coded)) + coded
             deciders.append(deciding)
         chunks.append((first, count, payload + inventor.written()))
         inventors.append(inventor)

@@ -20,16 +20,15 @@ class Contexts:
         self.n: list[list[int]] = trust.tolist()
 
 
-class Decisions:
-    """The decisions of a chunk, one after the other."""
+class RangeDecoder:
+    """Divisions of a range, one after the other."""
 
-    def __init__(self, data: bytes, contexts: Contexts) -> None:
-        self.data, self.contexts = data, contexts
+    def __init__(self, data: bytes) -> None:
+        self.data = data
         self.at, self.range, self.code = 0, 0xFFFFFFFF, 0
-        self.set = 0
         for _ in range(4):
             self.code = self.code * 256 + self.byte()
-        require(self.code != 0xFFFFFFFF, "the first bytes of motion")
+        require(self.code != 0xFFFFFFFF, "the first bytes of motion or samples")
 
     def byte(self) -> int:
         self.at += 1
@@ -47,14 +46,6 @@ class Decisions:
             self.code = self.code * 256 + self.byte()
         return int(one)
 
-    def bit(self, context: int) -> int:
-        p, n = self.contexts.p[self.set], self.contexts.n[self.set]
-        value = self.divide((self.range >> 16) * p[context])
-        moved = (((value << 16) - p[context]) * (131072 // (2 * n[context] + 3))) >> 16
-        p[context] = min(max(p[context] + moved, 48), 65488)
-        n[context] = min(n[context] + 1, 96)
-        return value
-
     def raw(self, count: int) -> int:
         value = 0
         for _ in range(count):
@@ -62,4 +53,20 @@ class Decisions:
         return value
 
     def finish(self) -> None:
-        require(self.at >= len(self.data), "bytes of motion are left")
+        require(self.at >= len(self.data), "bytes of motion or samples are left")
+
+
+class Decisions(RangeDecoder):
+    """The decisions of the motion of a chunk."""
+
+    def __init__(self, data: bytes, contexts: Contexts) -> None:
+        super().__init__(data)
+        self.contexts, self.set = contexts, 0
+
+    def bit(self, context: int) -> int:
+        p, n = self.contexts.p[self.set], self.contexts.n[self.set]
+        value = self.divide((self.range >> 16) * p[context])
+        moved = (((value << 16) - p[context]) * (131072 // (2 * n[context] + 3))) >> 16
+        p[context] = min(max(p[context] + moved, 48), 65488)
+        n[context] = min(n[context] + 1, 96)
+        return value
