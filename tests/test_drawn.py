@@ -22,7 +22,7 @@ from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
 from stcodec.errors import DamagedFileError
 from stcodec.flows.reading import open_stp
 from tests import drawn
-from tests.conftest import psnr, run
+from tests.conftest import moving_picture, psnr, run
 from tests.test_crop import part_of
 
 MODEL = load_model("stc-1")
@@ -189,3 +189,52 @@ def test_damage_is_told(scrolled: tuple[Path, list[drawn.Planes]]) -> None:
         damaged[at] ^= 1 << int(random.integers(0, 8))
         with pytest.raises(DamagedFileError):
             ChunkDecoder(MODEL, WIDTH, HEIGHT, 8).read(bytes(damaged), True)
+
+
+def test_samples_beyond_their_bits() -> None:
+    """A broken source, whose values of 10 bits are larger than 10 bits."""
+    planes = [tuple((p.astype(np.uint16) << 2) for p in picture) for picture in drawn.pages(1)]
+    y, u, v = planes[0]
+    y[20:24] = 1100
+    y[40:44] = 65535
+    made = ChunkEncoder(MODEL, WIDTH, HEIGHT, 10, CodecSettings(60)).encode([(y, u, v)], True)
+    (decoded,) = ChunkDecoder(MODEL, WIDTH, HEIGHT, 10).decode(made.payload, True)
+    assert unpack(made.payload, 0)[0].samples
+    assert psnr(decoded[0], np.minimum(y, 1023), 1023) > 40
+
+
+def test_attempts_are_not_observed() -> None:
+    """Training is shown what is coded alone."""
+    seen: list[int] = []
+
+    class Observer:
+        def symbols(self, kind: int, *rest: object) -> None:
+            seen.append(kind)
+
+        def spatial(self, *rest: object) -> None:
+            pass
+
+        def divided(self, *rest: object) -> None:
+            pass
+
+    pictures = [(y, u, v) for y, u, v in drawn.pages(8)]
+    encoder = ChunkEncoder(MODEL, WIDTH, HEIGHT, 8, CodecSettings(30), observer=Observer())
+    encoder.encode(pictures, True)
+    assert seen.count(0) == 7 * len(MODEL.config.groups)
+
+
+def test_filters_are_chosen_by_what_they_change() -> None:
+    """A film beside a page has loop filters; the page is none of their business."""
+    page = drawn.pages(8)
+    films = [moving_picture(i, WIDTH, HEIGHT) for i in range(8)]
+    pictures = []
+    for letters, film in zip(page, films, strict=True):
+        y, u, v = (
+            np.where(np.arange(p.shape[1]) < p.shape[1] // 2, p, q)
+            for p, q in zip(letters, film, strict=True)
+        )
+        pictures.append((y, u, v))
+    made = ChunkEncoder(MODEL, WIDTH, HEIGHT, 8, CodecSettings(28)).encode(pictures, True)
+    read = ChunkDecoder(MODEL, WIDTH, HEIGHT, 8).read(made.payload, True)
+    assert any(f.exact.samples is not None for f in read.frames)
+    assert any(f.filters.luma is not None for f in read.frames)

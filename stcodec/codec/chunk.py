@@ -72,27 +72,29 @@ class Guide(Protocol):
         makes a stream that counts what samples cost; None where there can be none."""
         ...
 
-    def quantiser(self, step: Step, still: np.ndarray | None) -> Quantiser:
-        """The choice of symbols for the one frame of a step; still: patches that have none."""
+    def quantiser(self, step: Step, empty: np.ndarray | None) -> Quantiser:
+        """The choice of symbols for the one frame of a step; empty: patches that have none."""
         ...
 
-    def filters(self, step: Step, picture: Frames, kept: Changes) -> Changes:
+    def filters(
+        self, step: Step, picture: Frames, kept: Changes, exact: np.ndarray | None
+    ) -> Changes:
         """The loop filters for the one frame of a step, whose decoded picture this is, on the CPU;
-        kept: those that hold."""
+        kept: those that hold; exact: patches that filters leave alone (`Exact.patches`)."""
         ...
 
 
 @dataclass
 class ChunkStats:
     """Ideal bits of one chunk by part: its vectors, and its latents by kind of frame (0 intra, 1
-    key, 2..4 levels), with what these frames say of loop filters."""
+    key, 2..4 levels), with the samples of palette patches and what frames say of loop filters."""
 
     vector_bits: float = 0.0
     latent_bits: dict[int, float] = field(default_factory=dict)
 
     @property
     def total_bits(self) -> float:
-        """The ideal size of the ANS words."""
+        """The ideal size of the payload."""
         return self.vector_bits + sum(self.latent_bits.values())
 
 
@@ -156,6 +158,8 @@ class ChunkWriter:
         self.contexts = Contexts(model, geometry)
         self.reconstruction = Reconstruction(model, geometry, device)
         self.latents = LatentCoder(model.network, model.scale_networks, model.tables)
+        # Observers of the other see nothing of these.
+        self._attempts = LatentCoder(model.network, model.scale_networks, model.tables)
         self._filters = LoopFilter(model.filter_start, model.tables)
 
     @torch.no_grad()
@@ -271,16 +275,17 @@ class ChunkWriter:
             own, one = run.coder.branch(), slice(i, i + 1)
             copies = self.contexts.copied(steps[i], fields[i], run.known)
 
-            def code(coder: Coder, quantiser: Quantiser) -> WrittenLatents:
-                with stage("latents"):
-                    return self.latents.write(coder, context, latents[one], sizes[:1], quantiser)
+            given = context, latents[one], sizes[:1]
 
             def attempt(quantiser: Quantiser) -> None:
-                code(run.coder.branch(), quantiser)
+                with stage("latents"):
+                    self._attempts.write(run.coder.branch(), *given, quantiser)
 
-            seen = Situation(latents[one], sizes[:1], predicted[i], copies, attempt)
-            samples, still = self._write_samples(run, steps[i], seen)
-            coded = code(own, run.guide.quantiser(steps[i], still))
+            seen = Situation(*given[1:], predicted[i], copies, attempt)
+            samples, empty = self._write_samples(run, steps[i], seen)
+            with stage("latents"):
+                quantiser = run.guide.quantiser(steps[i], empty)
+                coded = self.latents.write(own, *given, quantiser)
             return own, coded, Exact.of(copies, samples, coded.magnitudes)
 
         coded = list(self._workers.map(write, range(len(steps))))
@@ -308,15 +313,15 @@ class ChunkWriter:
         if stream is None and seen.copies is None:
             return None, None
         with stage("samples"):
-            if seen.predicted is not None and not self._on_cpu:
+            if seen.copies is not None and seen.predicted is not None and not self._on_cpu:
                 seen = seen._replace(predicted=Frames(*map(download, seen.predicted)))
-            samples, still = run.guide.exact(step, seen, None if stream is None else stream.trial)
+            samples, empty = run.guide.exact(step, seen, None if stream is None else stream.trial)
             if stream is not None:
                 before = stream.bits
                 stream.code(samples)
                 bits = run.stats.latent_bits
                 bits[step.kind] = bits.get(step.kind, 0.0) + stream.bits - before
-        return samples, still
+        return samples, empty
 
     def _pictures(
         self, coded: Sequence[WrittenLatents], quality: int, prediction: Prediction
@@ -341,7 +346,7 @@ class ChunkWriter:
         quality = run.plan.quality_of(self._network, step)
         if picture is not None and self._on_picture is not None:
             self._on_picture(step.kind, quality, picture, run.guide.source(step))
-        changes = self._choose_filters(run, step, coder, seen)
+        changes = self._choose_filters(run, step, coder, seen, exact)
         if picture is not None:
             filters = self._filters.filters(step.kind, quality, changes)
             filters = filters.replaced(upload(filters.given(), self._device))
@@ -362,7 +367,7 @@ class ChunkWriter:
         ]
 
     def _choose_filters(
-        self, run: ChunkRun, step: Step, coder: Coder, seen: Frames | None
+        self, run: ChunkRun, step: Step, coder: Coder, seen: Frames | None, exact: Exact
     ) -> Changes:
         """Choose and code the filters of the one frame of a step."""
         if not self._filters.works_on(step.kind):
@@ -370,6 +375,6 @@ class ChunkWriter:
         assert seen is not None
         kept = run.known.filters if step.predicted else unchanged()
         with stage("filter"):
-            changes = run.guide.filters(step, seen, kept)
+            changes = run.guide.filters(step, seen, kept, exact.patches())
         self._filters.write(coder, kept, changes)
         return changes

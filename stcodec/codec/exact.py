@@ -98,8 +98,8 @@ def _by_patch(parts: np.ndarray, patch: PatchSize) -> np.ndarray:
     return parts
 
 
-def patched(frames: Frames, exact: Exact, kept: Frames | None, patch: PatchSize) -> Frames:
-    """A picture (batch size 1) with its exact patches; kept: another, of which those that are kept
+def patched(frames: Frames, exact: Exact, other: Frames | None, patch: PatchSize) -> Frames:
+    """A picture (batch size 1) with its exact patches; other: of which those that are kept
     are taken."""
     if exact.samples is None and exact.kept is None:
         return frames
@@ -114,8 +114,8 @@ def patched(frames: Frames, exact: Exact, kept: Frames | None, patch: PatchSize)
     for i, plane in enumerate(frames):
         high, wide = (patch.h, patch.w) if i == 0 else (patch.h // 2, patch.w // 2)
         if copies is not None:
-            assert kept is not None
-            own = tuple(kept)[i].clamp(0.0, 1.0)
+            assert other is not None
+            own = tuple(other)[i].clamp(0.0, 1.0)
             plane = torch.where(_spread(copies, high, wide), own, plane)
         if chosen is not None:
             assert exact.samples is not None

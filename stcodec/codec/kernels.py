@@ -100,7 +100,8 @@ def cached() -> bool:
     inner = found.indices.find, found.ans.read, found.symbols.take, found.vectors.code_field
     others = found.networks.correct, found.networks.product, found.loop_filter.filtered
     both = found.transform.transform, found.transform.restore
-    palettes = found.palettes.code_plane, found.palettes.code_marks
+    raw = found.palettes.range_kernels.raw_bits
+    palettes = found.palettes.code_plane, found.palettes.code_marks, raw
     return all(is_cached(f) for f in (*outer, *inner, *others, *both, *palettes))
 
 

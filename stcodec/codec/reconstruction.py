@@ -173,7 +173,7 @@ class Reconstruction:
                 made = loop_filter.filtered(frames, filters)
             else:
                 made = self._placed(loop_filter.filtered(part.of(frames), filters), part)
-        return self.patched(made, exact, frames)
+        return self.patched(made, Exact(None, exact.patches()), frames)
 
     def _cut(self, grid: Tensor, part: Region | None) -> Tensor:
         """What of a grid [..., rows, columns] of patches lies in a part."""

@@ -30,8 +30,10 @@ STAGES = (
     "vectors",  # coding of motion vectors
     "prediction",  # motion compensation, transform
     "network",  # the floating-point networks, inverse transform
+    "samples",  # palette patches
     "latents",  # quantisation, neighbours
     "scales",  # the integer networks and their inputs
+    "filter",  # loop filters, and their choice
     "entropy",  # symbols <-> bytes
     "container",  # reading or writing the .stp file
     "output",  # pictures into a video file

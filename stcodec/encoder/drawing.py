@@ -41,16 +41,16 @@ def choose(
     """The palette patches of a frame (None: there are none), and which patches shall have no
     symbols, bool [rows, columns]; trial: see `chunk.Guide.exact`."""
     costs, seen = _symbol_costs(task, trial is not None), task.seen
-    still = np.zeros(costs.shape, bool)
+    empty = np.zeros(costs.shape, bool)
     if seen.copies is not None and seen.predicted is not None:
         most = (1 << task.bits) - 1
-        y, u, v = ((plane[0, 0] * most).numpy() for plane in seen.predicted)
+        y, u, v = ((plane[0, 0].clamp(0.0, 1.0) * most).numpy() for plane in seen.predicted)
         errors = np.where(seen.copies, _errors(task, (y, u, v)), np.inf)
-        still, costs = errors <= costs, np.minimum(errors, costs)
+        empty, costs = errors <= costs, np.minimum(errors, costs)
     samples = None if trial is None else _palettes(task, costs, trial)
     if samples is not None:
-        still |= samples.chosen
-    return samples, still if still.any() else None
+        empty |= samples.chosen
+    return samples, empty if empty.any() else None
 
 
 class _Costs:
@@ -172,5 +172,4 @@ def warm_up() -> None:
     """Compile the loops, or load what was compiled before."""
     luma = np.zeros((16, 16), np.uint8)
     scroll.is_drawn(luma)
-    hashes = drawn_kernels.block_hashes(luma)
-    scroll.moves(luma, hashes, hashes)
+    scroll.moves(luma, drawn_kernels.block_hashes(luma, 1))

@@ -47,19 +47,29 @@ def count_drawn(luma: np.ndarray, contrast: int, alike: int, every: int) -> tupl
 
 
 @compiled
-def block_hashes(luma: np.ndarray) -> np.ndarray:
-    """Hashes uint64 [H - 7, W - 7] of all 8x8 blocks of luma bytes [H, W]."""
+def block_hashes(luma: np.ndarray, every: int) -> np.ndarray:
+    """Hashes uint64 of the 8x8 blocks of luma bytes [H, W] in every so many-th row and column."""
     height, width = luma.shape
-    lines = np.zeros((height, width - SIDE + 1), np.uint64)
+    places = width - SIDE + 1
+    lines, sums = np.zeros((SIDE, places), np.uint64), np.zeros(places, np.uint64)
+    out = np.zeros(((height - SIDE) // every + 1, (places - 1) // every + 1), np.uint64)
     for y in range(height):
+        line = lines[y % SIDE]
+        line[:] = uint64(0)
         for i in range(SIDE):
-            for x in range(width - SIDE + 1):
-                lines[y, x] += uint64(luma[y, x + i]) * _FACTORS[i]
-    out = np.zeros((height - SIDE + 1, width - SIDE + 1), np.uint64)
-    for y in range(height - SIDE + 1):
+            for x in range(places):
+                line[x] += uint64(luma[y, x + i]) * _FACTORS[i]
+        for x in range(places):
+            line[x] ^= line[x] >> uint64(29)
+        top = y - SIDE + 1
+        if top < 0 or top % every:
+            continue
+        sums[:] = uint64(0)
         for i in range(SIDE):
-            for x in range(width - SIDE + 1):
-                out[y, x] += (lines[y + i, x] ^ (lines[y + i, x] >> uint64(29))) * _FACTORS[i]
+            for x in range(places):
+                sums[x] += lines[(top + i) % SIDE, x] * _FACTORS[i]
+        for x in range(0, places, every):
+            out[top // every, x // every] = sums[x]
     return out
 
 
@@ -72,13 +82,13 @@ def repetitions(
 
     Blocks of luma bytes [H, W] are looked for if their samples are at least `contrast` apart, if
     they have not stayed where they were, and if there is none like them in their picture. own,
-    others: hashes of both pictures."""
+    others: hashes of one block in 8 rows and columns, and of all blocks of the other picture."""
     mask, rows, columns = uint64(_SLOTS - 1), luma.shape[0] // SIDE, luma.shape[1] // SIDE
     keys, at = np.zeros(_SLOTS, np.uint64), np.full(_SLOTS, -1, np.int32)
     several, wanted, found = rows * columns, 0, 0
     for r in range(rows):
         for c in range(columns):
-            key = own[r * SIDE, c * SIDE]
+            key = own[r, c]
             if others[r * SIDE, c * SIDE] == key or _contrast(luma, r * SIDE, c * SIDE) < contrast:
                 continue
             slot = int64((key >> uint64(40)) & mask)

@@ -76,12 +76,18 @@ def _spread(share: np.ndarray, products: np.ndarray, a: np.ndarray, b: np.ndarra
 
 @compiled
 def normal(
-    padded: np.ndarray, source: np.ndarray, stride: int, a: np.ndarray, b: np.ndarray
+    padded: np.ndarray,
+    source: np.ndarray,
+    skipped: np.ndarray,
+    stride: int,
+    a: np.ndarray,
+    b: np.ndarray,
 ) -> None:
     """Add to the normal equations a [N, N] and b [N] of the weights that bring a plane nearest to
     its source, float64, N = CLASSES TAPS, by every stride-th row of blocks; in units of 1 / 255.
 
-    padded float32 [H + 2 MARGIN, W + 2 MARGIN]; source [H, W].
+    padded float32 [H + 2 MARGIN, W + 2 MARGIN]; source [H, W]; skipped: bool [H / 4, W / 4], blocks
+    that do not count, of no size where all do.
     """
     height, width = source.shape
     r, blocks = room(width), width // BLOCK
@@ -102,6 +108,9 @@ def normal(
         for k in range(TAPS):
             _product(features[k], errors, line, sums)
             products[:, _PAIRS + k] = sums
+        for block in range(blocks if skipped.size else 0):
+            if skipped[top // BLOCK, block]:
+                products[block] = 0
         _spread(r.share, products, squares, crossed)
     for c in range(CASES):
         for d in range(c, CASES):
@@ -132,10 +141,10 @@ def _add(squares: np.ndarray, c: int, d: int, a: np.ndarray) -> None:
 
 @compiled
 def errors(
-    padded: np.ndarray, source: np.ndarray, filters: np.ndarray, stride: int
+    padded: np.ndarray, source: np.ndarray, skipped: np.ndarray, filters: np.ndarray, stride: int
 ) -> tuple[float, float]:
     """The squared error before and after filters, as in `loop_filter_kernels.filtered`, in every
-    stride-th row of blocks, of which `normal` sees few; padded and source as there."""
+    stride-th row of blocks, of which `normal` sees few; padded, source and skipped as there."""
     width = source.shape[1]
     r, out = room(width), np.empty((BLOCK, width), np.float32)
     before = after = 0.0
@@ -144,6 +153,8 @@ def errors(
         for y in range(BLOCK):
             line, wanted, own = out[y], source[top + y], padded[top + y + MARGIN]
             for x in range(width):
+                if skipped.size and skipped[top // BLOCK, x // BLOCK]:
+                    continue
                 before += (wanted[x] - own[MARGIN + x]) ** 2
                 after += (wanted[x] - line[x]) ** 2
     return before, after

@@ -82,10 +82,10 @@ class ChunkGuide:
         own = prices, self._model.network.luma, seen, quantiser, self._costs
         return drawing.choose(drawing.Task(planes, bits, *own), trial)
 
-    def quantiser(self, step: Step, still: np.ndarray | None) -> RateDistortionQuantiser:
+    def quantiser(self, step: Step, empty: np.ndarray | None) -> RateDistortionQuantiser:
         """Symbols by squared error and bits."""
-        zero = None if still is None else torch.from_numpy(still.reshape(-1))
-        return RateDistortionQuantiser(self._costs, self._price(step), self._factors, zero)
+        own = None if empty is None else torch.from_numpy(empty.reshape(-1))
+        return RateDistortionQuantiser(self._costs, self._price(step), self._factors, own)
 
     def _price(self, step: Step) -> float | Tensor:
         """Squared error, in units of step**2, that is worth one bit in each patch [patches], or in
@@ -100,7 +100,9 @@ class ChunkGuide:
             price = price * activity.price_factors(luma, patch, self._activity)
         return price
 
-    def filters(self, step: Step, picture: Frames, kept: Changes) -> Changes:
+    def filters(
+        self, step: Step, picture: Frames, kept: Changes, exact: np.ndarray | None
+    ) -> Changes:
         """Loop filters that hold, or new ones where they are worth their bits."""
         source, costs = self.source(step), self._filter_costs
         new = tuning.LOOP_FILTER_KINDS[step.kind]
@@ -114,7 +116,7 @@ class ChunkGuide:
         ):
             assert before is not None
             used = costs if new else None
-            chosen.append(filter_fit.choose(planes, sources, own, before, used, bit))
+            chosen.append(filter_fit.choose(planes, sources, own, before, used, bit, exact))
         return Changes(*chosen)
 
     def _bit(self, step: Step) -> float:

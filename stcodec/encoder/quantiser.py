@@ -21,7 +21,7 @@ class RateDistortionQuantiser:
 
     costs float32 [indices, magnitudes]: see `entropy.Tables.costs`; price: the squared error, in
     units of step**2, that is worth one bit: a positive number, or one for each patch [patches];
-    factors: what it is multiplied by, float32 for each channel [C], or 1; still: patches that have
+    factors: what it is multiplied by, float32 for each channel [C], or 1; empty: patches that have
     no symbols, bool [patches], or None.
     """
 
@@ -30,9 +30,9 @@ class RateDistortionQuantiser:
         costs: Tensor,
         price: float | Tensor,
         factors: Tensor | None = None,
-        still: Tensor | None = None,
+        empty: Tensor | None = None,
     ) -> None:
-        self._costs, self._factors, self._still = costs, factors, still
+        self._costs, self._factors, self._empty = costs, factors, empty
         self._price = torch.as_tensor(price, device=costs.device)
         self._choose = in_loop if costs.device.type == "cpu" else with_tensors
 
@@ -44,8 +44,8 @@ class RateDistortionQuantiser:
         every = scaled.new_ones(scaled.shape[1])
         factors = every if self._factors is None else self._factors[channels]
         prices = price, factors
-        if self._still is not None:
-            scaled = scaled.masked_fill(self._still[at][:, None], 0.0)
+        if self._empty is not None:
+            scaled = scaled.masked_fill(self._empty[at][:, None], 0.0)
         symbols, lost = self._choose(scaled, index, 0, self._costs, prices)
         raised = lost > tuning.FLOOR_BITS_PER_SYMBOL * index.numel() + tuning.FLOOR_BITS
         if raised:

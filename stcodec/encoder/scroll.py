@@ -24,10 +24,11 @@ def is_drawn(luma: np.ndarray) -> bool:
     return drawn > min(tuning.DRAWN_SHARE * textured, tuning.DRAWN_PART * blocks)
 
 
-def moves(current: np.ndarray, hashes: np.ndarray, others: np.ndarray) -> np.ndarray:
+def moves(current: np.ndarray, others: np.ndarray) -> np.ndarray:
     """By how much parts of a picture, luma bytes [H, W], have moved, vectors int32 [n, 2] of whole
-    samples to where they are in another picture: those that most blocks agree on. hashes, others:
-    of both pictures (`drawn_kernels.block_hashes`)."""
+    samples to where they are in another picture: those that most blocks agree on. others: hashes of
+    all blocks of that."""
+    hashes = drawn_kernels.block_hashes(current, drawn_kernels.SIDE)
     moved = np.empty((_ROOM, 2), np.int32)
     count = drawn_kernels.repetitions(current, tuning.DRAWN_CONTRAST, hashes, others, moved)
     found, votes = np.unique(moved[:count], axis=0, return_counts=True)

@@ -80,8 +80,8 @@ class SourcePicture:
 
     @functools.cached_property
     def hashes(self) -> np.ndarray:
-        """Of all its 8x8 blocks."""
-        return drawn_kernels.block_hashes(self.sizes[0])
+        """Of all its 8x8 blocks; 8 bytes for each sample (see `let_go`)."""
+        return drawn_kernels.block_hashes(self.sizes[0], 1)
 
     def let_go(self) -> None:
         """Forget the phases and hashes, which are made again where they are wanted after all."""
@@ -168,7 +168,7 @@ class _Search:
             return np.zeros((1, 2), np.int32)
         pair = frame, reference
         if pair not in self._moved:
-            moved = scroll.moves(current.sizes[0], current.hashes, other.hashes)
+            moved = scroll.moves(current.sizes[0], other.hashes)
             self._moved[pair] = np.concatenate([np.zeros((1, 2), np.int32), moved])
         return self._moved[pair]
 
@@ -276,6 +276,8 @@ def choose_tree(pictures: Sequence[SourcePicture], settings: SearchSettings) -> 
             found.coarse(a, b, _reach(a - b, tuning.TREE_REACH_PER_FRAME), (1,))[1]
             for a, b in pairs
         ]
+        for _, b in pairs:
+            found.pictures[b].let_go()
         return float(np.sum(costs)) / len(pairs)
 
     far, middle = error([(4, 0)]), error([(2, 0), (4, 2)])
@@ -293,5 +295,7 @@ def is_steady(pictures: Sequence[SourcePicture], settings: SearchSettings) -> bo
     far, first, second = (
         float(np.sum(found.coarse(a, b, reach, (1,))[1])) for a, b in ((2, 0), (1, 0), (2, 1))
     )
+    for picture in pictures[::8]:
+        picture.let_go()
     well = far <= tuning.LONGER_ERROR * pictures[0].sizes[2].size
     return well and far <= tuning.LONGER_STEP * (first + second) / 2

@@ -23,8 +23,8 @@ class SourceChunk:
         return frames_from_planes([self._planes[number]], self.bit_depth, self._patch)
 
     def padded(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The samples of one picture, Y, U and V, padded."""
-        planes = self._planes[number]
+        """The samples of one picture, Y, U and V, padded, none larger than their bits allow."""
+        planes = [np.minimum(p, (1 << self.bit_depth) - 1) for p in self._planes[number]]
         high, wide = self._patch.padded(*planes[0].shape)
         sizes = (high, wide), (high // 2, wide // 2), (high // 2, wide // 2)
         y, u, v = (
