@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from stcodec.common import timing
+
 ROOT = Path(__file__).parent.parent
 PAGE = (
     (ROOT / "docs" / "architecture.md").read_text().split("## Rooms")[1].split("## Interfaces")[0]
@@ -88,3 +90,13 @@ def test_packages_are_empty() -> None:
 def test_no_file_is_long() -> None:
     for source in [*ROOT.glob("stcodec/**/*.py"), *ROOT.glob("tests/*.py")]:
         assert len(source.read_text().splitlines()) <= 400, source
+
+
+def test_stages_have_names_that_are_known() -> None:
+    """What is measured under another name nobody is told."""
+    used = {
+        name
+        for file in PACKAGE.rglob("*.py")
+        for name in re.findall(r'\bstage\("(\w+)"\)', file.read_text())
+    }
+    assert used == set(timing.STAGES)
