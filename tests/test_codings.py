@@ -12,26 +12,11 @@ import numpy as np
 import pytest
 
 import stcodec
-from stcodec.common.codings import coding
 from stcodec.quality import vmaf
 from tests.conftest import run
 from tests.media import clip, write_clip
 
 FFMPEG = vmaf.available()
-
-
-# Ends of names of decoders that are none of software, which read no file here.
-HARDWARE = ("_amf", "_cuvid", "_qsv", "_v4l2m2m", "_mediacodec", "_videotoolbox", "_at")
-
-
-def test_every_decoder_is_known() -> None:
-    for name in av.codec.codecs_available:
-        try:
-            decoder = av.codec.Codec(name, "r")
-        except (av.codec.codec.UnknownCodecError, ValueError):
-            continue
-        if decoder.type in ("audio", "video") and not name.endswith(HARDWARE):
-            assert coding(decoder.name) == decoder.canonical_name
 
 
 def with_sound(path: Path) -> Path:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from stcodec.common.codings import coding
 from stcodec.common.files import input_size, is_standard_stream, named, open_input
 from stcodec.common.sequences import find_sequence
 from stcodec.common.values import Packet, PathLike, StreamInfo, VideoInfo
@@ -182,7 +181,7 @@ def _stream(stream: StreamInfo, size: int) -> dict[str, Any]:
     return {
         **stream.parameters,
         "kind": stream.kind,
-        "codec": coding(stream.codec),
+        "codec": stream.codec,
         "bytes": size,
         "metadata": stream.metadata,
         "disposition": stream.disposition,

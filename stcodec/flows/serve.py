@@ -17,7 +17,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from stcodec.common.codings import coding
 from stcodec.common.files import check_input, is_standard_stream
 from stcodec.common.interrupts import check_interrupt
 from stcodec.common.values import PathLike, Picture, Planes, StreamInfo, VideoInfo
@@ -114,7 +113,7 @@ class PlayServer:
             audio = [i for i, s in enumerate(reader.streams) if s.kind == "audio"][:1]
             for number, other in enumerate(reader.streams):
                 if number not in audio:
-                    self.say(f"{other.kind} ({coding(other.codec)}) is not played")
+                    self.say(f"{other.kind} ({other.codec}) is not played")
             writer = _live_writer(body, opened.info, [reader.streams[i] for i in audio])
             items = opened.decoded(self.options.device, self.options.threads)
             # Also one that is left half-way has a decoder with threads, and an encoder to close.
@@ -162,7 +161,7 @@ def _open(
 
 def _live_writer(body: _Body, info: VideoInfo, sound: list[StreamInfo]) -> MediaWriter:
     """Fragmented MP4 that browsers play, with the sound as it is where they play that."""
-    codec = "copy" if all(coding(s.codec) in _AUDIO for s in sound) else "aac"
+    codec = "copy" if all(s.codec in _AUDIO for s in sound) else "aac"
     return MediaWriter(
         body,
         _playable(info),

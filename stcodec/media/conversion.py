@@ -13,7 +13,6 @@ import av
 from av.error import FFmpegError
 from av.rational import AVRational
 
-from stcodec.common.codings import coding
 from stcodec.common.files import named
 from stcodec.common.values import ConvertedNote, Packet, Picture, StreamInfo
 from stcodec.errors import InputError, UsageError
@@ -304,13 +303,13 @@ def plan_encode(
         chosen, wanted = info, choice
         if number in decoders and choice.codec not in _ENCODERS:
             wanted = AudioChoice("aac", None)
-            note = f"audio ({coding(info.codec)}) becomes AAC: .stp files cannot hold it as it is"
+            note = f"audio ({info.codec}) becomes AAC: .stp files cannot hold it as it is"
             notes.append(ConvertedNote(note))
         if info.kind == "audio" and wants_conversion(info, wanted):
             try:
                 plan.converters[number] = AudioConverter(info, wanted, decoders.get(number))
             except (ValueError, FFmpegError) as error:
-                name = f"audio ({coding(info.codec)})"
+                name = f"audio ({info.codec})"
                 raise InputError(
                     f"{name} cannot become {_LABELS[wanted.codec]} ({reason(error)})"
                 ) from error
@@ -360,7 +359,7 @@ def _place(
     info: StreamInfo, format: str, choice: AudioChoice
 ) -> tuple[StreamInfo | None, Converter | None, str | None]:
     language = info.metadata.get("language")
-    codec, where = coding(info.codec), NAMES[format]
+    codec, where = info.codec, NAMES[format]
     name = f"{info.kind} ({codec}{f', {language}' if language else ''})"
     asked = info.kind == "audio" and wants_conversion(info, choice)
     why = None if asked else refusal(info, format)

@@ -9,11 +9,10 @@ from typing import Any
 
 import av
 
-from stcodec.common.codings import coding
 from stcodec.common.files import input_size
 from stcodec.common.values import ConvertedNote, LostNote, PathLike, VideoInfo
 from stcodec.common.words import colour_in_words, field_order_in_words
-from stcodec.media.packets import dispositions
+from stcodec.media.packets import coding, dispositions
 from stcodec.media.reader import VideoReader
 from stcodec.media.selection import Track
 from stcodec.options import AudioChoice
@@ -108,7 +107,7 @@ def _fate(track: Track, reader: VideoReader, carried: bool, converted: set[int])
 
 def _track(track: Track, reader: VideoReader, fate: str) -> TrackDescription:
     context = track.stream.codec_context
-    codec = "unknown" if context is None else coding(context.name)
+    codec = "unknown" if context is None else coding(context)
     details = [codec]
     if context is not None and context.profile:
         details[0] += f" ({context.profile})"

@@ -51,7 +51,7 @@ def describe(stream: Any, undescribed: bool = False) -> StreamInfo:
             "layout": context.layout.name,
         }
     kind = stream.type if stream.type in ("audio", "subtitle") else "data"
-    codec = context.name if context is not None else stream.name or "unknown"
+    codec = coding(context) if context is not None else stream.name or "unknown"
     metadata = stream_metadata(stream)
     return StreamInfo(
         kind,
@@ -62,6 +62,14 @@ def describe(stream: Any, undescribed: bool = False) -> StreamInfo:
         metadata,
         dispositions(stream.disposition),
     )
+
+
+def coding(context: Any) -> str:
+    """FFmpeg's name of what a decoder reads, such as dts where it is called dca. Subtitles have the
+    short names that people know, srt and ssa."""
+    if context.type == "subtitle" or context.codec is None:
+        return str(context.name)
+    return str(context.codec.canonical_name)
 
 
 def stream_metadata(stream: Any) -> dict[str, str]:

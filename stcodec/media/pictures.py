@@ -15,7 +15,6 @@ from av.codec import CodecContext
 from av.error import FFmpegError
 from av.video.reformatter import ColorRange, Colorspace
 
-from stcodec.common.codings import coding
 from stcodec.common.sequences import is_picture_output
 from stcodec.common.values import (
     PROGRESSIVE,
@@ -72,7 +71,7 @@ class PictureWriter:
         self._next_pts: int | None = None
         codec, pix_fmt, wide = _ENCODERS[os.path.splitext(self._pattern)[1].lower()]
         self._wide = info.bit_depth > 8 and wide is not None
-        left = [f"{s.kind} ({coding(s.codec)})" for s in streams]
+        left = [f"{s.kind} ({s.codec})" for s in streams]
         left += ["chapters"] if extras and extras.chapters else []
         left += [a.name for a in extras.attachments] if extras else []
         self.notes: list[str] = []

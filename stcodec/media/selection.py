@@ -8,12 +8,11 @@ from typing import Any
 
 from av.stream import Discard, Disposition
 
-from stcodec.common.codings import coding
 from stcodec.common.languages import language_code
 from stcodec.common.tracks import KINDS, TrackChoice
 from stcodec.common.values import LostNote
 from stcodec.errors import InputError, UsageError
-from stcodec.media.packets import dispositions, is_cover
+from stcodec.media.packets import coding, dispositions, is_cover
 
 # Any text file passes for a picture of a text terminal.
 _NO_VIDEO_FORMATS = {"tty"}
@@ -38,7 +37,7 @@ class Track:
     def __str__(self) -> str:
         """Such as `audio 1 (ac3, ger, "Commentary", comment)`."""
         context, tags = self.stream.codec_context, self.stream.metadata
-        about = [coding(context.name) if context is not None else "unknown"]
+        about = [coding(context) if context is not None else "unknown"]
         if self.kind == "video" and context is not None:
             about.append(f"{context.width}x{context.height}")
         about += [self.language] if self.language else []

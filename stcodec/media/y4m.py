@@ -8,7 +8,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-from stcodec.common.codings import coding
 from stcodec.common.values import (
     FULL_RANGE,
     LIMITED_RANGE,
@@ -37,7 +36,7 @@ class Y4MWriter:
         extras: Extras | None = None,
     ) -> None:
         self.notes: list[str] = []
-        left = [f"{s.kind} ({coding(s.codec)})" for s in streams]
+        left = [f"{s.kind} ({s.codec})" for s in streams]
         left += ["chapters"] if extras and extras.chapters else []
         left += [a.name for a in extras.attachments] if extras else []
         if left:
