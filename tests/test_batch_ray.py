@@ -97,7 +97,7 @@ def test_what_the_cluster_lacks_is_said(cluster: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_a_task_whose_process_dies_is_done_again(cluster: str, tmp_path: Path) -> None:
-    film = write_clip(tmp_path / "film.mp4", clip(400), codec="libx264")
+    film = write_clip(tmp_path / "film.mp4", clip(600), codec="libx264")
     command = [
         "batch",
         film,

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from stcodec.codec.candidate_kernels import Field
-from stcodec.codec.exact import KINDS, Exact, copied
+from stcodec.codec.exact import Exact, copied
 from stcodec.codec.indices import StepContext
 from stcodec.codec.loop_filter import Changes, unchanged
 from stcodec.codec.model_files import Model
 from stcodec.codec.motion import FIRST, SECOND, Fields
 from stcodec.codec.palette import PaletteContexts
 from stcodec.codec.patches import MOTION_BLOCK, Geometry
-from stcodec.codec.tree import BEFORE, EARLIER, KEY, Step
+from stcodec.codec.tree import BEFORE, EARLIER, KEY, LEAF, Step
 from stcodec.codec.vectors import (
     CodedField,
     FieldShape,
@@ -145,8 +145,8 @@ class Contexts:
 
     def copied(self, step: Step, fields: Fields | None, known: Known) -> np.ndarray | None:
         """Which patches of the one frame of a step, whose motion this is, are copies of exact
-        ones; see `exact.copied`."""
-        if fields is None or not known.exact or step.kind >= KINDS:
+        ones; see `exact.copied`. Leaves are what is predicted anyway."""
+        if fields is None or not known.exact or step.kind == LEAF:
             return None
         exact = [None if r is None else known.exact.get(r) for r in step.references[0]]
         return copied(fields, exact, self._geometry.patch)

@@ -14,9 +14,6 @@ from stcodec.codec.palette import Samples
 from stcodec.codec.patches import Frames, PatchSize
 from stcodec.codec.transfers import upload
 
-KINDS = 4
-"""Frames of lower kinds have exact patches: all but leaves, which are what is predicted anyway."""
-
 
 class Exact(NamedTuple):
     """What of a picture networks and filters leave alone: palette patches, and patches that are as

@@ -45,14 +45,13 @@ from stcodec.codec.loop_filter_classes import (
     TURNS,
 )
 from stcodec.codec.patches import Frames
+from stcodec.codec.tree import LEAF
 from stcodec.errors import DamagedFileError
 
 PLANES, GROUPS = 2, 3
 """Luma, and both planes of chroma; intra frames, key frames, all others."""
 KNOTS = (4, 22, 40)
 """Qualities of frames at which a model has weights."""
-KINDS = 4
-"""Frames of lower kinds may have filters: all but leaves, which little is left to filter in."""
 UNIT, START_UNIT = 64, 256
 """Weights that are coded count in one by the first of these, those of a model by the second."""
 LARGEST = 1 << 12
@@ -109,8 +108,8 @@ class LoopFilter:
         self._weights = np.full(CLASSES * TAPS, _WEIGHT_INDEX, np.uint8)
 
     def works_on(self, kind: int) -> bool:
-        """Whether frames of a kind may be filtered."""
-        return self._start is not None and kind < KINDS
+        """Whether frames of a kind may be filtered: all but leaves, which gain little."""
+        return self._start is not None and kind != LEAF
 
     def start(self, kind: int, quality: float) -> np.ndarray:
         """The model's weights float32 [PLANES, CLASSES, TAPS] for a frame."""

@@ -29,6 +29,7 @@ class Separable:
     def __init__(self, patch: PatchSize, name: str, transform: Transform) -> None:
         self._name, self._transform = name, transform
         self._some = patch.h == patch.w == _SIDE
+        self._own = False  # whether the basis last checked is that of this transform
         self._checked: tuple[int, int] | None = None
         self._laid_out: tuple[transform_kernels.Lines, transform_kernels.Order] | None = None
 
@@ -41,9 +42,9 @@ class Separable:
             return False
         now = basis.data_ptr(), basis._version
         if self._checked != now:
-            self._some = torch.allclose(basis, self._transform.matrix, rtol=0.0, atol=_CLOSE)
+            self._own = torch.allclose(basis, self._transform.matrix, rtol=0.0, atol=_CLOSE)
             self._checked = now
-        return self._some and kernels.loops() is not None
+        return self._own and kernels.loops() is not None
 
     def coefficients(self, frames: Frames) -> Tensor:
         """The coefficients [1, C, rows, columns] of a picture that fits."""

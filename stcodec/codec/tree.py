@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-INTRA, KEY = 0, 1
+INTRA, KEY, LEAF = 0, 1, 4
+"""Kinds of frames; those between KEY and LEAF are predicted, and predicted from."""
 LEVELS = 4
 """Levels of a tree of 8 frames; one of 16 has one more, at its coarse end."""
 BEFORE, EARLIER = -1, -9

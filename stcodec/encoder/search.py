@@ -164,7 +164,7 @@ class _Search:
         """What all blocks are offered, vectors int32 [n, 2] in samples: none, and by how much parts
         of a drawn frame have moved."""
         current, other = self.pictures[frame], self.pictures[reference]
-        if not (current.drawn and other.drawn):
+        if not (tuning.MOVES and current.drawn and other.drawn):
             return np.zeros((1, 2), np.int32)
         pair = frame, reference
         if pair not in self._moved:

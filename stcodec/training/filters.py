@@ -14,7 +14,6 @@ import numpy as np
 
 from stcodec.codec.loop_filter import (
     GROUPS,
-    KINDS,
     KNOTS,
     PLANES,
     START_UNIT,
@@ -24,6 +23,7 @@ from stcodec.codec.loop_filter import (
 from stcodec.codec.loop_filter_classes import CLASSES, TAPS
 from stcodec.codec.model_files import Model
 from stcodec.codec.patches import CHUNK_FRAMES, Frames
+from stcodec.codec.tree import LEAF
 from stcodec.common.values import Planes
 from stcodec.encoder import filter_fit
 from stcodec.encoder.encoder import ChunkEncoder, CodecSettings
@@ -43,7 +43,7 @@ class Equations:
 
     def add(self, kind: int, quality: float, picture: Frames, source: Frames) -> None:
         """A decoded picture before its filters, of a kind and a quality of its own."""
-        if kind >= KINDS:
+        if kind == LEAF:
             return
         group, near = min(kind, GROUPS - 1), np.zeros(len(KNOTS))
         knot, part = place_of(quality)
